@@ -1,0 +1,39 @@
+"""Errors that a person can cause and mend; each message names the file or option and the remedy."""
+
+from __future__ import annotations
+
+
+class MedregError(Exception):
+    """Base of all errors that the entry points print as one paragraph, without a traceback."""
+
+
+class ConfigError(MedregError):
+    """A misspelt group, option or key, or a value that makes no sense."""
+
+
+class CompositionError(MedregError):
+    """Parts that are each valid but do not fit together, such as a 3-D model on 2-D data."""
+
+
+class DatasetNotFound(MedregError):
+    """A data set is not where it was looked for."""
+
+
+class DataError(MedregError):
+    """A file of a data set is missing, corrupt or contradicts its header."""
+
+
+class FieldFormatError(MedregError):
+    """A displacement-field file whose shape, intent or unit cannot be what it is said to be."""
+
+
+class CheckpointError(MedregError):
+    """A checkpoint that is missing, truncated or does not fit the configured model."""
+
+
+class MissingExtra(MedregError):
+    """An optional dependency is absent; the message says the install line."""
+
+
+class NumericalError(MedregError):
+    """NaN or infinity in a loss, an image or a field."""
