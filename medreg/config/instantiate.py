@@ -1,0 +1,110 @@
+"""The single gate between configuration and code: only classes of named packages can be built.
+
+A configuration may come from a stranger's checkpoint. Every `_target_` is therefore resolved first and must be a
+*class* that is *defined* in an allowed package; a function, or a class reached through a module that merely
+imported it (`medreg.x.subprocess.Popen`), is refused before anything runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import hydra.utils
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from medreg.errors import ConfigError, MedregError
+
+ALLOWED = (
+    "medreg.",
+    "torch.optim.",
+    "torch.nn.",
+    "pytorch_lightning.",
+    "monai.networks.",
+    "monai.losses.",
+    "monai.transforms.",
+)
+ALLOW_VARIABLE = "MEDREG_ALLOW"
+
+
+def allowed_prefixes() -> tuple[str, ...]:
+    """Return the packages whose classes may be built, with those that the user names in MEDREG_ALLOW."""
+    extra = [name.strip() for name in os.environ.get(ALLOW_VARIABLE, "").split(",") if name.strip()]
+    return (*ALLOWED, *(f"{name.removesuffix('.')}." for name in extra))
+
+
+def targets(node: Any) -> Iterator[str]:
+    """Yield every `_target_` of a plain container."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        for value in node.values():
+            yield from targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from targets(value)
+
+
+def check_target(target: str) -> None:
+    """Raise unless a dotted name is a class defined in an allowed package.
+
+    Raises:
+        ConfigError: naming the target and how to allow a package of one's own.
+    """
+    prefixes = allowed_prefixes()
+    if not target.startswith(prefixes):
+        raise ConfigError(
+            f"_target_ {target!r} is outside the packages that a configuration may build from "
+            f"({', '.join(p.rstrip('.') for p in prefixes)}). If you trust it, set "
+            f"{ALLOW_VARIABLE}={target.split('.')[0]} in the environment."
+        )
+    try:
+        found = hydra.utils.get_object(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"_target_ {target!r} cannot be found: {error}") from error
+    origin = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+    if not inspect.isclass(found) or not origin.startswith(prefixes):
+        raise ConfigError(
+            f"_target_ {target!r} is not a class of an allowed package (it is {origin or type(found).__name__}); "
+            "a configuration can build nothing else."
+        )
+
+
+def build(node: DictConfig | ListConfig | dict[str, Any] | None, **arguments: Any) -> Any:
+    """Instantiate a node after checking every target in it; `None` gives `None`.
+
+    Args:
+        node: configuration with `_target_`; interpolations are resolved against its parents.
+        **arguments: objects passed to the outermost constructor.
+
+    Raises:
+        ConfigError: a forbidden or missing target, or constructor arguments that do not fit.
+    """
+    if node is None:
+        return None
+    config = OmegaConf.create(node) if isinstance(node, dict) else node
+    if isinstance(config, DictConfig) and config._is_none():
+        return None
+    plain = OmegaConf.to_container(config, resolve=True)
+    for target in set(targets(plain)):
+        check_target(target)
+    try:
+        return hydra.utils.instantiate(config, _convert_="all", **arguments)
+    except InstantiationException as error:
+        raise _explained(error, plain) from error
+
+
+def _explained(error: InstantiationException, plain: Any) -> MedregError:
+    """Turn Hydra's wrapper into the error of ours that caused it, or into a sentence."""
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, MedregError):
+            return cause
+        cause = cause.__cause__
+    if isinstance(error.__cause__, TypeError):
+        name = plain.get("_target_", "?") if isinstance(plain, dict) else "?"
+        return ConfigError(f"The options do not fit {name} or a part of it: {error.__cause__}")
+    raise error
