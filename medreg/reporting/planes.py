@@ -1,0 +1,345 @@
+"""From arrays of a registered pair to flat planes as they are shown: slicing, orientation, Jacobian.
+
+Display convention. A *plane* is stored as (rows, columns), first row on top. Single slices and stacks of slices are
+shown in stored order: axis 0 runs to the right, axis 1 runs down (an LPS scanner image appears as on the console).
+Volumes are shown in radiological orientation: the patient's right is on the viewer's left, anterior is on top of
+axial planes and left of sagittal ones, superior is on top of coronal and sagittal planes. That needs to know where the
+array axes point: `orientation` names the direction in which each array index *increases*, "RAS" if not given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+
+STORED = "LP"  # axis codes that make a single slice appear in stored order
+OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
+PLANE_NAMES = {"LR": "sagittal", "AP": "coronal", "IS": "axial"}  # by the axis that the plane is normal to
+RADIOLOGICAL = "LPI"  # the direction in which columns (L, or P) and rows (P, or I) increase on the screen
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One flat view of a registered pair, ready to be drawn: all arrays are (rows, columns).
+
+    Attributes:
+        name: What is seen, such as "slice 4" or "axial 17".
+        spacing_mm: Height and width of a pixel in mm.
+        images: "fixed", "moving" and "warped" intensities.
+        labels: The label maps that are known: "fixed", "moving", "warped".
+        position: (2, rows, columns): row and column in the moving plane that each pixel was sampled from, in pixels.
+        magnitude_mm: Length of the displacement, through-plane component included, in mm.
+        jacobian: Determinant of the Jacobian of x + u(x), no unit.
+        letters: Patient directions at left, right, top and bottom, or empty where not known.
+    """
+
+    name: str
+    spacing_mm: tuple[float, float]
+    images: Mapping[str, Array]
+    labels: Mapping[str, Array]
+    position: Array
+    magnitude_mm: Array
+    jacobian: Array
+    letters: tuple[str, str, str, str] | tuple[()] = field(default=())
+
+    @property
+    def size_mm(self) -> tuple[float, float]:
+        """Height and width in mm."""
+        rows, columns = self.jacobian.shape
+        return rows * self.spacing_mm[0], columns * self.spacing_mm[1]
+
+
+@dataclass(frozen=True)
+class PairArrays:
+    """A registered pair as arrays, images (*S) or (N, *S) for a stack, displacement (D, *S) or (N, D, *S).
+
+    The displacement is in voxels of the fixed grid, component k along array axis k, pull direction:
+    warped(x) = moving(x + u(x)). `spacing_mm` has one number per spatial axis.
+    """
+
+    images: Mapping[str, Array]
+    displacement: Array
+    spacing_mm: tuple[float, ...]
+    labels: Mapping[str, Array]
+    jacobian: Array | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse arrays whose shapes cannot belong to one pair."""
+        grid = self.images["fixed"].shape
+        arrays = {**self.images, **{f"{name}_label": array for name, array in self.labels.items()}}
+        if self.jacobian is not None:
+            arrays["jacobian"] = self.jacobian
+        for name, array in arrays.items():
+            if array.shape != grid:
+                raise ValueError(f"{name} has shape {array.shape} but fixed has {grid}: resample it to the fixed grid")
+        displaced = self.displacement.shape
+        volume = len(displaced) == len(grid) + 1 and displaced == (len(grid), *grid) and len(grid) in (2, 3)
+        stack = len(grid) == 3 and displaced == (grid[0], 2, *grid[1:])
+        if not volume and not stack:
+            raise ValueError(
+                f"displacement has shape {displaced}, which fits neither (D, *S) nor (N, 2, X, Y) for images {grid}"
+            )
+        if len(self.spacing_mm) != self.ndim:
+            raise ValueError(f"spacing_mm has {len(self.spacing_mm)} numbers for {self.ndim} spatial axes")
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether the leading axis counts slices that were registered one by one."""
+        return self.displacement.shape[1:] != self.images["fixed"].shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes of the displacement."""
+        return self.images["fixed"].ndim - int(self.is_stack)
+
+    def slice_of_stack(self, index: int) -> PairArrays:
+        """One slice of a stack as a 2-D pair."""
+        return PairArrays(
+            {name: array[index] for name, array in self.images.items()},
+            self.displacement[index],
+            self.spacing_mm,
+            {name: array[index] for name, array in self.labels.items()},
+            None if self.jacobian is None else self.jacobian[index],
+        )
+
+
+def pair_arrays(
+    fixed: Array,
+    moving: Array,
+    *,
+    warped: Array,
+    displacement: Array,
+    spacing_mm: Sequence[float] | Array,
+    labels: Mapping[str, Array | None],
+    jacobian: Array | None = None,
+) -> PairArrays:
+    """Check and tidy the arrays of one pair: axes of length one that are no slices are dropped.
+
+    Accepts (1, *S) images with a (1, D, *S) displacement, as a batch of one case holds them, and, for stacks, a
+    three-number spacing, whose last number (between slices) is not needed for drawing.
+    """
+    images = {"fixed": np.asarray(fixed), "moving": np.asarray(moving), "warped": np.asarray(warped)}
+    known = {name: np.asarray(array) for name, array in labels.items() if array is not None}
+    displacement = np.asarray(displacement)
+    jacobian = None if jacobian is None else np.asarray(jacobian)
+    if displacement.shape[0] == 1 and displacement.ndim == images["fixed"].ndim + 1 and displacement.shape[1] in (2, 3):
+        displacement = displacement[0]
+        images = {name: array[0] for name, array in images.items()}
+        known = {name: array[0] for name, array in known.items()}
+        jacobian = None if jacobian is None else jacobian[0]
+    spacing = tuple(float(value) for value in np.ravel(np.asarray(spacing_mm)))
+    in_plane = displacement.shape[0 if displacement.shape[1:] == images["fixed"].shape else 1] == 2
+    return PairArrays(images, displacement, spacing[:2] if in_plane else spacing, known, jacobian)
+
+
+def jacobian_determinant(displacement: Array) -> Array:
+    """Determinant of the Jacobian of x + u(x) by central differences, one-sided at the border.
+
+    Args:
+        displacement: (D, *S) in voxels; an axis of length one counts as undeformed.
+
+    Returns:
+        (*S) without unit; 1 where nothing changes, at most 0 where the map folds. The spacing cancels.
+    """
+    ndim = displacement.shape[0]
+    u = displacement.astype(np.float64)
+    matrix = np.zeros((*displacement.shape[1:], ndim, ndim))
+    for component in range(ndim):
+        for axis in range(ndim):
+            if displacement.shape[1 + axis] > 1:
+                matrix[..., component, axis] = np.gradient(u[component], axis=axis)
+            matrix[..., component, axis] += component == axis
+    return np.asarray(np.linalg.det(matrix))
+
+
+def axis_codes(affine: Array) -> str:
+    """The anatomical direction in which each voxel index increases, for example "LPS".
+
+    Args:
+        affine: (4, 4) voxel to world matrix, world RAS in mm. Oblique axes get the nearest free direction.
+    """
+    cosines = np.asarray(affine, dtype=float)[:3, :3]
+    cosines = cosines / np.maximum(np.linalg.norm(cosines, axis=0), 1e-12)
+    codes = ["", "", ""]
+    strength = np.abs(cosines)
+    for _ in range(3):
+        world, axis = np.unravel_index(int(np.argmax(strength)), strength.shape)
+        codes[axis] = "RAS"[world] if cosines[world, axis] >= 0 else OPPOSITE["RAS"[world]]
+        strength[world, :] = -1.0
+        strength[:, axis] = -1.0
+    return "".join(codes)
+
+
+def choose_slices(pair: PairArrays, count: int) -> list[int]:
+    """Up to `count` slices of a stack, spread evenly over those that hold labels (all slices if none does)."""
+    stack = pair.labels.get("fixed", pair.images["fixed"])
+    worth = np.any(stack.reshape(len(stack), -1) != 0, axis=1)
+    candidates = np.flatnonzero(worth) if worth.any() else np.arange(len(stack))
+    if len(candidates) <= count:
+        return [int(index) for index in candidates]
+    places = (np.arange(count) + 0.5) / count * len(candidates)
+    return [int(candidates[int(place)]) for place in places]
+
+
+def choose_centre(pair: PairArrays) -> tuple[int, ...]:
+    """The voxel of a volume through which the three orthogonal planes go: where most of the labels lie."""
+    if "fixed" in pair.labels and np.any(pair.labels["fixed"]):
+        weight = (pair.labels["fixed"] != 0).astype(float)
+    else:
+        image = np.nan_to_num(pair.images["fixed"].astype(float))
+        weight = image - image.min()
+    if not weight.any():
+        return tuple(size // 2 for size in weight.shape)
+    axes = range(weight.ndim)
+    profiles = [weight.sum(axis=tuple(other for other in axes if other != axis)) for axis in axes]
+    return tuple(
+        int(round(float(np.average(np.arange(len(profile)), weights=profile)))) for profile in profiles
+    )
+
+
+def cut(pair: PairArrays, *, normal: int | None, index: int, name: str, orientation: str, letters: bool) -> Plane:
+    """Cut one plane out of a 2-D pair (`normal` None) or a volume, turned into the display orientation.
+
+    Args:
+        pair: A 2-D pair or a volume, no stack.
+        normal: The array axis that the plane is normal to.
+        index: Position along `normal`.
+        name: Heading of the plane.
+        orientation: Axis codes, one letter per array axis.
+        letters: Whether the directions are known well enough to be written beside the picture.
+    """
+    axes = [axis for axis in range(pair.ndim) if axis != normal]
+    row, column = _row_and_column(axes, orientation)
+
+    def flat(array: Array) -> Array:
+        plane = array if normal is None else np.take(array, index, axis=normal)
+        plane = plane.T if row > column else plane
+        flips = tuple(i for i, axis in enumerate((row, column)) if _is_reversed(orientation[axis]))
+        return np.flip(plane, flips)
+
+    u = pair.displacement
+    signs = {axis: -1.0 if _is_reversed(orientation[axis]) else 1.0 for axis in axes}
+    position = np.stack([signs[axis] * flat(u[axis]).astype(float) for axis in (row, column)])
+    position += np.indices(position.shape[1:])
+    squared = sum((flat(u[axis]).astype(float) * pair.spacing_mm[axis]) ** 2 for axis in range(pair.ndim))
+    return Plane(
+        name=name,
+        spacing_mm=(pair.spacing_mm[row], pair.spacing_mm[column]),
+        images={key: flat(array) for key, array in pair.images.items()},
+        labels={key: flat(array) for key, array in pair.labels.items()},
+        position=position,
+        magnitude_mm=np.sqrt(squared),
+        jacobian=flat(pair.jacobian) if pair.jacobian is not None else _jacobian_near(pair, normal, index, flat),
+        letters=_letters(orientation, row, column) if letters else (),
+    )
+
+
+def orthogonal_planes(pair: PairArrays, *, orientation: str | None) -> list[Plane]:
+    """The axial, coronal and sagittal planes through the most interesting voxel of a volume."""
+    codes = orientation or "RAS"
+    centre = choose_centre(pair)
+    normals = sorted(range(3), key=lambda axis: ["IS", "AP", "LR"].index(_pair_of(codes[axis])))
+    return [
+        cut(
+            pair,
+            normal=axis,
+            index=centre[axis],
+            name=f"{PLANE_NAMES[_pair_of(codes[axis])]} {centre[axis]}",
+            orientation=codes,
+            letters=orientation is not None,
+        )
+        for axis in normals
+    ]
+
+
+def planes_of(pair: PairArrays, *, orientation: str | None, slices: int) -> list[Plane]:
+    """The planes that show a pair: itself in 2-D, some slices of a stack, three orthogonal planes of a volume.
+
+    Args:
+        pair: The registered pair.
+        orientation: Axis codes such as "RAS"; None: stored order for slices, "RAS" assumed for volumes.
+        slices: The most slices of a stack to show.
+    """
+    if pair.ndim == 3:
+        return orthogonal_planes(pair, orientation=orientation)
+    codes = orientation or STORED
+    known = orientation is not None
+    if not pair.is_stack:
+        return [cut(pair, normal=None, index=0, name="", orientation=codes, letters=known)]
+    chosen = choose_slices(pair, slices)
+    return [
+        cut(
+            pair.slice_of_stack(index),
+            normal=None,
+            index=0,
+            name=f"slice {index}",
+            orientation=codes,
+            letters=known,
+        )
+        for index in chosen
+    ]
+
+
+def crop(plane: Plane, *, margin_mm: float) -> Plane:
+    """Cut the plane down to its labels plus a margin; unchanged where there is no label."""
+    present = [label != 0 for label in plane.labels.values()]
+    if not present or not np.any(present):
+        return plane
+    mask = np.any(present, axis=0)
+    window = []
+    for axis in (0, 1):
+        inside = np.flatnonzero(mask.any(axis=1 - axis))
+        margin = int(np.ceil(margin_mm / plane.spacing_mm[axis]))
+        window.append(slice(max(int(inside[0]) - margin, 0), int(inside[-1]) + margin + 1))
+    rows, columns = window
+    offset = np.array([rows.start, columns.start], dtype=float).reshape(2, 1, 1)
+    return Plane(
+        name=plane.name,
+        spacing_mm=plane.spacing_mm,
+        images={key: array[rows, columns] for key, array in plane.images.items()},
+        labels={key: array[rows, columns] for key, array in plane.labels.items()},
+        position=plane.position[:, rows, columns] - offset,
+        magnitude_mm=plane.magnitude_mm[rows, columns],
+        jacobian=plane.jacobian[rows, columns],
+        letters=plane.letters,
+    )
+
+
+def _jacobian_near(pair: PairArrays, normal: int | None, index: int, flat: Any) -> Array:
+    """Jacobian determinant of one plane, from the three planes around it instead of the whole volume."""
+    if normal is None:
+        return np.asarray(flat(jacobian_determinant(pair.displacement)))
+    start = max(index - 1, 0)
+    slab = [slice(None)] * pair.displacement.ndim
+    slab[normal + 1] = slice(start, index + 2)
+    determinant = np.take(jacobian_determinant(pair.displacement[tuple(slab)]), [index - start], axis=normal)
+    whole = np.broadcast_to(determinant, pair.displacement.shape[1:])
+    return np.asarray(flat(whole))
+
+
+def _pair_of(code: str) -> str:
+    return "".join(sorted((code, OPPOSITE[code])))
+
+
+def _is_reversed(code: str) -> bool:
+    return code not in RADIOLOGICAL
+
+
+def _row_and_column(axes: Sequence[int], orientation: str) -> tuple[int, int]:
+    """The array axes shown along rows and columns: left-right, else front-back, lies across the screen."""
+    order = ["LR", "AP", "IS"]
+    column, row = sorted(axes, key=lambda axis: order.index(_pair_of(orientation[axis])))
+    return row, column
+
+
+def _letters(orientation: str, row: int, column: int) -> tuple[str, str, str, str]:
+    """Directions at the left, right, top and bottom edge."""
+    codes = {axis: orientation[axis] for axis in (row, column)}
+    right, bottom = (code if code in RADIOLOGICAL else OPPOSITE[code] for code in (codes[column], codes[row]))
+    return OPPOSITE[right], right, OPPOSITE[bottom], bottom
