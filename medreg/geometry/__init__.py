@@ -1,0 +1,1 @@
+"""Pure tensor geometry: grids, warps, derivatives, transformations; voxels, tensor axes, pull direction."""
