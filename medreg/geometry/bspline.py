@@ -11,7 +11,7 @@ from torch import Tensor
 
 # Weight of the second differences of the coefficients in the fit. It settles only the control points that the
 # image hardly touches: a linear field is reproduced whatever its value.
-_SMOOTHNESS = 1e-6
+_SMOOTHNESS = 1e-8
 
 
 def as_stride(stride: int | Sequence[int], ndim: int) -> tuple[int, ...]:
@@ -90,7 +90,7 @@ def fit_bspline(field: Tensor, stride: int | Sequence[int]) -> Tensor:
     """Coefficients whose B-spline comes closest to a field in the least-squares sense.
 
     The fit separates: c = (P_1 ⊗ … ⊗ P_D) f with P_a the regularised pseudo-inverse of the basis of axis a,
-    argmin |W c − f|² + μ |c″|², μ = 1e-6. Fields that are B-splines come back (to μ), linear ones exactly.
+    argmin |W c − f|² + μ |c″|², μ = 1e-8. Fields that are B-splines come back (to μ), linear ones exactly.
 
     Args:
         field: f (B, C, *S).

@@ -19,7 +19,8 @@ ResizeMode = Literal["linear", "nearest"]
 def compose(outer: Tensor, inner: Tensor) -> Tensor:
     """Displacement of two warps after one another, first that by u, then that by v.
 
-    The result is w(x) = v(x) + u(x + v(x)). It is the displacement of φ_u ∘ φ_v: warp(warp(M, u), v) = warp(M, compose(u, v)). Outside the grid u
+    The result w(x) = v(x) + u(x + v(x)) is the displacement of φ_u ∘ φ_v, so that
+    warp(warp(M, u), v) = warp(M, w). Outside the grid u
     continues with its border value.
 
     Args:
