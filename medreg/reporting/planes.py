@@ -1,16 +1,17 @@
 """From arrays of a registered pair to flat planes as they are shown: slicing, orientation, Jacobian.
 
-Display convention. A *plane* is stored as (rows, columns), first row on top. Single slices and stacks of slices are
-shown in stored order: axis 0 runs to the right, axis 1 runs down (an LPS scanner image appears as on the console).
-Volumes are shown in radiological orientation: the patient's right is on the viewer's left, anterior is on top of
-axial planes and left of sagittal ones, superior is on top of coronal and sagittal planes. That needs to know where the
-array axes point: `orientation` names the direction in which each array index *increases*, "RAS" if not given.
+Display convention. A *plane* is stored as (rows, columns), first row on top. Single slices and stacks of
+slices are shown in stored order: axis 0 runs to the right, axis 1 runs down (an LPS scanner image
+appears as on the console). Volumes are shown in radiological orientation: the patient's right is on the
+viewer's left, anterior is on top of axial planes and left of sagittal ones, superior is on top of
+coronal and sagittal planes. That needs to know where the array axes point: `orientation` names the
+direction in which each array index *increases*, "RAS" if not given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,7 +34,7 @@ class Plane:
         spacing_mm: Height and width of a pixel in mm.
         images: "fixed", "moving" and "warped" intensities.
         labels: The label maps that are known: "fixed", "moving", "warped".
-        position: (2, rows, columns): row and column in the moving plane that each pixel was sampled from, in pixels.
+        position: (2, rows, columns): where each pixel was sampled from in the moving plane, in pixels.
         magnitude_mm: Length of the displacement, through-plane component included, in mm.
         jacobian: Determinant of the Jacobian of x + u(x), no unit.
         letters: Patient directions at left, right, top and bottom, or empty where not known.
@@ -77,13 +78,15 @@ class PairArrays:
             arrays["jacobian"] = self.jacobian
         for name, array in arrays.items():
             if array.shape != grid:
-                raise ValueError(f"{name} has shape {array.shape} but fixed has {grid}: resample it to the fixed grid")
+                raise ValueError(
+                    f"{name} has shape {array.shape}, fixed has {grid}: resample to the fixed grid"
+                )
         displaced = self.displacement.shape
         volume = len(displaced) == len(grid) + 1 and displaced == (len(grid), *grid) and len(grid) in (2, 3)
         stack = len(grid) == 3 and displaced == (grid[0], 2, *grid[1:])
         if not volume and not stack:
             raise ValueError(
-                f"displacement has shape {displaced}, which fits neither (D, *S) nor (N, 2, X, Y) for images {grid}"
+                f"displacement has shape {displaced}: neither (D, *S) nor (N, 2, X, Y) for images {grid}"
             )
         if len(self.spacing_mm) != self.ndim:
             raise ValueError(f"spacing_mm has {len(self.spacing_mm)} numbers for {self.ndim} spatial axes")
@@ -121,14 +124,15 @@ def pair_arrays(
 ) -> PairArrays:
     """Check and tidy the arrays of one pair: axes of length one that are no slices are dropped.
 
-    Accepts (1, *S) images with a (1, D, *S) displacement, as a batch of one case holds them, and, for stacks, a
-    three-number spacing, whose last number (between slices) is not needed for drawing.
+    Accepts (1, *S) images with a (1, D, *S) displacement, as a batch of one case holds them, and, for
+    stacks, a three-number spacing, whose last number (between slices) is not needed for drawing.
     """
     images = {"fixed": np.asarray(fixed), "moving": np.asarray(moving), "warped": np.asarray(warped)}
     known = {name: np.asarray(array) for name, array in labels.items() if array is not None}
     displacement = np.asarray(displacement)
     jacobian = None if jacobian is None else np.asarray(jacobian)
-    if displacement.shape[0] == 1 and displacement.ndim == images["fixed"].ndim + 1 and displacement.shape[1] in (2, 3):
+    leading = displacement.ndim == images["fixed"].ndim + 1 and displacement.shape[0] == 1
+    if leading and displacement.shape[1] in (2, 3):
         displacement = displacement[0]
         images = {name: array[0] for name, array in images.items()}
         known = {name: array[0] for name, array in known.items()}
@@ -177,7 +181,7 @@ def axis_codes(affine: Array) -> str:
 
 
 def choose_slices(pair: PairArrays, count: int) -> list[int]:
-    """Up to `count` slices of a stack, spread evenly over those that hold labels (all slices if none does)."""
+    """Up to `count` slices of a stack, spread evenly over those that hold labels, or anything."""
     stack = pair.labels.get("fixed", pair.images["fixed"])
     worth = np.any(stack.reshape(len(stack), -1) != 0, axis=1)
     candidates = np.flatnonzero(worth) if worth.any() else np.arange(len(stack))
@@ -198,12 +202,12 @@ def choose_centre(pair: PairArrays) -> tuple[int, ...]:
         return tuple(size // 2 for size in weight.shape)
     axes = range(weight.ndim)
     profiles = [weight.sum(axis=tuple(other for other in axes if other != axis)) for axis in axes]
-    return tuple(
-        int(round(float(np.average(np.arange(len(profile)), weights=profile)))) for profile in profiles
-    )
+    return tuple(round(float(np.average(np.arange(len(profile)), weights=profile))) for profile in profiles)
 
 
-def cut(pair: PairArrays, *, normal: int | None, index: int, name: str, orientation: str, letters: bool) -> Plane:
+def cut(
+    pair: PairArrays, *, normal: int | None, index: int, name: str, orientation: str, letters: bool
+) -> Plane:
     """Cut one plane out of a 2-D pair (`normal` None) or a volume, turned into the display orientation.
 
     Args:
@@ -227,6 +231,7 @@ def cut(pair: PairArrays, *, normal: int | None, index: int, name: str, orientat
     signs = {axis: -1.0 if _is_reversed(orientation[axis]) else 1.0 for axis in axes}
     position = np.stack([signs[axis] * flat(u[axis]).astype(float) for axis in (row, column)])
     position += np.indices(position.shape[1:])
+    jacobian = flat(pair.jacobian) if pair.jacobian is not None else _jacobian_near(pair, normal, index, flat)
     squared = sum((flat(u[axis]).astype(float) * pair.spacing_mm[axis]) ** 2 for axis in range(pair.ndim))
     return Plane(
         name=name,
@@ -235,7 +240,7 @@ def cut(pair: PairArrays, *, normal: int | None, index: int, name: str, orientat
         labels={key: flat(array) for key, array in pair.labels.items()},
         position=position,
         magnitude_mm=np.sqrt(squared),
-        jacobian=flat(pair.jacobian) if pair.jacobian is not None else _jacobian_near(pair, normal, index, flat),
+        jacobian=jacobian,
         letters=_letters(orientation, row, column) if letters else (),
     )
 
@@ -259,7 +264,7 @@ def orthogonal_planes(pair: PairArrays, *, orientation: str | None) -> list[Plan
 
 
 def planes_of(pair: PairArrays, *, orientation: str | None, slices: int) -> list[Plane]:
-    """The planes that show a pair: itself in 2-D, some slices of a stack, three orthogonal planes of a volume.
+    """The planes that show a pair: itself in 2-D, slices of a stack, three orthogonal planes of a volume.
 
     Args:
         pair: The registered pair.
@@ -286,12 +291,26 @@ def planes_of(pair: PairArrays, *, orientation: str | None, slices: int) -> list
     ]
 
 
-def crop(plane: Plane, *, margin_mm: float) -> Plane:
-    """Cut the plane down to its labels plus a margin; unchanged where there is no label."""
-    present = [label != 0 for label in plane.labels.values()]
-    if not present or not np.any(present):
-        return plane
-    mask = np.any(present, axis=0)
+def crop(planes: Sequence[Plane], *, margin_mm: float) -> list[Plane]:
+    """Cut planes down to their labels plus a margin; slices of a stack alike, unlabelled planes never."""
+    alike = len({plane.jacobian.shape for plane in planes}) == 1
+    masks = [_labelled(plane) for plane in planes]
+    if alike:
+        masks = [np.any(masks, axis=0)] * len(planes)
+    return [
+        _cut_out(plane, mask, margin_mm) if mask.any() else plane
+        for plane, mask in zip(planes, masks, strict=True)
+    ]
+
+
+def _labelled(plane: Plane) -> Array:
+    mask = np.zeros(plane.jacobian.shape, dtype=bool)
+    for label in plane.labels.values():
+        mask |= label != 0
+    return mask
+
+
+def _cut_out(plane: Plane, mask: Array, margin_mm: float) -> Plane:
     window = []
     for axis in (0, 1):
         inside = np.flatnonzero(mask.any(axis=1 - axis))
@@ -299,15 +318,13 @@ def crop(plane: Plane, *, margin_mm: float) -> Plane:
         window.append(slice(max(int(inside[0]) - margin, 0), int(inside[-1]) + margin + 1))
     rows, columns = window
     offset = np.array([rows.start, columns.start], dtype=float).reshape(2, 1, 1)
-    return Plane(
-        name=plane.name,
-        spacing_mm=plane.spacing_mm,
+    return replace(
+        plane,
         images={key: array[rows, columns] for key, array in plane.images.items()},
         labels={key: array[rows, columns] for key, array in plane.labels.items()},
         position=plane.position[:, rows, columns] - offset,
         magnitude_mm=plane.magnitude_mm[rows, columns],
         jacobian=plane.jacobian[rows, columns],
-        letters=plane.letters,
     )
 
 

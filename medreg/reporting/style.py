@@ -1,4 +1,4 @@
-"""The one look of all figures: colours that colour-blind readers can tell apart, quiet axes, and PNG bytes."""
+"""The one look of all figures: colours that colour-blind readers tell apart, quiet axes, PNG bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 INK = "#1d2733"
 MUTED = "#6b7785"
 PALE = "#d9dee4"
-# Okabe and Ito (2008), in an order in which neighbours differ most; orange first, it reads best on grey images.
+# Okabe and Ito (2008), ordered so that neighbours differ most; orange first, it reads best on grey images.
 LABEL_COLOURS = (
     "#E69F00",
     "#56B4E9",
@@ -30,7 +30,7 @@ LABEL_COLOURS = (
 REFERENCE_COLOUR = "#9aa4af"  # the unregistered state, everywhere
 METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195")
 
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.titlesize": 9,

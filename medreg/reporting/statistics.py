@@ -1,0 +1,134 @@
+"""Whether a difference between two methods on the same cases is more than chance, and how large it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from medreg.reporting.planes import Array
+from medreg.reporting.vocabulary import describe, heading
+
+RESAMPLES = 5000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with a bootstrap confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Two methods compared on the same cases: `difference` is method minus reference.
+
+    Attributes:
+        metric: Name of the metric.
+        unit: Its unit.
+        method: The method.
+        reference: What it is compared with.
+        difference: Mean of the paired differences with its 95 % bootstrap interval.
+        p: Two-sided Wilcoxon signed-rank p value; NaN for fewer than six cases, where it cannot be below 0.05.
+        better: Share of cases in which the method is better, NaN where no direction is better.
+    """
+
+    metric: str
+    unit: str
+    method: str
+    reference: str
+    difference: Interval
+    p: float
+    better: float
+
+    def sentence(self) -> str:
+        """The comparison in words, for the foot of a table."""
+        decimals = describe(self.metric).decimals
+        d = self.difference
+        text = f"{heading(self.metric, self.unit)}: {self.method} − {self.reference} = {d.mean:+.{decimals}f}"
+        if np.isfinite(d.low):
+            text += f" (95 % CI {d.low:+.{decimals}f} to {d.high:+.{decimals}f})"
+        text += f", n = {d.n}"
+        if np.isfinite(self.better):
+            text += f", better in {round(self.better * d.n)} of {d.n}"
+        return text + (f", {p_value(self.p)}" if np.isfinite(self.p) else "")
+
+
+def p_value(p: float) -> str:
+    """A p value as it is printed: "p = 0.031" or "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def bootstrap_mean(values: Array, *, confidence: float = 0.95, seed: int = 0) -> Interval:
+    """Mean with the percentile bootstrap interval over cases; NaN bounds for fewer than two values.
+
+    Args:
+        values: (n,) numbers; NaN and infinity are left out.
+        confidence: Coverage of the interval.
+        seed: Seed of the resampling, so that a table is the same every time.
+
+    Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
+    n = len(finite)
+    if n < 2:
+        return Interval(float(finite[0]) if n else float("nan"), float("nan"), float("nan"), n)
+    generator = np.random.default_rng(seed)
+    means = [finite[generator.integers(0, n, n)].mean() for _ in range(RESAMPLES)]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, (tail, 1 - tail))
+    return Interval(float(finite.mean()), float(low), float(high), n)
+
+
+def wilcoxon(differences: Array) -> float:
+    """Two-sided p value of the Wilcoxon signed-rank test; NaN for fewer than six pairs, 1 if all are equal.
+
+    Source: F. Wilcoxon, Biometrics Bulletin 1(6), 1945; zero differences ranked as by Pratt (1959).
+    """
+    finite = differences[np.isfinite(differences)]
+    if len(finite) < 6:
+        return float("nan")
+    if not np.any(finite):
+        return 1.0
+    from scipy.stats import wilcoxon as signed_rank
+
+    method = "exact" if len(finite) <= 50 and _untied(finite) else "asymptotic"
+    return float(signed_rank(finite, zero_method="pratt", method=method).pvalue)
+
+
+def compare(
+    results: pd.DataFrame, *, metric: str, structure: str, method: str, reference: str
+) -> PairedTest | None:
+    """Compare two methods on the cases that both have; None if there is no such case.
+
+    Args:
+        results: Rows with the columns of results.csv, of one data set and split.
+        metric: Metric to compare.
+        structure: Structure to compare, such as "mean".
+        method: The method.
+        reference: What to compare it with.
+    """
+    rows = results[(results["metric"] == metric) & (results["structure"] == structure)]
+    columns = {
+        name: rows[rows["method"] == name].groupby("case")["value"].mean() for name in (method, reference)
+    }
+    both = pd.concat(columns, axis=1, join="inner").replace([np.inf, -np.inf], np.nan).dropna()
+    if both.empty:
+        return None
+    differences = (both[method] - both[reference]).to_numpy(dtype=float)
+    direction = {"higher": 1.0, "lower": -1.0, "neither": float("nan")}[describe(metric).better]
+    better = float(np.mean(differences * direction > 0)) if np.isfinite(direction) else float("nan")
+    unit = str(rows["unit"].iloc[0])
+    return PairedTest(
+        metric, unit, method, reference, bootstrap_mean(differences), wilcoxon(differences), better
+    )
+
+
+def _untied(values: Array) -> bool:
+    sizes = np.abs(values)
+    return len(np.unique(sizes)) == len(sizes) and bool(np.all(sizes > 0))

@@ -1,0 +1,56 @@
+"""How metrics are called in print, and which direction is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Better = Literal["higher", "lower", "neither"]
+ARROWS: dict[Better, str] = {"higher": "↑", "lower": "↓", "neither": ""}
+UNREGISTERED = "unregistered"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The printed name of a metric, the better direction, and the decimals that mean something."""
+
+    label: str
+    better: Better
+    decimals: int
+
+
+METRICS = {
+    "dice": Metric("Dice", "higher", 3),
+    "hd95_mm": Metric("HD95", "lower", 2),
+    "hd_mm": Metric("Hausdorff", "lower", 2),
+    "assd_mm": Metric("ASSD", "lower", 2),
+    "itk_avg_hd_mm": Metric("average Hausdorff (ITK)", "lower", 2),
+    "tre_mm": Metric("TRE", "lower", 2),
+    "epe_mm": Metric("EPE", "lower", 2),
+    "folding_percent": Metric("folds", "lower", 3),
+    "sd_log_jacobian": Metric("SD log J", "lower", 3),
+    "rmse_image": Metric("image RMSE", "lower", 4),
+    "time_s": Metric("time", "lower", 3),
+    "peak_memory_mib": Metric("peak memory", "lower", 0),
+}
+# What every table shows first; everything else follows in alphabetical order.
+ORDER = tuple(METRICS)
+# Not a property of the alignment: shown, but no best and no test, since doing nothing always wins.
+COST = frozenset({"folding_percent", "sd_log_jacobian", "time_s", "peak_memory_mib"})
+
+
+def describe(metric: str) -> Metric:
+    """The printed form of a metric; an unknown one keeps its own name and has no better direction."""
+    return METRICS.get(metric, Metric(metric.replace("_", " "), "neither", 3))
+
+
+def heading(metric: str, unit: str) -> str:
+    """Name, unit and arrow, such as "HD95 (mm) ↓"."""
+    known = describe(metric)
+    shown = "" if unit in ("", "1", "-", "none") else f" ({unit})"
+    return f"{known.label}{shown} {ARROWS[known.better]}".strip()
+
+
+def in_order(metrics: set[str]) -> list[str]:
+    """Metrics in the order in which they are printed."""
+    return sorted(metrics, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
