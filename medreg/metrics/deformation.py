@@ -1,0 +1,142 @@
+"""Quality of a displacement field: folding, smoothness of its Jacobian, distance from the truth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from medreg.geometry.derivatives import central_difference, jacobian_determinant
+from medreg.metrics.masking import masked_mean
+
+
+def determinant(displacement: Tensor) -> Tensor:
+    """Jacobian determinant det(I + ∂u_c/∂x_a) by central differences; (B, D, *S) voxels to (B, *S)."""
+    return jacobian_determinant(displacement, mode="central")
+
+
+def authors_determinant(displacement: Tensor) -> Tensor:
+    """What the GraDIRN and midir releases call the Jacobian determinant: det(δ_ca + ∂u_c/∂x_{D−1−a}).
+
+    They hand components in array order to ITK, which expects component 0 along the last array axis, so every
+    derivative is paired with the wrong axis. Only for comparison with their published numbers.
+
+    Args:
+        displacement: (B, D, *S) voxels, D = 2 or 3.
+
+    Returns:
+        (B, *S) determinant.
+    """
+    axes = displacement.shape[1]
+    # replicate at the border is ½ of the one-sided difference, as in ITK's filter
+    columns = [
+        central_difference(displacement, axes - 1 - axis, boundary="replicate") for axis in range(axes)
+    ]
+    for axis, column in enumerate(columns):
+        column[:, axis] += 1
+    if axes == 2:
+        return columns[0][:, 0] * columns[1][:, 1] - columns[0][:, 1] * columns[1][:, 0]
+    return (columns[0] * torch.linalg.cross(columns[1], columns[2], dim=1)).sum(dim=1)
+
+
+def folding_percent(det: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """Percentage of voxels where the transformation is not locally invertible: det J ≤ 0.
+
+    Args:
+        det: (B, *S) Jacobian determinant, from `determinant`.
+        mask: (B, 1, *S), non-zero where a voxel counts.
+
+    Returns:
+        (B,) float64, per cent.
+    """
+    return 100 * masked_mean(det <= 0, mask)
+
+
+def negative_percent(det: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """Percentage of voxels with det J < 0, the strict count of the GraDIRN release (which omits the 100).
+
+    Args:
+        det: (B, *S) Jacobian determinant.
+        mask: (B, 1, *S), non-zero where a voxel counts.
+
+    Returns:
+        (B,) float64, per cent.
+    """
+    return 100 * masked_mean(det < 0, mask)
+
+
+def sd_log_jacobian(
+    det: Tensor,
+    *,
+    mask: Tensor | None = None,
+    clip: tuple[float, float] = (1e-9, 1e9),
+    shift: float = 0.0,
+    crop: int = 0,
+) -> Tensor:
+    """Population standard deviation over space of ln(clip(det J + shift)).
+
+    A fold (det J ≤ 0) enters as ln of the lower clip, −20.7, so that a few folds dominate the value. The
+    evaluation code of Learn2Reg has shift 3 and crop 2, which gives about a quarter of the plain value.
+
+    Args:
+        det: (B, *S) Jacobian determinant.
+        mask: (B, 1, *S), non-zero where a voxel counts.
+        clip: lower and upper bound of det J + shift; those of the GraDIRN release and of Learn2Reg.
+        shift: added to the determinant before clipping.
+        crop: voxels left out at each side of each axis.
+
+    Returns:
+        (B,) float64, without unit; 0 for the identity and for every affine map.
+    """
+    inner = [slice(crop, size - crop) for size in det.shape[1:]]
+    logarithm = (det[(slice(None), *inner)].double() + shift).clamp(*clip).log()
+    kept = None if mask is None else mask[(slice(None), slice(None), *inner)]
+    mean = masked_mean(logarithm, kept).reshape(-1, *[1] * (det.ndim - 1))
+    return masked_mean((logarithm - mean).square(), kept).sqrt()
+
+
+def mag_grad_det_j(det: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """Roughness of the Jacobian: mean over axes and voxels of |∂_a det J|.
+
+    Central differences, one-sided at the border, as numpy's gradient (GraDIRN release, utils/metrics.py).
+
+    Args:
+        det: (B, *S) Jacobian determinant, at least two voxels along each axis.
+        mask: (B, 1, *S), non-zero where a voxel counts.
+
+    Returns:
+        (B,) float64, per voxel.
+    """
+    slopes = torch.gradient(det, dim=tuple(range(1, det.ndim)))
+    return torch.stack([masked_mean(slope.abs(), mask) for slope in slopes]).mean(dim=0)
+
+
+def magnitude_mm(displacement: Tensor, *, spacing_mm: Tensor) -> Tensor:
+    """Length of the displacement at each voxel, ‖u(x) ∘ s‖ in mm.
+
+    Args:
+        displacement: (B, D, *S) voxels.
+        spacing_mm: (B, D) or (D,) voxel size.
+
+    Returns:
+        (B, *S) mm.
+    """
+    spacing = spacing_mm.to(displacement)
+    spacing = spacing.reshape(*spacing.shape, *[1] * (displacement.ndim - 2))
+    return torch.linalg.vector_norm(displacement * spacing, dim=1)
+
+
+def end_point_error_mm(
+    displacement: Tensor, truth: Tensor, *, spacing_mm: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    """Mean distance between the estimated and the true position of each voxel, mean_x ‖(u − u*) ∘ s‖ in mm.
+
+    Args:
+        displacement: (B, D, *S) voxels.
+        truth: (B, D, *S) voxels, the known motion.
+        spacing_mm: (B, D) or (D,) voxel size.
+        mask: (B, 1, *S), non-zero where the truth is meaningful.
+
+    Returns:
+        (B,) float64, mm.
+    """
+    return masked_mean(magnitude_mm(displacement - truth, spacing_mm=spacing_mm), mask)

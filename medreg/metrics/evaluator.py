@@ -1,0 +1,311 @@
+"""All metrics of one registered case as rows of the results table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from medreg.errors import ConfigError, DataError, NumericalError
+from medreg.geometry.warp import warp
+from medreg.metrics import deformation, surface
+from medreg.metrics.intensity import rmse
+from medreg.metrics.landmarks import Interpolation, tre_mm
+from medreg.metrics.overlap import (
+    Aggregation,
+    Vanished,
+    dice_from_counts,
+    joint_histogram,
+    label_index,
+    voxel_counts,
+)
+
+Convention = Literal["exact", "authors"]
+Distances = dict[str, float]
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One measured number of one case; the caller adds run, pair and method."""
+
+    structure: str  # a structure's name, "mean" over structures, or "all" for the whole image
+    metric: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class JacobianDefinition:
+    """Which determinant is taken, and which of its values count as a fold."""
+
+    determinant: Callable[[Tensor], Tensor]
+    folding_percent: Callable[..., Tensor]
+
+
+def _surface_distances(
+    first: surface.BoolArray, second: surface.BoolArray, spacing_mm: list[float]
+) -> Distances:
+    found = surface.surface_distances(first, second, spacing_mm=spacing_mm)
+    return {"hd95_mm": found.hd95_mm, "assd_mm": found.assd_mm}
+
+
+def _itk_distances(first: surface.BoolArray, second: surface.BoolArray, spacing_mm: list[float]) -> Distances:
+    found = surface.itk_hausdorff(first, second, spacing_mm=spacing_mm)
+    return {"hd_mm": found.maximum_mm, "itk_avg_hd_mm": found.average_mm}
+
+
+JACOBIANS: Mapping[str, JacobianDefinition] = {
+    "exact": JacobianDefinition(deformation.determinant, deformation.folding_percent),
+    "authors": JacobianDefinition(deformation.authors_determinant, deformation.negative_percent),
+}
+SURFACES: Mapping[str, Callable[[surface.BoolArray, surface.BoolArray, list[float]], Distances]] = {
+    "assd": _surface_distances,
+    "itk_avg_hd": _itk_distances,
+}
+SPACINGS: Mapping[str, Callable[[float], float]] = {"exact": lambda mm: mm, "authors": lambda mm: 1 / mm}
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "jacobian": tuple(JACOBIANS),
+    "surface_definition": tuple(SURFACES),
+    "vanished": ("zero", "skip"),
+    "dice": ("per_volume", "per_slice"),
+    "spacing": tuple(SPACINGS),
+    "convention": ("exact", "authors"),
+    "image_padding": ("border", "zeros"),
+    "tre_interpolation": ("linear", "cubic"),
+}
+
+
+def _mean_of_numbers(values: Iterable[float]) -> float:
+    """Mean without the NaNs; NaN when nothing else is left."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return math.fsum(numbers) / len(numbers) if numbers else math.nan
+
+
+class CaseEvaluator:
+    """Every metric that a case's data allow, for its displacement field.
+
+    Overlap needs `fixed_label` and `moving_label`, TRE both keypoints, end-point error `displacement` (the
+    known truth), image error both images; what a batch lacks gives no rows. A structure that cannot be scored
+    (not drawn, or lost in warping where a distance is asked for) gives a row with NaN, and the "mean" row
+    leaves it out.
+
+    A batch of several slices is one stack: Dice counts its voxels together unless `dice="per_slice"`, surface
+    distances are taken in each slice and averaged over those where both structures are present, Jacobian
+    figures are averaged over slices, and the image error pools all pixels.
+
+    The arguments choose between the proper definition (default) and that of the authors' releases, which
+    `protocol=gradirn_paper` selects together.
+
+    Args:
+        labels: structure name → label code; only these are scored.
+        surface: whether to compute surface distances, the slowest part.
+        jacobian: "exact", folds are det J ≤ 0; "authors", axes swapped and folds det < 0 (GraDIRN release).
+        surface_definition: "assd" gives hd95_mm and assd_mm; "itk_avg_hd" gives hd_mm and itk_avg_hd_mm, over
+            voxels instead of surfaces (GraDIRN release, where the latter is called ASD).
+        vanished: Dice of a structure lost in warping: "zero" or "skip", see `overlap.dice`.
+        dice: "per_volume" or "per_slice", see `overlap.dice`.
+        spacing: "exact"; "authors", its reciprocal in surface distances (brain task of the GraDIRN release).
+        convention: sampling convention of `geometry.warp.warp`, for labels and image.
+        image_padding: "border" or "zeros", beyond the moving image when it is warped for the image error.
+        tre_interpolation: "linear" or "cubic" (Learn2Reg), see `landmarks.tre_mm`.
+        masked: restrict Jacobian figures and image error to `fixed_mask` where the batch has one. The
+            end-point error always is: outside the body the true motion means nothing.
+
+    Raises:
+        ConfigError: an argument is not one of its choices, or two structures share a code.
+    """
+
+    def __init__(
+        self,
+        labels: Mapping[str, int],
+        *,
+        surface: bool = True,
+        jacobian: Convention = "exact",
+        surface_definition: Literal["assd", "itk_avg_hd"] = "assd",
+        vanished: Vanished = "zero",
+        dice: Aggregation = "per_volume",
+        spacing: Convention = "exact",
+        convention: Convention = "exact",
+        image_padding: Literal["border", "zeros"] = "border",
+        tre_interpolation: Interpolation = "linear",
+        masked: bool = False,
+    ) -> None:
+        self.labels = {str(name): int(code) for name, code in labels.items()}
+        self.surface = surface
+        self.jacobian = jacobian
+        self.surface_definition = surface_definition
+        self.vanished = vanished
+        self.dice = dice
+        self.spacing = spacing
+        self.convention = convention
+        self.image_padding = image_padding
+        self.tre_interpolation = tre_interpolation
+        self.masked = masked
+        for option, choices in CHOICES.items():
+            if (given := getattr(self, option)) not in choices:
+                raise ConfigError(f"{option}={given!r} of the evaluator is not one of {', '.join(choices)}.")
+        label_index(torch.zeros(1), list(self.labels.values()))  # refuses shared codes before any case is run
+
+    def __call__(
+        self, batch: Mapping[str, Any], displacement: Tensor, *, warped_image: Tensor | None = None
+    ) -> list[MetricRow]:
+        """Rows of one case.
+
+        Args:
+            batch: one case as `data.sample` defines it; the leading axis N is 1 or the slices of a stack.
+            displacement: (N, D, *S) voxels, pull direction.
+            warped_image: (N, 1, *S) moving image after warping, if the caller has it already.
+
+        Returns:
+            Rows in the order overlap, surfaces, landmarks, deformation, intensities.
+
+        Raises:
+            NumericalError: the displacement holds NaN or infinity.
+            DataError: the batch holds more than one case, or shapes or spacing do not fit.
+        """
+        case = _case_name(batch)
+        field = displacement.detach().float()
+        _check(batch, field, case)
+        return [
+            *self._structures(batch, field, case),
+            *self._landmarks(batch, field, case),
+            *self._deformation(batch, field, case),
+            *self._intensities(batch, field, warped_image),
+        ]
+
+    def _structures(self, batch: Mapping[str, Any], field: Tensor, case: str) -> Iterator[MetricRow]:
+        if not self.labels or batch.get("fixed_label") is None or batch.get("moving_label") is None:
+            return
+        codes = list(self.labels.values())
+        moving = batch["moving_label"].to(torch.int64)
+        warped = warp(moving, field, mode="nearest", padding="zeros", convention=self.convention)
+        fixed_index = label_index(batch["fixed_label"][:, 0], codes)
+        warped_index = label_index(warped[:, 0], codes)
+        moving_counts = voxel_counts(label_index(moving, codes), len(codes))
+        histogram = joint_histogram(fixed_index, warped_index, len(codes))
+        scores = dice_from_counts(histogram, moving_counts, vanished=self.vanished, aggregate=self.dice)
+        yield from _with_mean("dice", "1", dict(zip(self.labels, scores.tolist(), strict=True)))
+        if self.surface:
+            yield from self._surfaces(fixed_index, warped_index, _spacing(batch, case)[0].tolist())
+
+    def _surfaces(
+        self, fixed_index: Tensor, warped_index: Tensor, spacing_mm: list[float]
+    ) -> Iterator[MetricRow]:
+        measure, convert = SURFACES[self.surface_definition], SPACINGS[self.spacing]
+        spacing = [convert(mm) for mm in spacing_mm]
+        small = torch.int16 if len(self.labels) < 2**15 else torch.int64  # fewer bytes to scan for boxes
+        maps = zip(fixed_index.to("cpu", small).numpy(), warped_index.to("cpu", small).numpy(), strict=True)
+        slices = [
+            [measure(*masks, spacing) for masks in surface.structure_masks(*pair, len(self.labels))]
+            for pair in maps
+        ]
+        for metric in slices[0][0]:
+            values = {
+                name: _mean_of_numbers(item[position][metric] for item in slices)
+                for position, name in enumerate(self.labels)
+            }
+            yield from _with_mean(metric, "mm", values)
+
+    def _landmarks(self, batch: Mapping[str, Any], field: Tensor, case: str) -> Iterator[MetricRow]:
+        fixed, moving = batch.get("fixed_keypoints"), batch.get("moving_keypoints")
+        if fixed is None or moving is None:
+            return
+        affine = batch.get("affine")
+        errors = tre_mm(
+            fixed,
+            moving,
+            field,
+            spacing_mm=_spacing(batch, case) if affine is None else None,
+            affine=affine,
+            interpolation=self.tre_interpolation,
+        )
+        yield MetricRow("all", "tre_mm", errors.mean().item(), "mm")
+
+    def _deformation(self, batch: Mapping[str, Any], field: Tensor, case: str) -> Iterator[MetricRow]:
+        mask = batch.get("fixed_mask")
+        truth = batch.get("displacement")
+        if truth is not None:
+            error = deformation.end_point_error_mm(
+                field, truth.to(field), spacing_mm=_spacing(batch, case), mask=mask
+            )
+            yield MetricRow("all", "epe_mm", error.nanmean().item(), "mm")
+        kept = mask if self.masked else None
+        definition = JACOBIANS[self.jacobian]
+        det = definition.determinant(field)
+        for metric, values, unit in (
+            ("folding_percent", definition.folding_percent(det, mask=kept), "%"),
+            ("sd_log_jacobian", deformation.sd_log_jacobian(det, mask=kept), "1"),
+            ("mag_grad_det_j", deformation.mag_grad_det_j(det, mask=kept), "1/voxel"),
+        ):
+            yield MetricRow("all", metric, values.nanmean().item(), unit)
+
+    def _intensities(
+        self, batch: Mapping[str, Any], field: Tensor, warped_image: Tensor | None
+    ) -> Iterator[MetricRow]:
+        fixed, moving = batch.get("fixed_image"), batch.get("moving_image")
+        if warped_image is None and moving is not None:
+            warped_image = warp(moving.float(), field, padding=self.image_padding, convention=self.convention)
+        if fixed is None or warped_image is None:
+            return
+        kept = batch.get("fixed_mask") if self.masked else None
+        mask = None if kept is None else _as_one_image(kept)
+        error = rmse(_as_one_image(fixed), _as_one_image(warped_image), mask=mask)
+        yield MetricRow("all", "rmse_image", error.item(), "intensity")
+
+
+def _with_mean(metric: str, unit: str, values: Mapping[str, float]) -> Iterator[MetricRow]:
+    """A row for each structure and one for the mean of those that could be scored."""
+    for name, value in values.items():
+        yield MetricRow(name, metric, value, unit)
+    yield MetricRow("mean", metric, _mean_of_numbers(values.values()), unit)
+
+
+def _as_one_image(stack: Tensor) -> Tensor:
+    """(N, C, *S) slices of a stack to one image (1, C, N, *S), so that a mean runs over all its pixels."""
+    return stack.movedim(0, 1).unsqueeze(0)
+
+
+def _case_name(batch: Mapping[str, Any]) -> str:
+    """The one case of the batch."""
+    names = list(dict.fromkeys(batch.get("case", [])))
+    if len(names) > 1:
+        raise DataError(
+            f"The evaluator takes one case a batch and got {len(names)} ({', '.join(map(str, names[:3]))}…); "
+            "use batch_size=1 for validation and test."
+        )
+    return str(names[0]) if names else "(unnamed)"
+
+
+def _spacing(batch: Mapping[str, Any], case: str) -> Tensor:
+    """(N, D) voxel size in mm."""
+    spacing = batch.get("spacing_mm")
+    if spacing is None:
+        raise DataError(f"Case {case} has no spacing_mm, which every distance in millimetres needs.")
+    return torch.atleast_2d(torch.as_tensor(spacing))
+
+
+def _check(batch: Mapping[str, Any], field: Tensor, case: str) -> None:
+    """Refuse a field that is not finite or does not fit the case."""
+    broken = int((~torch.isfinite(field)).sum())
+    if broken:
+        raise NumericalError(
+            f"The displacement of case {case} holds NaN or infinity in {broken} of {field.numel()} values, so "
+            "it cannot be evaluated; train with a lower optimiser.lr or a larger regularisation.weight, or use "
+            "an earlier checkpoint."
+        )
+    if field.ndim == 5 and field.shape[0] > 1:
+        raise DataError(
+            f"Case {case} holds {field.shape[0]} volumes; the evaluator takes one volume, or one stack of 2-D "
+            "slices."
+        )
+    for key in ("fixed_image", "fixed_label", "fixed_mask", "displacement"):
+        given = batch.get(key)
+        if given is not None and (given.shape[0], *given.shape[2:]) != (field.shape[0], *field.shape[2:]):
+            raise DataError(
+                f"Case {case}: {key} has shape {tuple(given.shape)} and the displacement "
+                f"{tuple(field.shape)}; both must lie on the fixed grid."
+            )

@@ -1,0 +1,148 @@
+"""Overlap of label maps: Dice of all structures from one joint histogram."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from medreg.errors import ConfigError
+
+Vanished: TypeAlias = Literal["zero", "skip"]
+Aggregation: TypeAlias = Literal["per_volume", "per_slice"]
+
+
+def label_index(labels: Tensor, codes: Sequence[int]) -> Tensor:
+    """Position 1…L of each voxel's code in `codes`, and 0 for every code that is not asked for.
+
+    Args:
+        labels: integer tensor of any shape; codes may be large and sparse (FreeSurfer, Allen atlas).
+        codes: the L distinct label codes.
+
+    Returns:
+        int64 tensor of the same shape with values 0…L.
+
+    Raises:
+        ConfigError: two structures have the same code.
+    """
+    if len(set(codes)) != len(codes):
+        raise ConfigError(f"Two structures have the same label code in {list(codes)}; give each its own.")
+    if not codes:
+        return torch.zeros_like(labels, dtype=torch.int64)
+    ordered, order = torch.tensor(codes, dtype=torch.int64, device=labels.device).sort()
+    values = labels.to(torch.int64).contiguous()
+    slot = torch.searchsorted(ordered, values).clamp_(max=len(codes) - 1)
+    return torch.where(ordered[slot] == values, order[slot] + 1, 0)
+
+
+def joint_histogram(fixed_index: Tensor, warped_index: Tensor, count: int) -> Tensor:
+    """Voxels that carry label i in the fixed and label j in the warped map, for each item of the batch.
+
+    Args:
+        fixed_index: (N, ...) integers 0…count from `label_index`.
+        warped_index: (N, ...) the same for the warped map.
+        count: number L of structures.
+
+    Returns:
+        (N, L+1, L+1) int64; row i fixed, column j warped, index 0 all other labels.
+    """
+    items, bins = fixed_index.shape[0], count + 1
+    item = torch.arange(items, device=fixed_index.device).reshape(-1, *[1] * (fixed_index.ndim - 1))
+    flat = ((item * bins + fixed_index) * bins + warped_index).flatten()
+    return torch.bincount(flat, minlength=items * bins * bins).reshape(items, bins, bins)
+
+
+def voxel_counts(index: Tensor, count: int) -> Tensor:
+    """Size of each structure in voxels: (N, ...) integers 0…L from `label_index` to (N, L) int64."""
+    items, bins = index.shape[0], count + 1
+    item = torch.arange(items, device=index.device).reshape(-1, *[1] * (index.ndim - 1))
+    counted = torch.bincount((item * bins + index).flatten(), minlength=items * bins)
+    return counted.reshape(items, bins)[:, 1:]
+
+
+def _in_both_originals(fixed: Tensor, warped: Tensor, moving: Tensor) -> Tensor:
+    return (fixed > 0) & (moving > 0)
+
+
+def _in_warped(fixed: Tensor, warped: Tensor, moving: Tensor) -> Tensor:
+    return warped > 0
+
+
+SCORED: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "zero": _in_both_originals,
+    "skip": _in_warped,
+}
+POOLED: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "per_volume": lambda counts: counts.sum(dim=0, keepdim=True),
+    "per_slice": lambda counts: counts,
+}
+
+
+def dice_from_counts(
+    histogram: Tensor,
+    moving_counts: Tensor,
+    *,
+    vanished: Vanished = "zero",
+    aggregate: Aggregation = "per_volume",
+) -> Tensor:
+    """Dice 2|F∩W| / (|F|+|W|) of each structure of one case; NaN where the structure is not scored.
+
+    Args:
+        histogram: (N, L+1, L+1) from `joint_histogram`; N slices of one case, or 1.
+        moving_counts: (N, L) voxels of each structure in the moving map before warping.
+        vanished: see `dice`.
+        aggregate: see `dice`.
+
+    Returns:
+        (L,) float64.
+    """
+    pool = POOLED[aggregate]
+    fixed, warped = pool(histogram.sum(dim=2)[:, 1:]), pool(histogram.sum(dim=1)[:, 1:])
+    shared = pool(histogram.diagonal(dim1=1, dim2=2)[:, 1:])
+    score = 2 * shared.double() / (fixed + warped).clamp(min=1)
+    scored = SCORED[vanished](fixed, warped, pool(moving_counts))
+    return torch.where(scored, score, torch.nan).nanmean(dim=0)
+
+
+def dice(
+    fixed_labels: Tensor,
+    warped_labels: Tensor,
+    labels: Mapping[str, int],
+    *,
+    moving_labels: Tensor | None = None,
+    vanished: Vanished = "zero",
+    aggregate: Aggregation = "per_volume",
+) -> dict[str, float]:
+    """Dice coefficient 2|F∩W| / (|F|+|W|) of each named structure of one case, without unit.
+
+    One joint histogram serves all structures, so the cost does not grow with their number.
+
+    Args:
+        fixed_labels: (N, 1, *S) integers; N slices of one case, or 1 for a volume.
+        warped_labels: (N, 1, *S) integers, the moving labels after warping.
+        labels: structure name → code.
+        moving_labels: (N, 1, *S) labels before warping; without them every structure counts as present there.
+        vanished: "zero": a structure is scored when it is in the fixed and in the moving map, so one that
+            warping has lost gets 0 and one that a rater did not draw gets NaN (the rule of Learn2Reg).
+            "skip": a structure is scored when it is in the warped map, so a lost one gets NaN (the rule of
+            the GraDIRN release).
+        aggregate: "per_volume": all N slices form one volume; "per_slice": mean of the Dice of the slices
+            in which the structure is scored (the rule of midir).
+
+    Returns:
+        structure name → Dice in [0, 1], or NaN where the structure is not scored.
+
+    Raises:
+        ConfigError: two structures have the same code.
+    """
+    codes = list(labels.values())
+    fixed, warped = label_index(fixed_labels, codes), label_index(warped_labels, codes)
+    if moving_labels is None:
+        moving = torch.ones(fixed.shape[0], len(codes), dtype=torch.int64, device=fixed.device)
+    else:
+        moving = voxel_counts(label_index(moving_labels, codes), len(codes))
+    histogram = joint_histogram(fixed, warped, len(codes))
+    scores = dice_from_counts(histogram, moving, vanished=vanished, aggregate=aggregate)
+    return dict(zip(labels, scores.tolist(), strict=True))
