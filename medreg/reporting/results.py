@@ -1,4 +1,4 @@
-"""Read the files of a run folder: per-case results, training history, run record, and the arrays of chosen cases."""
+"""Read the files of a run folder: results per case, history of training, run record, chosen cases."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def read_run(folder: str | Path) -> RunFolder:
 
 
 def read_results(path: str | Path) -> Frame:
-    """Read a results.csv; a line that a killed run left half-written and repeated rows are dropped with a note.
+    """Read a results.csv; a line that a killed run left half-written is dropped with a note.
 
     Raises:
         DataError: If a column is missing or a value is no number.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ class PairedTest:
         method: The method.
         reference: What it is compared with.
         difference: Mean of the paired differences with its 95 % bootstrap interval.
-        p: Two-sided Wilcoxon signed-rank p value; NaN for fewer than six cases, where it cannot be below 0.05.
+        p: Two-sided Wilcoxon signed-rank p value; NaN for fewer than six cases, which cannot reach 0.05.
         better: Share of cases in which the method is better, NaN where no direction is better.
     """
 
@@ -97,7 +98,8 @@ def wilcoxon(differences: Array) -> float:
         return 1.0
     from scipy.stats import wilcoxon as signed_rank
 
-    method = "exact" if len(finite) <= 50 and _untied(finite) else "asymptotic"
+    exact = len(finite) <= 50 and _untied(finite)
+    method: Literal["exact", "asymptotic"] = "exact" if exact else "asymptotic"
     return float(signed_rank(finite, zero_method="pratt", method=method).pvalue)
 
 

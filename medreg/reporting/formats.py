@@ -1,0 +1,134 @@
+"""Write a table as Markdown, LaTeX, CSV, HTML or for the terminal."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+from typing import TYPE_CHECKING
+
+from medreg.reporting.tables import Cell, Table
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+# Characters that mean something to LaTeX, and the arrows and signs that need mathematics there.
+LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "−": "$-$",
+        "–": "--",
+        "…": r"\dots{}",
+        "<": "$<$",
+        ">": "$>$",
+    }
+)
+
+
+def to_markdown(table: Table) -> str:
+    """Pipe table; the best in bold, medians in parentheses, notes below."""
+    lines = [f"**{_pipe(table.title)}**", ""] if table.title else []
+    lines.append("| " + " | ".join(_pipe(name) for name in table.header) + " |")
+    lines.append("| --- |" + " ---: |" * (len(table.header) - 1))
+    for row in table.rows:
+        lines.append("| " + " | ".join(_markdown_cell(cell) for cell in row) + " |")
+    lines += [line for note in table.notes for line in ("", _pipe(note.replace("median below", "(median)")))]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    """A `tabular` in booktabs style; the best in bold, medians in parentheses, notes as comments."""
+    lines = [f"% {note.replace('median below', '(median)')}" for note in table.notes]
+    lines += [rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}", r"\toprule"]
+    lines.append(" & ".join(name.translate(LATEX) for name in table.header) + r" \\")
+    lines.append(r"\midrule")
+    for row in table.rows:
+        lines.append(" & ".join(_latex_cell(cell) for cell in row) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """Comma-separated, as printed; medians in columns of their own."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(
+        [table.header[0], *(f"{name}{end}" for name in table.header[1:] for end in ("", ", median"))]
+    )
+    for first, *others in table.rows:
+        writer.writerow([first.text, *(text for cell in others for text in (cell.text, cell.detail))])
+    return buffer.getvalue()
+
+
+def to_rich(table: Table, *, notes: bool = True) -> RichTable:
+    """A table for the terminal; print it with a `rich.console.Console`."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    caption = "\n".join(table.notes) if notes and table.notes else None
+    shown = RichTable(
+        title=Text(table.title) if table.title else None,
+        caption=Text(caption) if caption else None,
+        title_justify="left",
+        caption_justify="left",
+    )
+    for i, name in enumerate(table.header):
+        shown.add_column(Text(name), justify="right" if i else "left", no_wrap=i > 0)
+    for row in table.rows:
+        texts = []
+        for cell in row:
+            text = Text(cell.text, style="bold" if cell.bold else "")
+            texts.append(text.append(f"\n{cell.detail}", style="dim") if cell.detail else text)
+        shown.add_row(*texts)
+    return shown
+
+
+def to_html(table: Table) -> str:
+    """A `<table>` with a caption and row headings, and its notes as a list; all text is escaped."""
+    lines = ['<div class="scroll"><table>']
+    if table.title:
+        lines.append(f"<caption>{html.escape(table.title)}</caption>")
+    heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in table.header)
+    lines.append(f"<thead><tr>{heads}</tr></thead><tbody>")
+    for first, *others in table.rows:
+        cells = "".join(_html_cell(cell) for cell in others)
+        lines.append(f'<tr><th scope="row">{html.escape(first.text)}</th>{cells}</tr>')
+    lines.append("</tbody></table></div>")
+    if table.notes:
+        items = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
+        lines.append(f'<ul class="notes">{items}</ul>')
+    return "\n".join(lines)
+
+
+def _pipe(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = f"**{_pipe(cell.text)}**" if cell.bold else _pipe(cell.text)
+    return f"{text} ({cell.detail})" if cell.detail else text
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = cell.text.translate(LATEX)
+    text = rf"\textbf{{{text}}}" if cell.bold else text
+    return f"{text} ({cell.detail.translate(LATEX)})" if cell.detail else text
+
+
+def _html_cell(cell: Cell) -> str:
+    text = html.escape(cell.text)
+    text = f"<strong>{text}</strong>" if cell.bold else text
+    detail = f'<span class="median">{html.escape(cell.detail)}</span>' if cell.detail else ""
+    return f"<td>{text}{detail}</td>"

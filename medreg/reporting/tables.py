@@ -1,0 +1,241 @@
+"""From results per case to the tables that people read: mean ± SD, median, n by method and structure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from medreg.reporting.statistics import compare
+from medreg.reporting.vocabulary import COST, UNREGISTERED, Better, describe, heading, in_order
+
+Lookup: TypeAlias = Mapping[tuple[str, str, str], Mapping[Any, Any]]  # by method, structure and metric
+OVERALL = ("mean", "all")  # structures that speak for the whole image, best first
+SUMMARY_COLUMNS = (
+    "data",
+    "split",
+    "method",
+    "structure",
+    "metric",
+    "unit",
+    "n",
+    "missing",
+    "mean",
+    "sd",
+    "median",
+    "minimum",
+    "maximum",
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table: the main text, a smaller addition (the median), and whether it is the best."""
+
+    text: str
+    detail: str = ""
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready to be written in any format by `medreg.reporting.formats`."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def summarise(results: pd.DataFrame) -> pd.DataFrame:
+    """Mean, SD (n − 1), median, extremes and counts over cases.
+
+    NaN and infinite values (a structure that one image lacks has no distance) are left out and counted.
+
+    Args:
+        results: Rows with the columns of results.csv.
+
+    Returns:
+        One row for each data set, split, method, structure, metric and unit; columns `SUMMARY_COLUMNS`.
+    """
+    keys = list(SUMMARY_COLUMNS[:6])
+    if results.empty:
+        return pd.DataFrame({name: pd.Series(dtype=object) for name in SUMMARY_COLUMNS})
+    rows = [(*group, *_numbers(block)) for group, block in results.groupby(keys, sort=False)["value"]]
+    return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
+
+
+def _numbers(values: pd.Series) -> tuple[int, int, float, float, float, float, float]:
+    finite = values[np.isfinite(values)].to_numpy(dtype=float)
+    missing = len(values) - len(finite)
+    if not len(finite):
+        return 0, missing, *(float("nan"),) * 5
+    sd = float(finite.std(ddof=1)) if len(finite) > 1 else float("nan")
+    extremes = (float(finite.min()), float(finite.max()))
+    return len(finite), missing, float(finite.mean()), sd, float(np.median(finite)), *extremes
+
+
+def with_means(results: pd.DataFrame) -> pd.DataFrame:
+    """Add the mean over structures of each case, as structure "mean", where a metric has none."""
+    if results.empty:
+        return results
+    whole = set(results.loc[results["structure"].isin(OVERALL), "metric"])
+    single = results[~results["metric"].isin(whole)]
+    if single.empty:
+        return results
+    keys = [name for name in results.columns if name not in ("structure", "value")]
+    finite = single.assign(value=single["value"].where(np.isfinite(single["value"])))
+    means = finite.groupby(keys, sort=False, as_index=False)["value"].mean()
+    return pd.concat([results, means.assign(structure="mean")], ignore_index=True)[list(results.columns)]
+
+
+def methods_in(results: pd.DataFrame) -> list[str]:
+    """The methods in order of appearance, the unregistered state first."""
+    found = [str(method) for method in pd.unique(results["method"])]
+    return sorted(found, key=lambda method: method != UNREGISTERED)
+
+
+def overall_structure(results: pd.DataFrame, metric: str) -> str | None:
+    """The structure that speaks for the whole image in a metric: "mean", else "all", else None."""
+    present = set(results.loc[results["metric"] == metric, "structure"])
+    return next((name for name in OVERALL if name in present), None)
+
+
+def structure_metrics(results: pd.DataFrame) -> list[str]:
+    """The metrics that come per structure, in printing order."""
+    own = results[~results["structure"].isin(OVERALL)]
+    return in_order({str(metric) for metric in own["metric"]})
+
+
+def headline(results: pd.DataFrame, *, title: str = "", tests: bool = True) -> Table:
+    """One row a method, one column a metric, over the whole image: the table that answers "did it work?".
+
+    Args:
+        results: Rows of one data set and split.
+        title: Title of the table.
+        tests: Whether to add paired tests against the unregistered state (else the first method) as notes.
+    """
+    full = with_means(results)
+    methods = methods_in(full) if not full.empty else []
+    columns = {metric: overall_structure(full, metric) for metric in in_order(set(full["metric"]))}
+    summary = _lookup(full)
+    cells = [
+        _column(summary, [(method, str(structure), metric) for method in methods], metric)
+        for metric, structure in columns.items()
+    ]
+    header = ["method", *(heading(metric, _unit(full, metric)) for metric in columns)]
+    rows = [(Cell(method), *(column[i] for column in cells)) for i, method in enumerate(methods)]
+    notes = [f"Mean ± SD, median below; n = {full['case'].nunique()} cases."] if rows else []
+    notes += _missing_note(summary, [(str(s), m) for m, s in columns.items()])
+    if tests:
+        notes += _test_notes(full, methods, columns)
+    return Table(title, tuple(header), tuple(rows), tuple(notes))
+
+
+def by_structure(results: pd.DataFrame, *, metric: str, title: str = "") -> Table:
+    """One row a structure, one column a method, for one metric; the mean over structures in the last row.
+
+    Args:
+        results: Rows of one data set and split.
+        metric: The metric.
+        title: Title; that of the metric if empty.
+    """
+    full = with_means(results)
+    full = full[full["metric"] == metric]
+    methods = methods_in(full)
+    names = [str(name) for name in pd.unique(full["structure"])]
+    structures = [name for name in names if name not in OVERALL] + [n for n in OVERALL if n in names]
+    summary = _lookup(full)
+    rows = []
+    for structure in structures:
+        cells = _column(summary, [(method, structure, metric) for method in methods], metric)
+        rows.append((Cell(structure), *cells))
+    notes = ["Mean ± SD, median below.", *_missing_note(summary, [(name, metric) for name in structures])]
+    label = heading(metric, _unit(full, metric))
+    return Table(title or label, ("structure", *methods), tuple(rows), tuple(notes))
+
+
+def worst_cases(results: pd.DataFrame, *, method: str, metric: str, count: int) -> pd.DataFrame:
+    """The cases that went worst, worst first, beside their unregistered value.
+
+    Returns:
+        Columns case, `method` and, if there is one, "unregistered"; empty if the metric has no direction.
+    """
+    full = with_means(results)
+    structure, better = overall_structure(full, metric), describe(metric).better
+    if structure is None or better == "neither":
+        return pd.DataFrame()
+    rows = full[(full["metric"] == metric) & (full["structure"] == structure)]
+    wide = rows.pivot_table(index="case", columns="method", values="value", aggfunc="mean", sort=False)
+    chosen = [name for name in (UNREGISTERED, method) if name in wide.columns]
+    if method not in chosen:
+        return pd.DataFrame()
+    ordered = wide[chosen].sort_values(method, ascending=better == "higher").head(count)
+    return ordered.reset_index().rename_axis(columns=None)
+
+
+def _column(summary: Lookup, keys: Sequence[tuple[str, str, str]], metric: str) -> list[Cell]:
+    """The cells of one metric for several methods, the best of them bold."""
+    known = describe(metric)
+    found = [summary.get(key) for key in keys]
+    means = [float("nan") if row is None else float(row["mean"]) for row in found]
+    best = _best(
+        [round(mean, known.decimals) for mean in means], "neither" if metric in COST else known.better
+    )
+    cells = []
+    for row, mean, bold in zip(found, means, best, strict=True):
+        if row is None or not np.isfinite(mean):
+            cells.append(Cell("–"))
+            continue
+        spread = f" ± {row['sd']:.{known.decimals}f}" if np.isfinite(row["sd"]) else ""
+        cells.append(Cell(f"{mean:.{known.decimals}f}{spread}", f"{row['median']:.{known.decimals}f}", bold))
+    return cells
+
+
+def _best(means: Sequence[float], better: Better) -> list[bool]:
+    finite = [mean for mean in means if np.isfinite(mean)]
+    if better == "neither" or len(finite) < 2:
+        return [False] * len(means)
+    best = max(finite) if better == "higher" else min(finite)
+    return [mean == best for mean in means]
+
+
+def _unit(results: pd.DataFrame, metric: str) -> str:
+    units = pd.unique(results.loc[results["metric"] == metric, "unit"])
+    return " or ".join(str(unit) for unit in units)
+
+
+def _missing_note(summary: Lookup, pairs: Sequence[tuple[str, str]]) -> list[str]:
+    notes = []
+    for structure, metric in pairs:
+        for method in dict.fromkeys(key[0] for key in summary):
+            row = summary.get((method, structure, metric))
+            if row is not None and row["missing"]:
+                label = describe(metric).label
+                missing, total = row["missing"], row["missing"] + row["n"]
+                notes.append(
+                    f"{label}, {structure}, {method}: undefined in {missing} of {total} cases, left out."
+                )
+    return notes if len(notes) <= 6 else [*notes[:6], f"… and {len(notes) - 6} more with undefined values."]
+
+
+def _test_notes(full: pd.DataFrame, methods: Sequence[str], columns: dict[str, str | None]) -> list[str]:
+    if len(methods) < 2:
+        return []
+    notes = []
+    for method in methods[1:]:
+        for metric, structure in columns.items():
+            if metric in COST or describe(metric).better == "neither" or structure is None:
+                continue
+            test = compare(full, metric=metric, structure=structure, method=method, reference=methods[0])
+            if test:
+                notes.append(test.sentence() + ".")
+    if notes:
+        notes.append(
+            "Paired over cases: bootstrap interval of the mean difference, two-sided Wilcoxon signed-rank "
+            "test (six cases or more), not corrected for the number of tests."
+        )
+    return notes
