@@ -1,0 +1,1 @@
+"""What happens beside training: checkpoints, tables, pictures, history, progress, W&B."""

@@ -1,0 +1,78 @@
+"""Checkpoints in the run folder: the last epoch's, for resuming, and the best one's, for evaluation.
+
+A file is written beside its place and then renamed, so that a run killed at any moment leaves a whole checkpoint:
+the new one or the one before.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+
+FOLDER = "checkpoints"
+LAST, BEST = "last.ckpt", "best.ckpt"
+
+
+def save_atomically(trainer: pl.Trainer, name: str, *, weights_only: bool = False) -> None:
+    """Save a checkpoint of the given file name into the run folder, replacing the earlier one in one step."""
+    target = Path(trainer.default_root_dir) / FOLDER / name
+    part = target.with_suffix(".part")
+    trainer.save_checkpoint(part, weights_only=weights_only)
+    if trainer.is_global_zero:
+        os.replace(part, target)
+
+
+class LastCheckpoint(Checkpoint):
+    """`last.ckpt`, at the end of training epochs.
+
+    Args:
+        every_n_epochs: how often; the last epoch is always saved.
+    """
+
+    def __init__(self, *, every_n_epochs: int = 1) -> None:
+        self.every_n_epochs = every_n_epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save model, optimiser, schedulers, loops and callbacks."""
+        done = trainer.current_epoch + 1
+        if done % self.every_n_epochs == 0 or done == trainer.max_epochs or trainer.should_stop:
+            save_atomically(trainer, LAST)
+
+
+class BestCheckpoint(Checkpoint):
+    """`best.ckpt`: the weights with the best validation metric so far.
+
+    Args:
+        monitor: name of a logged metric; data without labels have no Dice, and `val/loss` takes its place.
+        mode: `max` or `min`.
+    """
+
+    def __init__(self, *, monitor: str, mode: str) -> None:
+        self.monitor, self.mode = monitor, mode
+        self.score: float | None = None
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the weights if the metric improved."""
+        if trainer.sanity_checking or not trainer.training and trainer.state.fn != "fit":
+            return
+        if self.monitor not in trainer.callback_metrics:
+            self.monitor, self.mode = "val/loss", "min"
+        value = float(trainer.callback_metrics.get(self.monitor, math.nan))
+        sign = 1.0 if self.mode == "max" else -1.0
+        if math.isfinite(value) and (self.score is None or sign * value > sign * self.score):
+            self.score = value
+            save_atomically(trainer, BEST, weights_only=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best score so far, for the checkpoint."""
+        return {"score": self.score, "monitor": self.monitor, "mode": self.mode}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from the best score so far."""
+        self.score = state_dict["score"]
+        self.monitor, self.mode = state_dict["monitor"], state_dict["mode"]

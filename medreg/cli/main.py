@@ -1,0 +1,45 @@
+"""The `medreg` command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from medreg import __version__
+from medreg.errors import MedregError
+
+VERBS = ("train", "register", "warp", "doctor", "show", "list", "report")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs; importing them costs nothing because their work is imported when run."""
+    parser = argparse.ArgumentParser(prog="medreg", description="One energy, many solvers: medical image registration.")
+    parser.add_argument("--version", action="version", version=f"medreg {__version__}")
+    subparsers = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+    for verb in VERBS:
+        importlib.import_module(f"medreg.cli.{verb}").add_parser(subparsers)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code; errors that a person can mend are one paragraph, not a traceback."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["train"]:  # argparse would take Hydra's flags for its own
+        from medreg.cli.train import main as train
+
+        return train(words[1:])
+    args = build_parser().parse_args(words)
+    try:
+        return int(args.run(args))
+    except MedregError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""`medreg train`: the same as `python train.py`, from anywhere."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def job(cfg: Any) -> float:
+    """Run one composed configuration (imported by name in processes that a launcher starts)."""
+    from medreg.runner import run_job
+
+    return run_job(cfg)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Launch a run or a sweep and return the exit code."""
+    from medreg.config.application import launch
+
+    # Lightning starts the other processes of a DDP run as `python <this file> <overrides>`.
+    if Path(sys.argv[0]).name != "train.py":
+        sys.argv[0] = __file__
+    return launch(job, arguments)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb; its options are Hydra's, so everything after it is passed on."""
+    parser = subparsers.add_parser("train", help="train, evaluate and report (as train.py)", add_help=False)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    parser.set_defaults(run=lambda args: main(args.arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,92 @@
+"""Run a job under Hydra: options checked first, then one run or a sweep, then an exit code.
+
+`launch` is what `train.py` and `medreg train` call. The job itself is passed in, so that this package does not know
+the runner.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from medreg.errors import MedregError
+
+Job = Callable[[Any], float]
+INTERRUPTED = 130  # what a shell expects after Ctrl-C
+HELP_FLAGS = ("--help", "-h", "--hydra-help", "--info", "--cfg", "-c", "--shell-completion", "-sc", "--version")
+
+
+def overrides_of(arguments: Sequence[str]) -> list[str]:
+    """Return the override strings among command-line arguments (flags and their values left out)."""
+    takes_value = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
+    found: list[str] = []
+    skip = False
+    for word in arguments:
+        if skip:
+            skip = False
+        elif word in takes_value:
+            skip = True
+        elif not word.startswith("-"):
+            found.append(word)
+    return found
+
+
+def launch(job: Job, arguments: Sequence[str]) -> int:
+    """Run `job(cfg)` for the composed configuration, or for each of a sweep.
+
+    Args:
+        job: takes the configuration; must be importable by name for the launchers that start processes.
+        arguments: the command line without the program's name.
+
+    Returns:
+        Exit code: 0, 1 after a failure, 130 after Ctrl-C.
+    """
+    import hydra
+
+    from medreg.config import sweep
+    from medreg.config.paths import config_dir
+    from medreg.config.resolvers import register
+    from medreg.config.suggest import check_overrides
+
+    register()
+    informing = any(word.split("=")[0] in HELP_FLAGS for word in arguments)
+    multirun = any(word in ("-m", "--multirun") for word in arguments)
+    overrides = overrides_of(arguments)
+    try:
+        # A user's own --config-dir may bring groups that are not ours: then Hydra's own messages have to do.
+        if not informing and not any(word.startswith(("--config", "-c")) for word in arguments):
+            check_overrides(overrides)
+        plan = sweep.plan(overrides) if multirun and not informing else []
+        application = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(job)
+        sys.argv = [sys.argv[0], *arguments]
+        code = _run(application)
+    except MedregError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command continues from the last checkpoint.", file=sys.stderr)
+        return INTERRUPTED
+    if plan:
+        return max(code, sweep.report(plan))
+    return code or _failed_single()
+
+
+def _run(application: Callable[[], Any]) -> int:
+    try:
+        application()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return 0
+
+
+_outcome: dict[str, bool] = {}
+
+
+def remember_failure() -> None:
+    """Note that the job of this process failed with a message already shown; the exit code will say so."""
+    _outcome["failed"] = True
+
+
+def _failed_single() -> int:
+    return int(_outcome.pop("failed", False))

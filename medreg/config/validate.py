@@ -1,0 +1,60 @@
+"""Refuse impossible compositions before anything is computed, in a sentence that says what fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from medreg.config.context import RunContext
+from medreg.errors import CompositionError, ConfigError
+
+MODES = ("fit", "test", "both")
+
+
+def check_options(cfg: DictConfig, context: RunContext) -> None:
+    """Check top-level options that Hydra cannot.
+
+    Raises:
+        ConfigError: an unknown mode.
+        CompositionError: several devices inside a sweep.
+    """
+    if cfg.mode not in MODES:
+        raise ConfigError(f"mode={cfg.mode}: choose one of {', '.join(MODES)}.")
+    several = OmegaConf.select(cfg, "trainer.devices") not in (1, "1", "auto", [0]) or cfg.trainer.get("num_nodes", 1) != 1
+    if context.sweep and several:
+        raise CompositionError(
+            "A sweep gives each job one device: several devices inside a multirun start each other's jobs. "
+            "Use trainer.devices=1 in the sweep (hydra/launcher=joblib or submitit runs jobs side by side), "
+            "or a single run with trainer=ddp."
+        )
+
+
+def check_keys(task: Any, datamodule: Any, context: RunContext) -> None:
+    """Check that the data provide what task and model need.
+
+    Raises:
+        CompositionError: naming the missing keys and what the data have.
+    """
+    needed = set(task.requires) | set(task.model.requires)
+    lacking = needed - set(datamodule.provides)
+    if lacking:
+        raise CompositionError(
+            f"model={context.model} needs {', '.join(sorted(lacking))}, which data={context.data} does not provide "
+            f"(it provides {', '.join(sorted(datamodule.provides))}). Choose data with these keys, or another model "
+            "(`medreg list model`)."
+        )
+
+
+def check_dimensions(task: Any, datamodule: Any, context: RunContext) -> None:
+    """Check that a model built for 2-D or 3-D meets data of the same dimension.
+
+    Raises:
+        CompositionError: naming both.
+    """
+    wanted = getattr(task.model, "ndim", None)
+    if wanted is not None and wanted != datamodule.ndim:
+        raise CompositionError(
+            f"model={context.model} is built for {wanted}-D images (model.ndim={wanted}) but data={context.data} gives "
+            f"{datamodule.ndim}-D ones. Leave model.ndim at ${{data.ndim}}, or choose {wanted}-D data."
+        )

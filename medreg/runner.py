@@ -1,0 +1,136 @@
+"""Run one composed configuration: seed → data → task → trainer → fit → test → report."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from medreg.config.application import remember_failure
+from medreg.config.context import RunContext, current_context
+from medreg.config.record import RunRecord
+from medreg.errors import MedregError
+
+log = logging.getLogger("medreg")
+AGAIN = "The same command continues from the last checkpoint; nothing already computed is lost."
+
+
+def run_job(cfg: DictConfig) -> float:
+    """Run a job in its folder and return its objective; NaN after a failure that a person can mend.
+
+    A finished run of the same configuration is shown, not repeated (`fresh=true` repeats it).
+    """
+    from pytorch_lightning.utilities import rank_zero_only
+
+    context = current_context()
+    main = getattr(rank_zero_only, "rank", 0) in (0, None)
+    if cfg.fresh and main:
+        _set_aside(context.folder)
+    record = RunRecord(context.folder)
+    if main and _finished(record, cfg):
+        return _show_finished(record, context)
+    try:
+        return _run(cfg, context, record)
+    except MedregError as error:
+        return _failed(record, str(error), main)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        text = f"The disk that holds {context.folder} is full ({error}). Free some space and give the same command. {AGAIN}"
+        return _failed(record, text, main)
+    except RuntimeError as error:
+        text = _known_runtime_error(error)
+        if text is None:
+            record.fail("failed", f"{type(error).__name__}: {error}")
+            raise
+        return _failed(record, text, main)
+    except KeyboardInterrupt:
+        if main:
+            record.fail("interrupted", f"Interrupted. {AGAIN}")
+        raise
+
+
+def _run(cfg: DictConfig, context: RunContext, record: RunRecord) -> float:
+    from medreg import stages
+
+    started = time.perf_counter()
+    parts = stages.prepare(cfg, context, record)
+    try:
+        if cfg.mode in ("fit", "both"):
+            stages.fit(parts)
+        objective = stages.test(parts) if cfg.mode in ("test", "both") else math.nan
+        if parts.trainer.is_global_zero:
+            done = {**record.content.get("done", {}), **_stages_of(cfg)}
+            record.finish(done=done, objective=objective, seconds=round(time.perf_counter() - started, 1))
+            stages.report(parts)
+    except BaseException:
+        parts.mirror.close(failed=True)
+        raise
+    parts.mirror.close(failed=False)
+    return objective
+
+
+def _stages_of(cfg: DictConfig) -> dict[str, Any]:
+    """Return what this command does, to compare with what was done before."""
+    found: dict[str, Any] = {}
+    if cfg.mode in ("fit", "both"):
+        found["fit"] = True
+    if cfg.mode in ("test", "both"):
+        found["test"] = str(cfg.ckpt)
+    return found
+
+
+def _finished(record: RunRecord, cfg: DictConfig) -> bool:
+    done = record.content.get("done", {})
+    return record.content.get("status") == "finished" and all(done.get(k) == v for k, v in _stages_of(cfg).items())
+
+
+def _show_finished(record: RunRecord, context: RunContext) -> float:
+    from medreg import stages
+
+    log.info("Already finished (%s). fresh=true runs it again and keeps the earlier result.", record.content.get("finished"))
+    stages.show(context.folder)
+    value = record.content.get("objective")
+    return math.nan if value is None else float(value)
+
+
+def _failed(record: RunRecord, text: str, main: bool) -> float:
+    if main:
+        with suppress(OSError):  # the record cannot be written where the disk is full; the message still can
+            record.fail("failed", text)
+    log.error("\n%s\n", text)
+    remember_failure()
+    return math.nan
+
+
+def _known_runtime_error(error: RuntimeError) -> str | None:
+    text = str(error)
+    if "DataLoader worker" in text:
+        return (
+            f"A data-loading process died ({text.splitlines()[0]}), most often for want of memory. Use fewer "
+            f"(data.loader.num_workers=0) or smaller batches (data.loader.batch_size). {AGAIN}"
+        )
+    if "out of memory" in text:
+        return (
+            "The device has too little memory for this step. Lower data.loader.batch_size, use trainer.precision=16-mixed "
+            f"on a GPU, or, for GraDIRN, model.checkpoint=true. {AGAIN}"
+        )
+    return None
+
+
+def _set_aside(folder: Path) -> None:
+    """Move the results of an earlier run into `<folder>/earlier/<time>`; Hydra's files of this start stay."""
+    kept = {".hydra", "train.log", "earlier"}
+    old = [path for path in folder.iterdir() if path.name not in kept] if folder.is_dir() else []
+    if old:
+        target = folder / "earlier" / time.strftime("%Y-%m-%d_%H-%M-%S")
+        target.mkdir(parents=True)
+        for path in old:
+            shutil.move(str(path), target / path.name)

@@ -1,0 +1,183 @@
+"""The stages of a run, one function each; `runner.run_job` strings them together."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback
+
+from medreg.callbacks.provenance import Provenance
+from medreg.callbacks.results import Results
+from medreg.config import checkpoint
+from medreg.config.context import RunContext
+from medreg.config.instantiate import build
+from medreg.config.record import RunRecord
+from medreg.config.validate import check_dimensions, check_keys, check_options
+from medreg.errors import CheckpointError
+
+log = logging.getLogger("medreg")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything a run is made of."""
+
+    cfg: DictConfig
+    context: RunContext
+    record: RunRecord
+    data: Any
+    task: Any
+    trainer: pl.Trainer
+    mirror: Any
+
+
+def prepare(cfg: DictConfig, context: RunContext, record: RunRecord) -> Parts:
+    """Seed, build data, task and trainer, refuse what cannot work, and write down what is about to run."""
+    check_options(cfg, context)
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    data = build(cfg.data)
+    task = build(cfg.task)
+    task.name = context.model
+    check_dimensions(task, data, context)
+    check_keys(task, data, context)
+    resolved = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(resolved, dict)
+    mirror = build(cfg.logger)
+    callbacks = [build(node) for node in cfg.callbacks.values() if node]
+    trainer = build(cfg.trainer, callbacks=callbacks, logger=False, default_root_dir=str(context.folder))
+    data.prepare_data() if trainer.is_global_zero else None
+    trainer.strategy.barrier("prepare")
+    data.setup()
+    facts = _write_down(trainer, context, record, data, task, resolved)
+    _introduce(trainer, mirror, context, resolved, facts, cfg)
+    return Parts(cfg, context, record, data, task, trainer, mirror)
+
+
+def _write_down(
+    trainer: pl.Trainer, context: RunContext, record: RunRecord, data: Any, task: Any, resolved: dict[Any, Any]
+) -> dict[str, Any]:
+    """Write run.json, config.yaml and split.csv; return the facts that checkpoints and W&B carry."""
+    facts = {
+        "overrides": list(context.overrides),
+        "model": context.model,
+        "data": context.data,
+        "seed": resolved["seed"],
+        "parameters": sum(p.numel() for p in task.model.parameters() if p.requires_grad),
+        "data_fingerprint": data.fingerprint(),
+        "device": str(trainer.strategy.root_device),
+        "choices": context.choices,
+    }
+    if trainer.is_global_zero:
+        record.start(overrides=context.overrides, **{k: v for k, v in facts.items() if k != "overrides"})
+        (context.folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(resolved)))
+        data.save_split(context.folder / "split.csv")
+    trainer.callbacks.append(
+        Provenance({**facts, "config": resolved, "commit": record.content.get("commit"), "dirty": record.content.get("dirty")})
+    )
+    return facts
+
+
+def _introduce(
+    trainer: pl.Trainer, mirror: Any, context: RunContext, resolved: dict[Any, Any], facts: dict[str, Any], cfg: DictConfig
+) -> None:
+    """Start the mirror on the main process and tell the results table whose rows it writes."""
+    if trainer.is_global_zero:
+        kind = "sweep" if context.sweep else {"fit": "train", "both": "train", "test": "test"}[cfg.mode]
+        named = {**facts, "name": context.folder.name, "group": f"{context.model}_{context.data}", "job_type": kind}
+        logger = mirror.connect(context.folder, config=resolved, facts=named)
+        if logger is not None:
+            trainer.loggers = [logger]
+    for callback in trainer.callbacks:
+        if isinstance(callback, Results):
+            callback.labels = {
+                "run": context.folder.name, "model": context.model, "data": context.data, "split": "test",
+            }  # fmt: skip
+
+
+def fit(parts: Parts) -> None:
+    """Train, continuing from the last checkpoint of this run if there is one."""
+    task, trainer, folder = parts.task, parts.trainer, parts.context.folder
+    if not task.trainable:
+        log.info("model=%s has nothing to train.", parts.context.model)
+        return
+    resume = None if parts.cfg.resume == "never" else checkpoint.find(str(parts.cfg.resume), folder)
+    if resume is not None:
+        checkpoint.read(resume)  # a truncated file is said so here, not from deep inside
+        log.info("Continuing from %s.", resume)
+    elif parts.cfg.init is not None:
+        source = checkpoint.find(str(parts.cfg.init), folder)
+        if source is None:
+            raise CheckpointError(f"init={parts.cfg.init}: this run has no checkpoint yet; give the path of another run.")
+        checkpoint.apply_weights(task.model, source)
+        log.info("Warm start from the weights of %s.", source)
+    try:
+        trainer.fit(task, datamodule=parts.data, ckpt_path=resume, weights_only=True)
+    except SystemExit as stop:  # Lightning's way of ending after Ctrl-C
+        raise KeyboardInterrupt from stop
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def test(parts: Parts) -> float:
+    """Evaluate the chosen checkpoint on the test cases and return the objective."""
+    task, trainer, folder = parts.task, parts.trainer, parts.context.folder
+    used = "none"
+    if task.trainable:
+        file = checkpoint.find(str(parts.cfg.ckpt), folder)
+        if file is None:
+            raise CheckpointError(
+                f"Nothing to evaluate: {folder / checkpoint.FOLDER} holds no checkpoint of this configuration. "
+                "Train first (mode=both), or give ckpt=PATH of a checkpoint or run folder."
+            )
+        content = checkpoint.apply_weights(task.model, file)
+        used = f"{file} epoch {content.get('epoch')} step {content.get('global_step')}"
+        log.info("Evaluating %s.", used)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Results):
+            options = OmegaConf.to_container(parts.cfg, resolve=True)
+            assert isinstance(options, dict)
+            kept = ("data", "metrics", "refine", "protocol", "seed", "model", "similarity", "regularisation")
+            callback.evaluated = {"checkpoint": used, **{key: options[key] for key in kept}}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(parts.cfg.seed)
+        trainer.test(task, datamodule=parts.data, verbose=False)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return objective(folder, parts.cfg.objective) if trainer.is_global_zero else math.nan
+
+
+def objective(folder: Path, metric: str) -> float:
+    """Return the mean of a metric over cases, for the last method of the table; NaN where it was not measured."""
+    import pandas as pd
+
+    table = folder / "results.csv"
+    if not table.exists():
+        return math.nan
+    frame = pd.read_csv(table)
+    frame = frame[(frame.metric == metric) & frame.structure.isin(["mean", "all"])]
+    if frame.empty:
+        return math.nan
+    return float(frame[frame.method == frame.method.iloc[-1]].value.mean())
+
+
+def report(parts: Parts) -> None:
+    """Draw figures, write report.html and the summary tables, print the table, and mirror them."""
+    from medreg.reporting.html import write_report
+
+    write_report(parts.context.folder)
+    parts.mirror.report(parts.context.folder)
+    show(parts.context.folder)
+
+
+def show(folder: Path) -> None:
+    """Print the summary table and where everything is."""
+    from medreg.reporting.terminal import print_summary
+
+    print_summary(folder)
