@@ -1,0 +1,225 @@
+"""Images and label maps: read with a repaired affine, written so that every tool agrees on the geometry."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import Nifti1Header
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from medreg.errors import DataError
+from medreg.io.foreign import is_foreign, read_foreign
+from medreg.io.header import Geometry, column_norms, is_usable, resolve_geometry, skew
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+LABEL_TOLERANCE = 0.01  # largest distance from an integer that rounding a stored label may hide
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An image or label map with its place in the world.
+
+    Attributes:
+        array: (X, Y) or (X, Y, Z), C-contiguous, axis order of the file. A one-slice file of three axes
+            stays (X, Y, 1).
+        affine: (4, 4) float64, voxel index → RAS mm; for a 2-D file the third column is the slice normal.
+        spacing_mm: voxel size per array axis, mm.
+        notes: what was contradictory in the header and how it was resolved; empty for a sane file.
+        path: the file, None for an array made in memory.
+    """
+
+    array: NDArray[Any]
+    affine: NDArray[np.float64]
+    spacing_mm: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+    path: Path | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the array shape."""
+        return tuple(self.array.shape)
+
+
+def read_image(path: str | Path, *, frame: int | None = None, dtype: Any = np.float32) -> Volume:
+    """Read an image (.nii, .nii.gz; .mha, .mhd, .nrrd with SimpleITK installed).
+
+    Args:
+        path: the file.
+        frame: 0-based index along the fourth axis of a cine or multi-channel file; only that frame is kept
+            in memory. Not needed where the fourth axis has length one.
+        dtype: type of the returned array.
+
+    Raises:
+        DataError: the file is missing, truncated, not an image, or has several frames and none was chosen.
+        MissingExtra: a MetaImage or NRRD file without SimpleITK.
+    """
+    path = existing_file(path)
+    array, geometry = (
+        read_foreign(path, frame=frame) if is_foreign(path) else _read_nibabel(path, frame=frame)
+    )
+    # nibabel hands out Fortran-ordered arrays; make them contiguous once, here.
+    return Volume(
+        np.ascontiguousarray(array, dtype=dtype), geometry.affine, geometry.spacing_mm, geometry.notes, path
+    )
+
+
+def read_labels(path: str | Path, *, frame: int | None = None) -> Volume:
+    """Read a label map as int32; labels stored as floating point are rounded.
+
+    Raises:
+        DataError: values lie further than 0.01 from an integer, so this is an image or an interpolated label
+            map.
+    """
+    volume = read_image(path, frame=frame, dtype=np.float64)
+    rounded = np.rint(volume.array)
+    if not np.isfinite(volume.array).all():
+        raise DataError(f"{path}: the label map holds NaN or infinite values.")
+    distance = float(np.abs(volume.array - rounded).max(initial=0.0))
+    if distance > LABEL_TOLERANCE:
+        raise DataError(
+            f"{path}: values up to {distance:.2f} away from an integer; this is an image, or a label map "
+            "that was interpolated linearly. Give a label map (resampled with nearest neighbour)."
+        )
+    return Volume(rounded.astype(np.int32), volume.affine, volume.spacing_mm, volume.notes, volume.path)
+
+
+def write_image(
+    path: str | Path, array: NDArray[Any], affine: NDArray[np.float64], *, dtype: Any = np.float32
+) -> Path:
+    """Write an array as NIfTI with equal sform, qform and zooms; complete or not at all.
+
+    Args:
+        path: destination ending in .nii or .nii.gz; its folder is made.
+        array: (X, Y), (X, Y, Z) or with frames last.
+        affine: (4, 4) voxel index → RAS mm.
+        dtype: type on disk.
+
+    Raises:
+        DataError: the suffix is not NIfTI, or the affine is singular.
+    """
+    image = nib.Nifti1Image(np.asarray(array, dtype=dtype), checked_affine(affine, path))
+    return save_nifti(path, image)
+
+
+def write_labels(path: str | Path, array: NDArray[Any], affine: NDArray[np.float64]) -> Path:
+    """Write an integer label map in the smallest of uint8, int16 and int32 that holds its values."""
+    low, high = int(np.min(array, initial=0)), int(np.max(array, initial=0))
+    fitting = [
+        t for t in (np.uint8, np.int16, np.int32) if np.iinfo(t).min <= low and high <= np.iinfo(t).max
+    ]
+    if not fitting:
+        raise DataError(f"{path}: labels from {low} to {high} do not fit 32-bit integers.")
+    return write_image(path, array, affine, dtype=fitting[0])
+
+
+def frame_count(path: str | Path) -> int:
+    """Return the length of the fourth axis of a NIfTI file, from its header; 1 for 2-D and 3-D files."""
+    shape = load_nibabel(existing_file(path)).shape
+    return int(shape[3]) if len(shape) > 3 else 1
+
+
+def existing_file(path: str | Path) -> Path:
+    """Return the path of an existing file.
+
+    Raises:
+        DataError: naming the file, and the folder if that is missing too.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    reason = "is a folder, not a file" if path.is_dir() else "does not exist"
+    folder = "" if path.parent.is_dir() else f" (nor does its folder {path.parent})"
+    raise DataError(f"{path} {reason}{folder}. Check the path.")
+
+
+def checked_affine(affine: NDArray[np.float64], path: str | Path) -> NDArray[np.float64]:
+    """Return an affine as float64 (4, 4) after checking that it is finite and invertible."""
+    affine = np.asarray(affine, dtype=np.float64)
+    if affine.shape != (4, 4) or not is_usable(affine):
+        raise DataError(f"{path}: the affine to write is not a finite, invertible 4×4 matrix:\n{affine}")
+    return affine
+
+
+def save_nifti(path: str | Path, image: nib.Nifti1Image) -> Path:
+    """Save an image with equal sform and qform, through a temporary file: a kill leaves no half file."""
+    path = Path(path)
+    if not path.name.endswith(NIFTI_SUFFIXES):
+        raise DataError(f"{path}: images are written as .nii or .nii.gz; change the name.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.header.set_sform(image.affine, code=1)
+    if skew(image.affine) < 1e-2:
+        image.header.set_qform(image.affine, code=1)
+    image.header.set_xyzt_units("mm")
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        nib.save(image, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def load_nibabel(path: Path) -> Any:
+    """Open a file with nibabel, reading only its header.
+
+    Raises:
+        DataError: not an image, or a damaged header.
+    """
+    try:
+        return nib.load(path)
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(
+            f"{path} cannot be read as an image, it may be damaged or truncated: {error}"
+        ) from error
+
+
+def _read_nibabel(path: Path, *, frame: int | None) -> tuple[NDArray[Any], Geometry]:
+    image = load_nibabel(path)
+    if image.get_data_dtype().kind not in "biuf":
+        raise DataError(
+            f"{path}: voxels of type {image.get_data_dtype()} (colour or complex) are not supported."
+        )
+    try:
+        array = _select(image, frame, path)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(f"{path} is damaged or truncated: {error}") from error
+    return array, geometry_of(image, ndim=array.ndim)
+
+
+def geometry_of(image: Any, *, ndim: int) -> Geometry:
+    """Return the repaired geometry of an opened nibabel image."""
+    if isinstance(image.header, Nifti1Header):
+        return resolve_geometry(image.header, ndim=ndim)
+    affine = np.asarray(image.affine, dtype=np.float64)
+    return Geometry(affine, tuple(float(value) for value in column_norms(affine)[:ndim]))
+
+
+def _select(image: Any, frame: int | None, path: Path) -> NDArray[Any]:
+    """Return the 2-D or 3-D array of one frame of an opened image."""
+    shape = image.shape
+    if len(shape) > 4 and all(size == 1 for size in shape[4:]):
+        return _select_frame(np.asanyarray(image.dataobj).reshape(shape[:4]), frame, path)
+    if len(shape) not in (2, 3, 4):
+        raise DataError(
+            f"{path}: shape {shape} is not that of an image (2, 3 or 4 axes); is it a displacement field?"
+        )
+    return _select_frame(image.dataobj, frame, path)
+
+
+def _select_frame(data: Any, frame: int | None, path: Path) -> NDArray[Any]:
+    count = data.shape[3] if len(data.shape) == 4 else 1
+    if frame is None and count > 1:
+        raise DataError(
+            f"{path}: has {count} frames (fourth axis); choose one of 0 … {count - 1} with frame=."
+        )
+    if not 0 <= (frame or 0) < count:
+        raise DataError(f"{path}: frame {frame} does not exist; the file has {count} (0 … {count - 1}).")
+    return np.asanyarray(data[..., frame or 0] if len(data.shape) == 4 else data)

@@ -1,0 +1,179 @@
+"""What is odd about an image file: the findings that `medreg doctor` prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.nifti1 import Nifti1Header
+from numpy.typing import NDArray
+
+from medreg.io.header import SKEW_TOLERANCE, Geometry, read_qform, read_sform, scales_agree, skew
+from medreg.io.image import existing_file, geometry_of, load_nibabel, read_image
+
+THICK_SLICES = 3.0  # ratio of largest to smallest voxel side from which a volume is a stack of slices
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One oddity of a file.
+
+    Attributes:
+        code: short stable name, for counting over a data set (`unit_spacing`, `left_handed`, …).
+        severity: "error" (unusable), "warning" (results in mm may be wrong) or "info".
+        message: what was found.
+        remedy: what to do about it; empty where nothing needs doing.
+    """
+
+    code: str
+    severity: str
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class HeaderReport:
+    """Geometry and findings of one file.
+
+    Attributes:
+        path: the file.
+        shape: array shape on disk, frames included.
+        dtype: type on disk.
+        spacing_mm: voxel size after repair.
+        axis_codes: world direction of each axis, such as ("L", "P", "S").
+        affine: (4, 4) after repair, voxel → RAS mm.
+        findings: oddities, worst first.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: str
+    spacing_mm: tuple[float, ...]
+    axis_codes: tuple[str, ...]
+    affine: NDArray[np.float64]
+    findings: tuple[Finding, ...]
+
+
+def header_report(path: str | Path, *, voxels: bool = True) -> HeaderReport:
+    """Inspect the header, and with `voxels` the values, of a NIfTI file.
+
+    Raises:
+        DataError: the file is missing or cannot be opened at all.
+    """
+    path = existing_file(path)
+    image = load_nibabel(path)
+    geometry = geometry_of(image, ndim=min(len(image.shape), 3))
+    findings = _header_findings(image, geometry)
+    if voxels:
+        findings += _voxel_findings(path, image.shape)
+    order = {"error": 0, "warning": 1, "info": 2}
+    findings.sort(key=lambda finding: order[finding.severity])
+    codes = tuple(str(code) for code in nib.orientations.aff2axcodes(geometry.affine))
+    dtype = str(image.get_data_dtype())
+    return HeaderReport(
+        path, tuple(image.shape), dtype, geometry.spacing_mm, codes, geometry.affine, tuple(findings)
+    )
+
+
+def _header_findings(image: Any, geometry: Geometry) -> list[Finding]:
+    """Return what the header alone shows."""
+    found: list[Finding] = []
+    spacing, affine = np.array(geometry.spacing_mm), geometry.affine
+    if np.allclose(spacing, 1.0):
+        found.append(
+            Finding(
+                "unit_spacing",
+                "warning",
+                "spacing is exactly 1 mm on every axis",
+                "if the true spacing was lost, all results in mm are in voxels; correct the header",
+            )
+        )
+    if np.linalg.det(affine[:3, :3]) < 0:
+        found.append(Finding("left_handed", "info", "the affine is left-handed (an axis is mirrored)"))
+    if skew(affine) > SKEW_TOLERANCE:
+        found.append(
+            Finding(
+                "skewed",
+                "warning",
+                f"axes are not at right angles (largest cosine {skew(affine):.3f})",
+                "resample to an orthogonal grid; ITK tools refuse this file",
+            )
+        )
+    if spacing.max() / spacing.min() >= THICK_SLICES:
+        found.append(
+            Finding(
+                "thick_slices",
+                "info",
+                f"slices are {spacing.max():.3g} mm apart, {spacing.min():.3g} mm in plane",
+            )
+        )
+    if len(image.shape) > 3:
+        found.append(Finding("frames", "info", f"{image.shape[3]} frames or channels on the fourth axis"))
+    if image.get_data_dtype().kind not in "biuf":
+        found.append(
+            Finding(
+                "dtype", "error", f"voxels of type {image.get_data_dtype()}", "convert to a grey-value image"
+            )
+        )
+    found += [Finding("contradictory_header", "warning", note) for note in geometry.notes]
+    if isinstance(image.header, Nifti1Header):
+        found += _nifti_findings(image.header)
+    return found
+
+
+def _nifti_findings(header: Nifti1Header) -> list[Finding]:
+    """Return what only a NIfTI header can show: sform against qform, units."""
+    found: list[Finding] = []
+    sform, qform = read_sform(header), read_qform(header)
+    if sform is not None and qform is not None:
+        zooms = np.linalg.norm(qform[:3, :3], axis=0)
+        if scales_agree(sform, zooms) and not np.allclose(sform, qform, atol=1e-2 * float(zooms.min())):
+            found.append(
+                Finding(
+                    "sform_qform_differ",
+                    "warning",
+                    "sform and qform place the image differently; the sform is used",
+                    "write one of them into both (nibabel: img.set_qform(img.affine))",
+                )
+            )
+    unit = header.get_xyzt_units()[0]
+    if unit not in ("mm", "unknown"):
+        found.append(
+            Finding(
+                "unit",
+                "warning",
+                f"the header says its unit is {unit}; it was read as mm",
+                "rescale the header to mm",
+            )
+        )
+    return found
+
+
+def _voxel_findings(path: Path, shape: tuple[int, ...]) -> list[Finding]:
+    """Return what the values of the first frame show."""
+    frame = 0 if len(shape) > 3 else None
+    array = read_image(path, frame=frame).array
+    finite = np.isfinite(array)
+    if not finite.all():
+        count = int((~finite).sum())
+        return [
+            Finding(
+                "not_finite",
+                "error",
+                f"{count} voxels are NaN or infinite",
+                "mend or mask them, then save again",
+            )
+        ]
+    if array.size and float(array.max()) == float(array.min()):
+        return [
+            Finding(
+                "constant",
+                "error",
+                f"all voxels equal {float(array.flat[0]):g}",
+                "the file is empty; export it again",
+            )
+        ]
+    return []
