@@ -293,14 +293,14 @@ def _check(batch: Mapping[str, Any], field: Tensor, case: str) -> None:
     broken = int((~torch.isfinite(field)).sum())
     if broken:
         raise NumericalError(
-            f"The displacement of case {case} holds NaN or infinity in {broken} of {field.numel()} values, so "
-            "it cannot be evaluated; train with a lower optimiser.lr or a larger regularisation.weight, or use "
-            "an earlier checkpoint."
+            f"The displacement of case {case} holds NaN or infinity in {broken} of {field.numel()} values, "
+            "so it cannot be evaluated; train with a lower optimiser.lr or a larger regularisation.weight, "
+            "or use an earlier checkpoint."
         )
     if field.ndim == 5 and field.shape[0] > 1:
         raise DataError(
-            f"Case {case} holds {field.shape[0]} volumes; the evaluator takes one volume, or one stack of 2-D "
-            "slices."
+            f"Case {case} holds {field.shape[0]} volumes; the evaluator takes one volume, or one stack of "
+            "2-D slices."
         )
     for key in ("fixed_image", "fixed_label", "fixed_mask", "displacement"):
         given = batch.get(key)

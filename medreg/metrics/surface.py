@@ -1,8 +1,8 @@
 """Distances between the surfaces of two structures in millimetres, and ITK's distances between their voxels.
 
 Every definition in the field gives another number on the same pair, so each is stated where it is computed.
-The surface of a structure is the set of its voxels that have a face neighbour (2-D: an edge neighbour) outside
-it; what lies beyond the image counts as outside. Distances run between voxel centres.
+The surface of a structure is the set of its voxels that have a face neighbour (2-D: an edge neighbour)
+outside it; what lies beyond the image counts as outside. Distances run between voxel centres.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _TABLES = {
 
 
 def _codes(mask: BoolArray) -> NDArray[np.uint8]:
-    """Pattern of the 2^D voxels around each grid corner, the first in the highest bit; (n+1) along each axis."""
+    """Pattern of the 2^D voxels around each grid corner, the first in the highest bit."""
     padded = np.pad(mask, 1).astype(np.uint8)
     bits = 2**mask.ndim - 1
     code = np.zeros([size + 1 for size in mask.shape], dtype=np.uint8)
@@ -56,8 +56,8 @@ def hd95_mm(
 ) -> float:
     """Larger of the two directed area-weighted 95th percentiles of surface-element distances, mm.
 
-    Learn2Reg calls it with unit spacing for every task, so its HD95 is in voxels; the infinity that it gives a
-    structure lost in warping is left to the caller.
+    Learn2Reg calls it with unit spacing for every task, so its HD95 is in voxels; the infinity that it gives
+    a structure lost in warping is left to the caller.
 
     Args:
         first: (*S) mask, 2-D or 3-D.
