@@ -1,0 +1,1 @@
+"""Inference on one pair of images: optimisation of the registration energy."""
