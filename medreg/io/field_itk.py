@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreg.errors import FieldFormatError
-from medreg.io.field import Field, checked_displacement, lps_mm_to_voxel, voxel_to_lps_mm
 from medreg.io.foreign import LPS, is_foreign, itk_affine, read_itk_image
 from medreg.io.header import SKEW_TOLERANCE, skew
 from medreg.io.image import checked_affine, existing_file, geometry_of, load_nibabel, save_nifti
+from medreg.io.vectors import Field, checked_displacement, lps_mm_to_voxel, voxel_to_lps_mm
 
 VECTOR = 1007  # components stored as they are: LPS for ITK
 DISPLACEMENT_VECTOR = 1006  # components in RAS: ITK negates the first two when reading

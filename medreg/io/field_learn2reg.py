@@ -1,4 +1,4 @@
-"""Learn2Reg displacement fields: voxels, index to index, no geometry.
+"""Learn2Reg displacement fields: voxels, index to index, mostly without geometry.
 
 Current layout (2022 on): (X, Y, Z, 3), component last, identity affine, `.nii.gz` or a `.npz` of one array.
 Layout of 2020 and 2021: `.npz`, key `arr_0`, float16, component first, (3, X/2, Y/2, Z/2). The values of a
@@ -18,14 +18,22 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medreg.errors import DataError, FieldFormatError
-from medreg.io.field import Field, checked_displacement
-from medreg.io.image import existing_file, load_nibabel, save_nifti
+from medreg.io.image import existing_file, geometry_of, load_nibabel, save_nifti
+from medreg.io.vectors import Field, checked_displacement
 
 ORDER = 2  # spline order of the official subsampling and of its enlargement
 
 
-def write_learn2reg_field(path: str | Path, displacement: NDArray[np.floating]) -> Path:
-    """Write (3, X, Y, Z) voxels as (X, Y, Z, 3): float32 NIfTI with identity affine, or `.npz` by the suffix.
+def write_learn2reg_field(
+    path: str | Path, displacement: NDArray[np.floating], *, affine: NDArray[np.float64] | None = None
+) -> Path:
+    """Write (3, X, Y, Z) voxels as (X, Y, Z, 3): float32 NIfTI, or `.npz` by the suffix.
+
+    Args:
+        path: destination, .nii, .nii.gz or .npz.
+        displacement: (3, X, Y, Z), voxels of the fixed grid, pull.
+        affine: (4, 4) of the fixed grid, kept in a NIfTI header so that `read_displacement` knows the place;
+            the official files, and None, have the identity, and the official evaluation ignores it.
 
     Raises:
         FieldFormatError: not a 3-D field, NaN, or another suffix.
@@ -34,7 +42,7 @@ def write_learn2reg_field(path: str | Path, displacement: NDArray[np.floating]) 
     array = np.moveaxis(field, 0, -1).astype(np.float32)
     if path.suffix == ".npz":
         return _save_npz(path, array)
-    return save_nifti(path, nib.Nifti1Image(array, np.eye(4)))
+    return save_nifti(path, nib.Nifti1Image(array, np.eye(4) if affine is None else affine))
 
 
 def write_learn2reg_half_field(path: str | Path, displacement: NDArray[np.floating]) -> Path:
@@ -47,7 +55,7 @@ def write_learn2reg_half_field(path: str | Path, displacement: NDArray[np.floati
 
 
 def read_learn2reg_field(path: str | Path, *, shape: tuple[int, ...] | None = None) -> Field:
-    """Read a Learn2Reg field of any edition as (3, X, Y, Z) voxels with identity affine.
+    """Read a Learn2Reg field of any edition as (3, X, Y, Z) voxels; the affine is mostly the identity.
 
     Args:
         path: `.nii.gz`, `.nii` or `.npz`.
@@ -59,7 +67,7 @@ def read_learn2reg_field(path: str | Path, *, shape: tuple[int, ...] | None = No
         DataError: missing or damaged file.
     """
     path = existing_file(path)
-    array = _load_npz(path) if path.suffix == ".npz" else _load_nifti(path)
+    array, affine = (_load_npz(path), np.eye(4)) if path.suffix == ".npz" else _load_nifti(path)
     if array.ndim != 4 or 3 not in (array.shape[0], array.shape[-1]):
         raise FieldFormatError(
             f"{path}: shape {array.shape} is not a Learn2Reg field, (X, Y, Z, 3) or (3, X, Y, Z)."
@@ -78,13 +86,14 @@ def read_learn2reg_field(path: str | Path, *, shape: tuple[int, ...] | None = No
         notes = ("half-resolution field, enlarged with spline order 2; values are full-resolution voxels",)
     if not np.isfinite(field).all():
         raise FieldFormatError(f"{path}: the field holds NaN or infinite values.")
-    return Field(np.ascontiguousarray(field, dtype=np.float32), np.eye(4), notes, path)
+    return Field(np.ascontiguousarray(field, dtype=np.float32), affine, notes, path)
 
 
 def _zoom(field: NDArray[Any], factors: tuple[float, ...]) -> NDArray[Any]:
     """Resize each component with the official spline order; values are not rescaled.
 
-    Deviation: the official code leaves scipy's mode "constant", which by rounding sets some border voxels to zero.
+    Deviation: the official code leaves scipy's mode "constant", which by rounding sets some border voxels to
+        zero.
     """
     zoom: Any = ndimage.zoom  # scipy's type stubs do not know a factor per axis
     resized = [zoom(component, factors, order=ORDER, mode="nearest") for component in field]
@@ -116,13 +125,13 @@ def _load_npz(path: Path) -> NDArray[np.floating]:
         raise DataError(f"{path} cannot be read, it may be damaged or truncated: {error}") from error
 
 
-def _load_nifti(path: Path) -> NDArray[np.floating]:
+def _load_nifti(path: Path) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
     image = load_nibabel(path)
     if len(image.shape) == 5:
         raise FieldFormatError(
             f"{path}: shape {image.shape} looks like an ITK field in mm: read it with format itk."
         )
     try:
-        return np.asarray(image.dataobj)
+        return np.asarray(image.dataobj), geometry_of(image, ndim=3).affine
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"{path} is damaged or truncated: {error}") from error

@@ -9,10 +9,11 @@ import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from medreg.errors import DataError, FieldFormatError
-from medreg.io.field import index_field_to_world, lps_mm_to_voxel, voxel_to_lps_mm
+from medreg.io.field import read_displacement
 from medreg.io.field_itk import read_itk_field, write_itk_field
 from medreg.io.field_learn2reg import read_learn2reg_field, write_learn2reg_field, write_learn2reg_half_field
 from medreg.io.image import read_image, write_image
+from medreg.io.vectors import index_field_to_world, lps_mm_to_voxel, voxel_to_lps_mm
 
 
 def rotation(*, degrees, axes):
@@ -272,3 +273,17 @@ def test_field_files_of_real_images_round_trip(tmp_path, shared_data):
     path = shared_data / "oasis2d" / "pair_A_t1.nii.gz"
     theirs = resample_with_simpleitk(path, path, tmp_path / "field.nii.gz")
     np.testing.assert_allclose(theirs[:-2], fixed.array[2:], atol=1e-4)
+
+
+def test_format_is_told_by_the_file(tmp_path):
+    affine = grid_affine(spacing=(1.1, 0.9, 2.5), flip=True)
+    displacement = np.stack([smooth((9, 8, 7), seed=k, amplitude=2.0) for k in range(3)])
+    written = [
+        write_itk_field(tmp_path / "itk.nii.gz", displacement, affine),
+        write_learn2reg_field(tmp_path / "voxels.nii.gz", displacement, affine=affine),
+        write_learn2reg_field(tmp_path / "voxels.npz", displacement),
+    ]
+    for path, expected in zip(written, (affine, affine, np.eye(4)), strict=True):
+        field = read_displacement(path)
+        np.testing.assert_allclose(field.displacement, displacement, atol=1e-5)
+        np.testing.assert_allclose(field.affine, expected, atol=1e-5)
