@@ -1,0 +1,1 @@
+"""One file a data set: its layout on disk, read strictly."""

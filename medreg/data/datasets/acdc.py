@@ -1,0 +1,121 @@
+"""ACDC: cine cardiac MR of 150 people, ED and ES labelled (Bernard et al., IEEE TMI 37(11), 2018)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from medreg.data.datasets.base import DataSource, Generator, nifti, visible
+from medreg.data.records import Record
+from medreg.errors import DataError
+from medreg.io.image import frame_count
+
+SPLITS = {"training": "train", "testing": "test"}
+
+
+class ACDC(DataSource):
+    """The official folders: `training/patient001/{Info.cfg, patient001_frame01.nii.gz, …_gt.nii.gz, …_4d.nii.gz}`.
+
+    ED and ES are read from Info.cfg (1-based frame numbers), never assumed: patient090 has no frame01. Test labels are
+    absent from older releases.
+
+    Args:
+        root: folder that holds `training` and, perhaps, `testing`; its parent (with `database` in between) will do.
+        cine: also take every frame of the 4-D file, for `data.pairing` of type Cine.
+        prepare: a phantom that writes this layout.
+        skip_bad: leave out damaged patients instead of stopping.
+        exclude: patients to leave out.
+    """
+
+    title = "ACDC"
+    source = (
+        "Apply for the data at https://humanheart-project.creatis.insa-lyon.fr (database page, free registration); "
+        "unpack it so that the folder holds training/patient001."
+    )
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        cine: bool = False,
+        prepare: Generator | None = None,
+        skip_bad: bool = False,
+        exclude: Sequence[str] = (),
+    ) -> None:
+        super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
+        self.cine = cine
+
+    def scan(self) -> list[Record]:
+        """Return ED and ES of every patient, or all frames with `cine`."""
+        base = next((f for f in (self.root, self.root / "database") if (f / "training").is_dir()), self.root)
+        out: list[Record] = []
+        for name, split in SPLITS.items():
+            folder = base / name
+            for patient in visible(folder) if folder.is_dir() else []:
+                if patient.is_dir() and re.fullmatch(r"patient\d{3,}", patient.name):
+                    out += self._patient(patient, split)
+                elif patient.suffix not in (".md", ".txt"):
+                    self.problem(f"{patient} is not a patient folder (patient001, patient002, …).")
+        return out
+
+    def _patient(self, folder: Path, split: str) -> list[Record]:
+        try:
+            info = read_info(folder / "Info.cfg")
+            frames = {"ED": int(info["ED"]), "ES": int(info["ES"])}
+        except (DataError, KeyError, ValueError) as error:
+            reason = (
+                str(error)
+                if isinstance(error, DataError)
+                else f"{folder / 'Info.cfg'} has no valid ED and ES."
+            )
+            self.problem(reason)
+            return []
+        group = info.get("Group", "")
+        out = []
+        for phase, number in frames.items():
+            name = f"{folder.name}_frame{number:02d}"
+            image, label = nifti(folder, name), nifti(folder, f"{name}_gt")
+            if image is None:
+                self.problem(
+                    f"{folder / name}.nii.gz is missing, but Info.cfg says that {phase} is frame {number}."
+                )
+                return []
+            if label is None and split == "train":
+                self.problem(f"{folder / name}_gt.nii.gz is missing.")
+                return []
+            record = Record(
+                folder.name, image, label, phase=phase, group=group, split=split, must_have_label=True
+            )
+            out.append(record)
+        return self._all_frames(folder, out, frames) if self.cine else out
+
+    def _all_frames(self, folder: Path, labelled: list[Record], frames: dict[str, int]) -> list[Record]:
+        cine = nifti(folder, f"{folder.name}_4d")
+        if cine is None:
+            self.problem(f"{folder / folder.name}_4d.nii.gz is missing; data.dataset.cine=true needs it.")
+            return []
+        known = {frames[record.phase]: record for record in labelled}
+        count = frame_count(cine)
+        if max(known) > count:
+            self.problem(f"{cine} has {count} frames, but Info.cfg names frame {max(known)}.")
+            return []
+        first = labelled[0]
+        rest = [n for n in range(1, count + 1) if n not in known]
+        others = [
+            Record(first.subject, cine, frame=n - 1, phase=f"t{n:02d}", group=first.group, split=first.split)
+            for n in rest
+        ]
+        return [*labelled, *others]
+
+
+def read_info(file: Path) -> dict[str, str]:
+    """Return the `key: value` lines of an Info.cfg.
+
+    Raises:
+        DataError: the file is missing.
+    """
+    if not file.is_file():
+        raise DataError(f"{file} is missing.")
+    rows = (line.split(":", 1) for line in file.read_text(encoding="utf-8").splitlines() if ":" in line)
+    return {key.strip(): value.strip() for key, value in rows}

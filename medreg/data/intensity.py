@@ -1,0 +1,69 @@
+"""Intensity normalisation of a pair: clip to percentiles or a window, then map to [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medreg.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """Clip and scale to [0, 1]; labels are never touched.
+
+    Attributes:
+        percentiles: lower and upper percentile in percent, of each image's own values; None takes its minimum and
+            maximum.
+        window: fixed limits in the units of the file (Hounsfield for CT) instead of percentiles.
+        scope: "slice" finds the limits in every slice, "volume" in the whole cropped volume.
+        joint: the pair shares one minimum and maximum (same modality only).
+    """
+
+    percentiles: Sequence[float] | None
+    window: Sequence[float] | None
+    scope: Literal["slice", "volume"]
+    joint: bool = False
+
+    def __post_init__(self) -> None:
+        for name, limits in (("percentiles", self.percentiles), ("window", self.window)):
+            if limits is not None and (len(limits) != 2 or not limits[0] < limits[1]):
+                raise ConfigError(
+                    f"data.preprocess.intensity.{name} is {limits}; give [low, high] with low < high."
+                )
+        if self.scope not in ("slice", "volume"):
+            raise ConfigError(f"data.preprocess.intensity.scope is {self.scope!r}; choose slice or volume.")
+
+    def limits(self, image: Tensor) -> Tensor:
+        """Lower and upper limit per slice of (1, X, Y, Z): (2, Z)."""
+        depth = image.shape[-1]
+        if self.window is not None:
+            return torch.tensor(self.window, dtype=torch.float32).unsqueeze(1).expand(2, depth)
+        axes = (0, 1, 2) if self.scope == "slice" else None
+        low, high = (0.0, 100.0) if self.percentiles is None else self.percentiles
+        values = np.percentile(image.numpy(), [low, high], axis=axes)
+        found = torch.as_tensor(np.asarray(values, dtype=np.float32))
+        return found.reshape(2, -1).expand(2, depth)
+
+    def pair_limits(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+        """Limits of both images, each (2, Z)."""
+        first, second = self.limits(fixed), self.limits(moving)
+        if self.joint:
+            both = torch.stack([torch.minimum(first[0], second[0]), torch.maximum(first[1], second[1])])
+            return both, both
+        return first, second
+
+
+def scale(image: Tensor, limits: Tensor) -> Tensor:
+    """Clip (1, X, Y, Z) to limits (2, Z) and map them to 0 and 1; a constant slice becomes 0."""
+    low, high = limits[0], limits[1]
+    span = high - low
+    # A constant slice has no contrast to stretch; dividing by its span would give NaN.
+    safe = torch.where(span > 0, span, torch.ones_like(span))
+    scaled = (torch.clamp(image, min=low, max=high) - low) / safe
+    return torch.where(span > 0, scaled, torch.zeros_like(scaled))

@@ -1,0 +1,188 @@
+"""From the files of one record to tensors: the deterministic MONAI transforms whose result is cached."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.compose import Compose
+from monai.transforms.spatial.dictionary import Orientationd, Spacingd
+from monai.transforms.transform import Transform
+from torch import Tensor
+
+from medreg.data.records import Record
+from medreg.errors import DataError
+from medreg.io.field import read_displacement
+from medreg.io.image import Volume, read_image, read_labels
+from medreg.io.points import read_points, voxel_to_world
+
+IMAGES = ("image",)
+MAPS = ("label", "mask")
+
+
+def record_item(record: Record) -> dict[str, Any]:
+    """Return the plain description of a record that is loaded and that keys the cache.
+
+    Size and modification time of every file are part of it, so that an edited file is read again.
+    """
+    item: dict[str, Any] = {"id": record.id, "frame": record.frame, "label_frame": record.label_frame}
+    item["must_have_label"] = record.must_have_label
+    for name in ("image", "label", "mask", "keypoints"):
+        file = getattr(record, name)
+        if file is not None:
+            item[name] = str(file)
+            item[f"{name}_name"] = record.describe(file)
+            item[f"{name}_stamp"] = stamp(file, record.describe(file))
+    return item
+
+
+def truth_item(path: Path) -> dict[str, Any]:
+    """Return the description of a displacement file, as `record_item` does for images."""
+    return {"truth": str(path), "truth_stamp": stamp(path, str(path))}
+
+
+def stamp(path: Path, name: str) -> list[int]:
+    """Size in bytes and modification time in ns.
+
+    Raises:
+        DataError: the file is missing.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(
+            f"{name} cannot be read: {error.strerror}. Check the file or leave it out."
+        ) from error
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _as_stack(volume: Volume) -> Tensor:
+    """(X, Y[, Z]) array as a (1, X, Y, Z) tensor."""
+    array = volume.array if volume.array.ndim == 3 else volume.array[..., np.newaxis]
+    return torch.from_numpy(np.ascontiguousarray(array)).unsqueeze(0)
+
+
+class LoadRecord(Transform):
+    """Read image, label, mask and points of a record; all on one grid, points in RAS mm.
+
+    Args:
+        codes: label codes that may occur; empty for any.
+    """
+
+    def __init__(self, codes: Sequence[int]) -> None:
+        self.codes = frozenset(codes) | {0} if codes else frozenset()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, Any]:
+        """Return the loaded item, or the displacement of a truth item.
+
+        Raises:
+            DataError: an unreadable file, a label map of another shape, unknown codes, an empty label map where the
+                data set promises one.
+        """
+        if "truth" in data:
+            field = read_displacement(Path(data["truth"]))
+            return {"truth": torch.from_numpy(field.displacement), "affine": torch.from_numpy(field.affine)}
+        volume = read_image(data["image"], frame=data["frame"])
+        affine = torch.from_numpy(volume.affine)
+        out: dict[str, Any] = {"image": MetaTensor(_finite(_as_stack(volume), data), affine=affine)}
+        for key in MAPS:
+            if key in data:
+                array = self._read_map(data, key, volume)
+                out[key] = MetaTensor(array.to(torch.float32), affine=affine.clone())
+        if "keypoints" in data:
+            out["points"] = torch.from_numpy(voxel_to_world(read_points(data["keypoints"]), volume.affine))
+        return out
+
+    def _read_map(self, data: Mapping[Hashable, Any], key: str, image: Volume) -> Tensor:
+        frame = data["label_frame"] if key == "label" else None
+        volume = read_labels(data[key], frame=frame)
+        name = data[f"{key}_name"]
+        if volume.shape != image.shape:
+            raise DataError(
+                f"{name} has shape {volume.shape}, but its image {data['image_name']} has {image.shape}; "
+                "a label map must lie on the grid of its image."
+            )
+        array = _as_stack(volume)
+        if key == "mask":
+            return (array > 0).to(torch.uint8)
+        unknown = {int(code) for code in torch.unique(array)} - self.codes if self.codes else set()
+        if unknown:
+            raise DataError(
+                f"{name} holds label {', '.join(map(str, sorted(unknown)))}, which data.labels does not name "
+                f"(known: {', '.join(map(str, sorted(self.codes)))}). Correct data.labels or the file."
+            )
+        if data["must_have_label"] and not bool((array != 0).any()):
+            where = "" if frame is None else f" in frame {frame} (0-based)"
+            raise DataError(f"{name} holds no labelled voxel{where}; is the frame number in the table right?")
+        return array
+
+
+def _finite(image: Tensor, data: Mapping[Hashable, Any]) -> Tensor:
+    if not bool(torch.isfinite(image).all()):
+        raise DataError(
+            f"{data['image_name']} holds NaN or infinite values; mend or mask them and save it again."
+        )
+    return image
+
+
+class ToPlain(Transform):
+    """Turn MONAI's tensors with meta data into plain tensors and one affine, which any cache can hold."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, Tensor]:
+        """Return `image` (1, X, Y, Z) float32, `affine` (4, 4), and `label`, `mask`, `points` where present."""
+        if "truth" in data:
+            return dict(data)  # type: ignore[arg-type]
+        image = data["image"]
+        out = {
+            "image": _contiguous(image, torch.float32),
+            "affine": image.affine.to("cpu", torch.float64).clone(),
+        }
+        if "label" in data:
+            out["label"] = _contiguous(data["label"].round(), torch.int32)
+        if "mask" in data:
+            out["mask"] = _contiguous(data["mask"].round(), torch.uint8)
+        if "points" in data:
+            out["points"] = data["points"]
+        return out
+
+
+def _contiguous(tensor: MetaTensor, dtype: torch.dtype) -> Tensor:
+    return tensor.as_tensor().to(dtype).contiguous()
+
+
+def record_transform(
+    *, orientation: str, spacing_mm: Sequence[float | None] | None, codes: Sequence[int]
+) -> Compose:
+    """Compose load → orientation → spacing → plain tensors for one record.
+
+    Args:
+        orientation: "stored" or "ras".
+        spacing_mm: voxel size after resampling, None keeps an axis; None keeps all.
+        codes: label codes that may occur.
+    """
+    steps: list[Any] = [LoadRecord(codes)]
+    keys = (*IMAGES, *MAPS)
+    if orientation == "ras":
+        steps.append(_Volumes(Orientationd(keys, axcodes="RAS", labels=None, allow_missing_keys=True)))
+    if spacing_mm is not None:
+        wanted = [*spacing_mm, *[None] * (3 - len(spacing_mm))]
+        pixdim = [float("nan") if size is None else float(size) for size in wanted]
+        mode = ("bilinear", "nearest", "nearest")
+        padding = ("border", "zeros", "zeros")
+        resample = Spacingd(keys, pixdim=pixdim, mode=mode, padding_mode=padding, allow_missing_keys=True)
+        steps.append(_Volumes(resample))
+    return Compose([*steps, ToPlain()])
+
+
+class _Volumes(Transform):
+    """Apply a transform of images to records and let truth items pass."""
+
+    def __init__(self, transform: Any) -> None:
+        self.transform = transform
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
+        return data if "truth" in data else self.transform(data)

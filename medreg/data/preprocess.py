@@ -1,0 +1,131 @@
+"""The deterministic preparation of a pair: what is cached per image, and what is done when a pair is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from monai.transforms.compose import Compose
+from torch import Tensor
+
+from medreg.data.grids import Alignment, aligned, centre_crop, field_to_grid, points_to_grid, resized, to_grid
+from medreg.data.intensity import Intensity, scale
+from medreg.data.loading import record_transform
+from medreg.errors import ConfigError
+from medreg.geometry.grid import Grid
+
+SIDES = ("fixed", "moving")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How images are prepared.
+
+    Attributes:
+        orientation: "stored" keeps the axes of the file; "ras" turns volumes to right, anterior, superior.
+        spacing_mm: voxel size after resampling per axis; None (an axis or all) keeps what is stored, so that thick
+            slices stay slices.
+        size: centre crop or zero padding in voxels per axis; None keeps an axis; two numbers mean in plane.
+        resize: size after interpolation of the crop (align_corners), None for none.
+        alignment: how the moving grid is placed on the fixed one: "world", "index" or "centre".
+        intensity: normalisation, None keeps the values of the file.
+        background: value outside an image, in its own units (0 for MR, −1000 for CT).
+        crop_label: code of the structure of the fixed image that the crop is centred on; None: the image.
+    """
+
+    orientation: Literal["stored", "ras"]
+    spacing_mm: Sequence[float | None] | None
+    size: Sequence[int | None] | None
+    resize: Sequence[int | None] | None
+    alignment: Alignment
+    intensity: Intensity | None
+    background: float = 0.0
+    crop_label: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.orientation not in ("stored", "ras"):
+            raise ConfigError(f"data.preprocess.orientation is {self.orientation!r}; choose stored or ras.")
+        for name in ("spacing_mm", "size", "resize"):
+            values = getattr(self, name)
+            if values is not None and len(values) not in (2, 3):
+                raise ConfigError(
+                    f"data.preprocess.{name} needs 2 or 3 values, one per axis, not {list(values)}."
+                )
+            if values is not None and any(value is not None and value <= 0 for value in values):
+                raise ConfigError(
+                    f"data.preprocess.{name} is {list(values)}; values must be positive or null."
+                )
+
+    def transform(self, codes: Sequence[int]) -> Compose:
+        """Return the cached part: load, orientation, spacing."""
+        return record_transform(orientation=self.orientation, spacing_mm=self.spacing_mm, codes=codes)
+
+    def cache_key(self) -> dict[str, Any]:
+        """Return the settings on which the cached part depends."""
+        spacing = (
+            None if self.spacing_mm is None else [None if s is None else float(s) for s in self.spacing_mm]
+        )
+        return {"version": 1, "orientation": self.orientation, "spacing_mm": spacing}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all settings as plain values."""
+        return asdict(self)
+
+    def prepare(
+        self, fixed: Mapping[str, Tensor], moving: Mapping[str, Tensor], truth: Mapping[str, Tensor] | None
+    ) -> PreparedPair:
+        """Put a pair on the fixed grid: align → crop or pad → normalise → resize.
+
+        Args:
+            fixed: loaded record (`image`, `affine`, perhaps `label`, `mask`, `points`).
+            moving: loaded record.
+            truth: loaded displacement file, or None.
+        """
+        grids = {"fixed": _grid(fixed), "moving": _grid(moving)}
+        placed = {"fixed": grids["fixed"], "moving": aligned(grids["moving"], grids["fixed"], self.alignment)}
+        crop = centre_crop(grids["fixed"], self.size, centre=self._centre(fixed))
+        final = resized(crop, self.resize)
+        arrays: dict[str, Tensor] = {}
+        images = {
+            side: to_grid(item["image"], placed[side], crop, mode="linear", background=self.background)
+            for side, item in (("fixed", fixed), ("moving", moving))
+        }
+        if self.intensity is not None:
+            limits = self.intensity.pair_limits(images["fixed"], images["moving"])
+            images = {side: scale(images[side], found) for side, found in zip(SIDES, limits, strict=True)}
+        for side, item in (("fixed", fixed), ("moving", moving)):
+            arrays[f"{side}_image"] = to_grid(images[side], crop, final, mode="linear")
+            for name in ("label", "mask"):
+                if name in item:
+                    arrays[f"{side}_{name}"] = to_grid(item[name], placed[side], final, mode="nearest")
+            if "points" in item:
+                arrays[f"{side}_keypoints"] = points_to_grid(item["points"], grids[side], placed[side], final)
+        if truth is not None:
+            source = Grid(tuple(truth["truth"].shape[1:]), truth["affine"])
+            arrays["displacement"] = field_to_grid(truth["truth"], source, final)
+        return PreparedPair(arrays, final)
+
+    def _centre(self, fixed: Mapping[str, Tensor]) -> Tensor | None:
+        if self.crop_label is None or "label" not in fixed:
+            return None
+        voxels = torch.nonzero(fixed["label"][0] == self.crop_label)
+        return voxels.to(torch.float64).mean(0) if len(voxels) else None
+
+
+@dataclass(frozen=True)
+class PreparedPair:
+    """A pair on one grid.
+
+    Attributes:
+        arrays: images, labels and masks (1, X, Y, Z), points (P, 3), displacement (3, X, Y, Z), by batch key.
+        grid: the grid of all of them.
+    """
+
+    arrays: dict[str, Tensor]
+    grid: Grid
+
+
+def _grid(item: Mapping[str, Tensor]) -> Grid:
+    return Grid(tuple(item["image"].shape[1:]), item["affine"])

@@ -1,0 +1,101 @@
+"""What a data set consists of (records) and what is registered (pairs)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+
+
+def stem(path: Path) -> str:
+    """Return a file name without its NIfTI suffix (`a.b.nii.gz` → `a.b`)."""
+    for suffix in NIFTI_SUFFIXES:
+        if path.name.endswith(suffix):
+            return path.name.removesuffix(suffix)
+    return path.stem
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of one subject, with what belongs to it.
+
+    Attributes:
+        subject: the unit of splitting; already hashed where the data set demands it.
+        image: image file.
+        label: label map on the grid of the image.
+        mask: region of interest on the grid of the image.
+        keypoints: CSV of points in 0-based voxel coordinates of the image file.
+        frame: index into a 4-D image file, None for 3-D.
+        label_frame: index into a 4-D label file, None for 3-D.
+        phase: "ED", "ES", "t07" or "".
+        modality: name of the contrast, or "".
+        group: pathology, vendor or site, or "".
+        split: published split ("train", "val", "test") or None.
+        id: name in tables and messages; unique in the data set, never a person's number.
+        must_have_label: an empty label map is an error (wrong frame), not an empty slice.
+        confidential: messages show `id` instead of the path.
+    """
+
+    subject: str
+    image: Path
+    label: Path | None = None
+    mask: Path | None = None
+    keypoints: Path | None = None
+    frame: int | None = None
+    label_frame: int | None = None
+    phase: str = ""
+    modality: str = ""
+    group: str = ""
+    split: str | None = None
+    id: str = ""
+    must_have_label: bool = False
+    confidential: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            parts = (self.subject, self.modality, self.phase)
+            object.__setattr__(self, "id", "_".join(part for part in parts if part).replace(" ", "-"))
+
+    @property
+    def stem(self) -> str:
+        """Name of the image in the names of truth files: the file stem, with the frame of a 4-D file."""
+        return stem(self.image) if self.frame is None else f"{stem(self.image)}_t{self.frame:02d}"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that the record refers to."""
+        return tuple(f for f in (self.image, self.label, self.mask, self.keypoints) if f is not None)
+
+    def describe(self, file: Path | None = None) -> str:
+        """Name a file of this record in a message without giving away a person's number."""
+        file = file or self.image
+        return f"{file.name} of {self.id}" if self.confidential else str(file)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A fixed and a moving image to be registered.
+
+    Attributes:
+        fixed: the reference.
+        moving: the image that is warped onto it.
+        truth: displacement file of the true motion, where known.
+        id: name of the case in tables.
+        listed: the data set itself names this pair; it is never redrawn.
+    """
+
+    fixed: Record
+    moving: Record
+    truth: Path | None = None
+    id: str = ""
+    listed: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            object.__setattr__(self, "id", f"{self.fixed.id}__{self.moving.id}")
+
+    @property
+    def subjects(self) -> frozenset[str]:
+        """The one or two subjects of the pair."""
+        return frozenset((self.fixed.subject, self.moving.subject))
