@@ -1,0 +1,1 @@
+"""The terms of the registration energy: similarities, regularisers and their sum."""

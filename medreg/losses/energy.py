@@ -1,0 +1,109 @@
+"""The registration energy E(φ; F, M) = w·D(M∘φ, F) + R(φ; λ) that every solver of the package minimises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from medreg.geometry.warp import warp
+from medreg.losses.regularisation.base import Regulariser
+from medreg.losses.similarity.base import Similarity
+
+if TYPE_CHECKING:
+    from medreg.geometry.transformation import Deformation
+
+_WHOLE = 1.0 - 1e-3  # rounding of interpolation weights that sum to one
+
+
+@dataclass(frozen=True)
+class EnergyValue:
+    """One evaluation of the energy.
+
+    Attributes:
+        total: scalar, mean over the batch of weight·similarity + regularisation.
+        similarity: (B,) dissimilarity D without its weight.
+        regularisation: (B,) penalty R with its weight.
+        warped: (B, C, *S) moving image on the fixed grid.
+    """
+
+    total: Tensor
+    similarity: Tensor
+    regularisation: Tensor
+    warped: Tensor
+
+
+class Energy(nn.Module):
+    """Similarity of the warped and the fixed image plus regularisation of the deformation.
+
+    Args:
+        similarity: D, with its weight w.
+        regularisation: R, with its weight λ.
+        padding: intensity beyond the border of the moving image, "border" (nearest voxel) or "zeros".
+        convention: "exact", or "authors" for the sampling positions of GraDIRN, see `warp`.
+    """
+
+    def __init__(
+        self,
+        similarity: Similarity,
+        regularisation: Regulariser,
+        *,
+        padding: Literal["border", "zeros"] = "border",
+        convention: Literal["exact", "authors"] = "exact",
+    ) -> None:
+        super().__init__()
+        self.similarity = similarity
+        self.regularisation = regularisation
+        self.padding: Literal["border", "zeros"] = padding
+        self.convention: Literal["exact", "authors"] = convention
+
+    def forward(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        deformation: Deformation,
+        *,
+        spacing_mm: Tensor | None = None,
+        fixed_mask: Tensor | None = None,
+        moving_mask: Tensor | None = None,
+        weight: float | Tensor | None = None,
+    ) -> EnergyValue:
+        """Evaluate the energy of a deformation.
+
+        Args:
+            fixed: (B, C, *S).
+            moving: (B, C, *S_moving).
+            deformation: displacement and regularised field on the fixed grid, voxels.
+            spacing_mm: (B, D) or (D,) spacing of the fixed grid, mm.
+            fixed_mask: (B, 1, *S) where the fixed image may be compared.
+            moving_mask: (B, 1, *S_moving) where the moving image may be compared; it moves with the image.
+            weight: λ of this call, a number, (B,) or a map; None takes the regulariser's own.
+        """
+        displacement = deformation.displacement
+        warped = warp(moving, displacement, padding=self.padding, convention=self.convention)
+        mask = self.overlap(displacement, fixed_mask, moving_mask)
+        similarity = self.similarity(warped, fixed, mask=mask)
+        regularisation = self.regularisation.evaluate(deformation, spacing_mm=spacing_mm, weight=weight)
+        total = (self.similarity.weight * similarity + regularisation).mean()
+        return EnergyValue(total, similarity, regularisation, warped)
+
+    @torch.no_grad()
+    def overlap(
+        self, displacement: Tensor, fixed_mask: Tensor | None, moving_mask: Tensor | None
+    ) -> Tensor | None:
+        """Voxels of the fixed grid to compare: in the fixed mask, and sampled from within the moving mask only.
+
+        A voxel drops out as soon as one of the moving voxels that it interpolates is masked, so that masked
+        intensities have no influence. It is a constant of the energy: no gradient rewards leaving the mask.
+        """
+        if moving_mask is None:
+            return fixed_mask
+        share = warp(moving_mask.to(displacement), displacement, padding="zeros", convention=self.convention)
+        inside = share >= _WHOLE
+        return inside if fixed_mask is None else inside.to(fixed_mask.dtype) * fixed_mask
+
+    def extra_repr(self) -> str:
+        """Return the settings for printing."""
+        return f"padding={self.padding}, convention={self.convention}"

@@ -1,0 +1,1 @@
+"""Regularisers of displacement and velocity fields; one penalty a file."""

@@ -1,0 +1,45 @@
+"""Weighted sum of named regularisers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from medreg.errors import ConfigError
+from medreg.losses.regularisation.base import Regulariser
+
+if TYPE_CHECKING:
+    from medreg.geometry.transformation import Deformation
+
+
+class Sum(Regulariser):
+    """R = λ Σ_i R_i, each term with its own weight, units and field of the deformation.
+
+    Args:
+        terms: regularisers by name, for example {"diffusion": …, "folding": …}.
+        weight: λ, common factor; a weight given to the call replaces this one and not those of the terms.
+    """
+
+    def __init__(self, *, terms: Mapping[str, Regulariser], weight: float) -> None:
+        super().__init__(weight=weight)
+        if not terms:
+            raise ConfigError(
+                "regularisation.terms is empty; name one regulariser or choose regularisation=none."
+            )
+        del self.units  # every term has its own
+        self.terms = nn.ModuleDict(terms)
+
+    def density(self, field: Tensor, *, spacing_mm: Tensor | None) -> Tensor:
+        """Return the sum of the weighted densities of all terms on this one field, (B, 1, *S)."""
+        return torch.stack([t.weight * t.density(field, spacing_mm=spacing_mm) for t in self._terms()]).sum(0)
+
+    def density_of(self, deformation: Deformation, *, spacing_mm: Tensor | None) -> Tensor:
+        """Return the sum of the weighted densities, each term on its own field, (B, 1, *S)."""
+        parts = [t.weight * t.density_of(deformation, spacing_mm=spacing_mm) for t in self._terms()]
+        return torch.stack(parts).sum(0)
+
+    def _terms(self) -> list[Regulariser]:
+        return [cast(Regulariser, term) for term in self.terms.values()]

@@ -1,0 +1,65 @@
+"""Sums over a box around every voxel at a cost that does not depend on the size of the box."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def box_sum(values: Tensor, window: int) -> Tensor:
+    """Sum over the window^D box centred at each voxel; voxels outside the array count as 0.
+
+    Runs along one axis after the other. Each axis is cut into blocks of `window` voxels and prefix sums are
+    taken inside the blocks only, so a window sum is the tail of one block plus the head of the next: three
+    passes whatever the window, and no long running sum whose rounding would swamp small windows.
+
+    Args:
+        values: (B, C, *S).
+        window: odd width in voxels, equal for all axes.
+
+    Returns:
+        (B, C, *S).
+    """
+    result: Tensor = _BoxSum.apply(values, window)
+    return result
+
+
+def window_count(shape: torch.Size, window: int, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Number of voxels of the array inside the box around each voxel, (1, 1, *S)."""
+    count = torch.ones([1] * (len(shape) + 2), dtype=dtype, device=device)
+    for axis, size in enumerate(shape):
+        line = [1] * (len(shape) + 2)
+        line[axis + 2] = size
+        ones = torch.ones(line, dtype=dtype, device=device)
+        count = count * _axis_sum(ones, window, axis + 2)
+    return count
+
+
+class _BoxSum(torch.autograd.Function):
+    """A symmetric box with zeros outside is its own adjoint, so the backward pass is the forward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, window: int) -> Tensor:
+        ctx.window = window
+        for axis in range(2, values.ndim):
+            values = _axis_sum(values, window, axis)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return box_sum(gradients[0], ctx.window), None
+
+
+def _axis_sum(values: Tensor, window: int, axis: int) -> Tensor:
+    size = values.shape[axis]
+    radius = window // 2
+    blocks = -(-size // window) + 1
+    # One leading voxel more than the radius: the window of voxel i is then the padded (i, i + window].
+    padding = [0, 0] * (values.ndim - 1 - axis) + [radius + 1, blocks * window - size - radius - 1]
+    prefix = F.pad(values, padding).unflatten(axis, (blocks, window)).cumsum(axis + 1)
+    tail = prefix.narrow(axis + 1, window - 1, 1) - prefix
+    sums = tail.narrow(axis, 0, blocks - 1) + prefix.narrow(axis, 1, blocks - 1)
+    return sums.flatten(axis, axis + 1).narrow(axis, 0, size)
