@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from medreg.reporting.planes import Array
 from medreg.reporting.vocabulary import describe, heading
@@ -91,7 +92,7 @@ def wilcoxon(differences: Array) -> float:
 
     Source: F. Wilcoxon, Biometrics Bulletin 1(6), 1945; zero differences ranked as by Pratt (1959).
     """
-    finite = differences[np.isfinite(differences)]
+    finite: NDArray[np.float64] = differences[np.isfinite(differences)].astype(np.float64)
     if len(finite) < 6:
         return float("nan")
     if not np.any(finite):

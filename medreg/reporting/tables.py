@@ -177,6 +177,11 @@ def worst_cases(results: pd.DataFrame, *, method: str, metric: str, count: int) 
     return ordered.reset_index().rename_axis(columns=None)
 
 
+def _lookup(results: pd.DataFrame) -> Lookup:
+    records = summarise(results).to_dict("records")
+    return {(str(row["method"]), str(row["structure"]), str(row["metric"])): row for row in records}
+
+
 def _column(summary: Lookup, keys: Sequence[tuple[str, str, str]], metric: str) -> list[Cell]:
     """The cells of one metric for several methods, the best of them bold."""
     known = describe(metric)
