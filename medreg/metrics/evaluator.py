@@ -290,8 +290,8 @@ def _spacing(batch: Mapping[str, Any], case: str) -> Tensor:
 
 def _check(batch: Mapping[str, Any], field: Tensor, case: str) -> None:
     """Refuse a field that is not finite or does not fit the case."""
-    broken = int((~torch.isfinite(field)).sum())
-    if broken:
+    if not torch.isfinite(field).all():
+        broken = int((~torch.isfinite(field)).sum())
         raise NumericalError(
             f"The displacement of case {case} holds NaN or infinity in {broken} of {field.numel()} values, "
             "so it cannot be evaluated; train with a lower optimiser.lr or a larger regularisation.weight, "

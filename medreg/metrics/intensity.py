@@ -18,5 +18,5 @@ def rmse(fixed: Tensor, warped: Tensor, *, mask: Tensor | None = None) -> Tensor
     Returns:
         (B,) float64, in units of intensity.
     """
-    squared = (fixed.double() - warped.double()).square().mean(dim=1)
+    squared = (fixed.float() - warped.float()).square().mean(dim=1)
     return masked_mean(squared, mask).sqrt()

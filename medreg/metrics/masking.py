@@ -16,8 +16,8 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     Returns:
         (B,) float64; NaN where the mask keeps nothing.
     """
-    flat = values.flatten(1).double()
+    flat = values.flatten(1)
     if mask is None:
-        return flat.mean(dim=1)
+        return flat.mean(dim=1, dtype=torch.float64)
     keep = mask.flatten(1) != 0
-    return torch.where(keep, flat, 0.0).sum(dim=1) / keep.sum(dim=1)
+    return flat.masked_fill(~keep, 0).sum(dim=1, dtype=torch.float64) / keep.sum(dim=1)

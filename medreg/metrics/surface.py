@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
@@ -82,7 +83,8 @@ def nearest_mm(sources: BoolArray, targets: BoolArray, spacing_mm: Sequence[floa
     if apart.any():
         # A balanced tree costs more to build than it saves on lattice points.
         tree = KDTree(np.argwhere(targets) * scale, balanced_tree=False)
-        distances[apart] = tree.query(np.argwhere(sources & ~targets) * scale)[0]
+        points = np.argwhere(sources & ~targets) * scale
+        distances[apart] = tree.query(points, workers=torch.get_num_threads())[0]
     return distances
 
 

@@ -50,6 +50,13 @@ def test_dice_takes_any_integer_and_sparse_codes(dtype):
     assert dice(sparse, sparse, {"nucleus": 614454277, "absent": 5})["nucleus"] == 1.0
 
 
+@pytest.mark.parametrize("codes", [[7, 0, 3], [7, -2, 3], [7, 614454277, 3]])
+def test_label_index_is_the_place_in_the_list_and_zero_for_others(codes):
+    values = [7, 3, 0, -2, -1, 4, 8, 70000, 614454277]
+    expected = [codes.index(value) + 1 if value in codes else 0 for value in values]
+    assert label_index(torch.tensor(values), codes).tolist() == expected
+
+
 def test_dice_follows_names_so_that_swapped_codes_show():
     fixed = blocks((1, (0, 4), (0, 4)), (3, (6, 12), (0, 10)))
     warped = blocks((1, (0, 4), (0, 2)), (3, (6, 12), (0, 10)))
