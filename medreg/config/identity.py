@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 NOT_IDENTITY = frozenset(
     {"hydra", "paths", "logger", "callbacks", "report", "mode", "resume", "ckpt", "fresh", "tags", "notes", "test_split"}
 )
+OWN_CHECKPOINTS = ("best", "last", None)
 
 
 def config_hash(cfg: DictConfig) -> str:
@@ -22,6 +23,8 @@ def config_hash(cfg: DictConfig) -> str:
     plain = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(plain, dict)
     kept = {key: value for key, value in plain.items() if key not in NOT_IDENTITY}
+    if plain.get("ckpt") not in OWN_CHECKPOINTS:  # evaluating another run's checkpoint is a run of its own
+        kept["ckpt"] = plain.get("ckpt")
     text = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -1,0 +1,45 @@
+"""A misspelt group, option or key is an error that names the nearest valid ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from medreg.config.compose import compose
+from medreg.config.suggest import nearest
+from medreg.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("model=gradirm", "'gradirn'"),
+        ("modle=gradirn", "'model'"),
+        ("optimiser.lrr=0.1", "'optimiser.lr'"),
+        ("model.num_block=[1]", "'model.num_blocks'"),
+        ("simillarity=ssd", "'similarity'"),
+        ("trainer.max_epoch=3", "'trainer.max_epochs'"),
+        ("model=gradirn,voxelmorf", "'voxelmorph'"),
+    ],
+)
+def test_misspelling_is_answered_with_the_nearest_name(override, expected):
+    with pytest.raises(ConfigError, match=r"Did you mean .*" + expected):
+        compose([override])
+
+
+def test_option_of_another_choice_is_known_in_its_own_composition():
+    assert compose(["model=voxelmorph", "model.out=[8]"]).model.out == [8]
+    with pytest.raises(ConfigError, match=r"model\.num_blocks"):
+        compose(["model=voxelmorph", "model.num_blocks=[1]"])
+
+
+def test_a_new_key_can_be_added_deliberately():
+    assert compose(["+trainer.fast_dev_run=true"]).trainer.fast_dev_run is True
+
+
+def test_syntax_error_says_how_to_quote():
+    with pytest.raises(ConfigError, match="quote"):
+        compose(["model.num_blocks=[1,1"])
+
+
+def test_nearest_prefers_the_same_last_part():
+    assert nearest("optim.lr", ["optimiser.lr", "trainer.devices"])[0] == "optimiser.lr"
