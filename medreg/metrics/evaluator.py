@@ -168,7 +168,8 @@ class CaseEvaluator:
             DataError: the batch holds more than one case, or shapes or spacing do not fit.
         """
         case = _case_name(batch)
-        field = displacement.detach().float()
+        # half precision cannot resolve positions of a volume
+        field = displacement.detach().to(torch.promote_types(displacement.dtype, torch.float32))
         _check(batch, field, case)
         return [
             *self._structures(batch, field, case),

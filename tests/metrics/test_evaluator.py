@@ -235,10 +235,11 @@ def test_broken_displacement_names_the_case_and_the_remedy(value):
         CaseEvaluator(CARDIAC)(batch, displacement)
 
 
-def test_half_precision_and_inference_mode_are_accepted():
-    batch, displacement = shifted_case()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_any_precision_and_inference_mode_are_accepted(dtype):
+    batch, displacement = shifted_case(displacement=shifted_case()[1])
     with torch.inference_mode():
-        found = table(CaseEvaluator(CARDIAC)(batch, displacement.half()))
+        found = table(CaseEvaluator(CARDIAC)(batch, displacement.to(dtype)))
     assert found["mean", "dice"] == 1
 
 
