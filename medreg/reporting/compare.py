@@ -58,8 +58,8 @@ def summarise_sweep(folder: str | Path, *, expected: Iterable[str] = ()) -> pd.D
         expected: Names of run folders that should be there; those that are not count as missing.
 
     Returns:
-        Columns job, status, overrides, method, error and one for each metric found, named with its unit; jobs in
-        the order of their names. Status is finished, failed, interrupted, running, missing, or damaged.
+        Columns job, status, overrides, method, error and one for each metric found, named with its unit;
+        jobs in the order of their names. Status is finished, failed, interrupted, running, missing, damaged.
 
     Raises:
         DataError: If the folder does not exist.

@@ -97,7 +97,7 @@ def to_rich(table: Table, *, notes: bool = True) -> RichTable:
 
 def to_html(table: Table) -> str:
     """A `<table>` with a caption and row headings, and its notes as a list; all text is escaped."""
-    lines = ['<div class="scroll"><table>']
+    lines = ['<div class="table"><div class="scroll"><table>']
     if table.title:
         lines.append(f"<caption>{html.escape(table.title)}</caption>")
     heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in table.header)
@@ -109,7 +109,7 @@ def to_html(table: Table) -> str:
     if table.notes:
         items = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
         lines.append(f'<ul class="notes">{items}</ul>')
-    return "\n".join(lines)
+    return "\n".join([*lines, "</div>"])
 
 
 def _pipe(text: str) -> str:

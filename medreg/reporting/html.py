@@ -98,9 +98,7 @@ def _page(run: RunFolder, pictures: list[Picture]) -> str:
         sections.append(_section("Training", _figure(curves)))
         pictures.append(curves)
     if cases:
-        sections.append(
-            _section("Cases", _cases_note() + "".join(_figure(picture) for picture in cases))
-        )
+        sections.append(_section("Cases", _cases_note() + "".join(_figure(picture) for picture in cases)))
         pictures.extend(cases)
     sections += [*_background(run)]
     title = f"{record['model']} on {record['data']}" if {"model", "data"} <= set(record) else run.name
@@ -190,7 +188,8 @@ def _details(title: str, body: str, *, open_: bool = True) -> str:
 def _figure(picture: Picture) -> str:
     data = base64.b64encode(picture.png).decode("ascii")
     caption = f"<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
-    image = f'<img src="data:image/png;base64,{data}" alt="{escape(picture.alt)}">'
+    source = f"data:image/png;base64,{data}"
+    image = f'<img src="{source}" width="{picture.width * 100:.0f}" alt="{escape(picture.alt)}">'
     return f'<figure id="{escape(picture.name)}">{image}{caption}</figure>'
 
 

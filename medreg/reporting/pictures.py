@@ -17,23 +17,31 @@ from medreg.reporting.planes import Array, axis_codes
 from medreg.reporting.plots import box_plots, training_curves
 from medreg.reporting.results import RunFolder, read_case
 from medreg.reporting.style import to_png
-from medreg.reporting.tables import OVERALL, methods_in, structure_metrics, summarise
-from medreg.reporting.vocabulary import COST, UNREGISTERED, describe, heading, in_order
+from medreg.reporting.tables import OVERALL, methods_in, structure_metrics, summarise, with_means
+from medreg.reporting.vocabulary import COST, describe, heading, in_order
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SHARP = 160  # dots per inch of plots: sharp on screens of high resolution too
+NOT_OF_A_CASE = frozenset({"time_s", "peak_memory_mib"})
 ARRAYS = ("fixed_label", "moving_label", "warped_label", "jacobian")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn figure: file name without ending, PNG bytes, caption, and alternative text."""
+    """A drawn figure: file name without ending, PNG bytes, caption, alternative text, width in inches."""
 
     name: str
     png: bytes
     caption: str
     alt: str
+    width: float
+
+    @classmethod
+    def of(cls, figure: Figure, name: str, *, caption: str, alt: str, dpi: int = SHARP) -> Picture:
+        """Draw a figure."""
+        return cls(name, to_png(figure, dpi=dpi), caption, alt, float(figure.get_size_inches()[0]))
 
 
 def save_pictures(pictures: list[Picture], folder: Path) -> None:
@@ -51,7 +59,8 @@ def curves_picture(history: pd.DataFrame) -> Picture | None:
     steps = history["step"].max()
     names = ", ".join(str(name) for name in pd.unique(history["name"])[:8])
     caption = "Training and validation curves; long curves are faint, their running mean is solid."
-    return Picture("training", to_png(figure), caption, f"Curves over {steps:.0f} steps of {names}.")
+    alt = f"Curves over {steps:.0f} steps of {names}."
+    return Picture.of(figure, "training", caption=caption, alt=alt)
 
 
 def box_pictures(results: pd.DataFrame, *, prefix: str) -> list[Picture]:
@@ -71,10 +80,9 @@ def box_pictures(results: pd.DataFrame, *, prefix: str) -> list[Picture]:
         figure = box_plots(results, metric=metric)
         if figure is not None:
             label = heading(metric, str(results.loc[results["metric"] == metric, "unit"].iloc[0]))
-            caption = f"{label} by structure. Line: median; box: quartiles; whiskers: 1.5 box lengths."
-            pictures.append(
-                Picture(f"{prefix}_{metric}", to_png(figure), caption, _box_text(results, metric))
-            )
+            caption = f"{label}. Line: median; box: quartiles; whiskers: 1.5 box lengths."
+            alt = _box_text(results, metric)
+            pictures.append(Picture.of(figure, f"{prefix}_{metric}", caption=caption, alt=alt))
     return pictures
 
 
@@ -95,12 +103,9 @@ def case_pictures(
         except (DataError, ValueError) as error:
             notes.append(f"cases/{file.name} was left out: {error}")
             continue
-        text = (
-            f"Overview of case {file.stem}: fixed, moving and warped image, differences, grid and Jacobian."
-        )
-        pictures.append(
-            Picture(f"case_{file.stem}", to_png(figure), _case_text(run.results, file.stem), text)
-        )
+        alt = f"Overview of case {file.stem}: fixed, moving and warped image, differences, grid and Jacobian."
+        caption = _case_text(run.results, file.stem)
+        pictures.append(Picture.of(figure, f"case_{file.stem}", caption=caption, alt=alt, dpi=110))
     if len(run.cases) > limit:
         notes.append(f"{len(run.cases) - limit} more cases lie in {run.path / 'cases'}.")
     return pictures, notes
@@ -109,7 +114,7 @@ def case_pictures(
 def draw_case(arrays: Mapping[str, Array], *, title: str, labels: Mapping[int, str]) -> Figure:
     """Draw the overview of a case as it is stored in `cases/<case>.npz`.
 
-    Volumes use the optional array `affine` (4, 4) for the display orientation; slices are shown in stored order.
+    Volumes use the optional array `affine` (4, 4) for the orientation; slices are shown in stored order.
     """
     volume = arrays["displacement"].shape[-4:-3] == (3,) and arrays["fixed"].ndim >= 3
     return overview(
@@ -127,7 +132,7 @@ def draw_case(arrays: Mapping[str, Array], *, title: str, labels: Mapping[int, s
 
 
 def label_names(config: str, record: Mapping[str, Any]) -> dict[int, str]:
-    """Names of the label values: from run.json, else from the first `labels` mapping in the resolved config."""
+    """Names of the label values, from the first `labels` mapping in run.json, else in the resolved config."""
     import yaml
 
     try:
@@ -150,19 +155,19 @@ def _label_mappings(tree: Any) -> Iterator[Mapping[str, int]]:
 
 
 def _case_text(results: pd.DataFrame, stem: str) -> str:
-    """Metrics of one case over the whole image, unregistered → registered."""
-    rows = results[results["structure"].isin(OVERALL)]
-    rows = rows[[re.sub(r"[^A-Za-z0-9_.-]+", "_", str(case)) == stem for case in rows["case"]]]
-    rows = rows.drop_duplicates(["method", "metric"])
+    """Metrics of one case over the whole image, from the unregistered state to the most refined method."""
+    own = results[[re.sub(r"[^A-Za-z0-9_.-]+", "_", str(case)) == stem for case in results["case"]]]
+    own = with_means(own)
+    own = own[own["structure"].isin(OVERALL)].drop_duplicates(["method", "metric"])
+    methods = methods_in(own)
     parts = []
-    for metric in in_order({str(name) for name in rows["metric"]}):
-        known, own = describe(metric), rows[rows["metric"] == metric]
-        values = [float(own.loc[own["method"] == method, "value"].iloc[0]) for method in methods_in(own)]
-        unit = str(own["unit"].iloc[0])
+    for metric in in_order({str(name) for name in own["metric"]} - NOT_OF_A_CASE):
+        known, rows = describe(metric), own[own["metric"] == metric].set_index("method")
+        values = [float(rows["value"].get(method, float("nan"))) for method in methods]
         shown = " → ".join(f"{value:.{known.decimals}f}" if np.isfinite(value) else "–" for value in values)
+        unit = str(rows["unit"].iloc[0])
         parts.append(f"{known.label} {shown}{'' if unit in ('', '1') else ' ' + unit}")
-    start = "Unregistered → registered: " if UNREGISTERED in set(rows["method"]) else ""
-    return f"{start}{'; '.join(parts)}." if parts else ""
+    return f"{' → '.join(methods)}: {'; '.join(parts)}." if parts else ""
 
 
 def _box_text(results: pd.DataFrame, metric: str) -> str:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 FEW_STRUCTURES = 8  # up to here boxes stand upright; more lie on their side, where long names stay readable
 FEW_CASES = 40  # up to here every case is a dot
-BOX = 0.62  # width of all boxes of one structure together
+STAGE_COLOURS = {"train": METHOD_COLOURS[0], "val": METHOD_COLOURS[1]}
+BOX = 0.7  # width of all boxes of one structure together
 
 
 def box_plots(results: pd.DataFrame, *, metric: str, title: str | None = None) -> Figure | None:
@@ -48,7 +49,11 @@ def box_plots(results: pd.DataFrame, *, metric: str, title: str | None = None) -
     methods = methods_in(rows)
     lying = len(structures) > FEW_STRUCTURES
     each = 0.16 * len(methods) + 0.14
-    size = (8.6, each * len(structures) + 1.1) if lying else (1.6 + 1.05 * max(len(structures), 2), 3.7)
+    size = (
+        (8.6, each * len(structures) + 1.1)
+        if lying
+        else (1.3 + 0.27 * (len(methods) + 0.2) * max(len(structures), 2), 3.4)
+    )
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         axis = figure.subplots()
@@ -81,17 +86,17 @@ def training_curves(history: pd.DataFrame, *, limit: int = 12) -> Figure | None:
     from matplotlib.figure import Figure
 
     panels = _panels([str(name) for name in pd.unique(rows["name"])])[:limit]
-    columns = min(3, len(panels))
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
     lines = -(-len(panels) // columns)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.4 * columns + 0.4, 2.2 * lines + 0.5), layout="constrained")
         axes = figure.subplots(lines, columns, squeeze=False).ravel()
         for axis, (name, sources) in zip(axes, panels, strict=False):
-            for i, source in enumerate(sources):
-                _curve(
-                    axis, rows[rows["name"] == source], colour=METHOD_COLOURS[i], label=source.split("/")[0]
-                )
-            axis.set_title(name, loc="left")
+            for source in sources:
+                stage = source.split("/")[0]
+                colour = STAGE_COLOURS.get(stage, METHOD_COLOURS[2])
+                _curve(axis, rows[rows["name"] == source], colour=colour, label=stage)
+            axis.set_title(name if len(sources) > 1 else sources[0], loc="left")
             axis.grid(axis="y")
             if len(sources) > 1:
                 axis.legend(frameon=False, fontsize=7)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ONE_PLANE = (("fixed", "moving", "warped", "grid"), ("before", "after", "magnitude", "jacobian"))
 MANY_PLANES = ("fixed", "moving", "warped", "before", "after", "grid", "jacobian")
 # Inches.
-GAP, MARGIN, HEADING, TITLE, BAR, LEGEND, NAME = 0.06, 0.08, 0.25, 0.24, 0.52, 0.3, 0.26
+GAP, MARGIN, HEADING, TITLE, BAR, LEGEND, NAME = 0.06, 0.08, 0.25, 0.24, 0.46, 0.26, 0.26
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,10 @@ class PairedTest:
         """The comparison in words, for the foot of a table."""
         decimals = describe(self.metric).decimals
         d = self.difference
-        text = f"{heading(self.metric, self.unit)}: {self.method} − {self.reference} = {d.mean:+.{decimals}f}"
+        mean, low, high = (f"{value:+.{decimals}f}".replace("-", "−") for value in (d.mean, d.low, d.high))
+        text = f"{heading(self.metric, self.unit)}: {self.method} − {self.reference} = {mean}"
         if np.isfinite(d.low):
-            text += f" (95 % CI {d.low:+.{decimals}f} to {d.high:+.{decimals}f})"
+            text += f" (95 % CI {low} to {high})"
         text += f", n = {d.n}"
         if np.isfinite(self.better):
             text += f", better in {round(self.better * d.n)} of {d.n}"
@@ -81,7 +82,9 @@ def bootstrap_mean(values: Array, *, confidence: float = 0.95, seed: int = 0) ->
     if n < 2:
         return Interval(float(finite[0]) if n else float("nan"), float("nan"), float("nan"), n)
     generator = np.random.default_rng(seed)
-    means = [finite[generator.integers(0, n, n)].mean() for _ in range(RESAMPLES)]
+    # Drawing how often each case appears equals drawing cases, and is one matrix product.
+    counts = generator.multinomial(n, np.full(n, 1.0 / n), size=RESAMPLES)
+    means = counts @ finite / n
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, (tail, 1 - tail))
     return Interval(float(finite.mean()), float(low), float(high), n)
@@ -100,7 +103,7 @@ def wilcoxon(differences: Array) -> float:
     from scipy.stats import wilcoxon as signed_rank
 
     exact = len(finite) <= 50 and _untied(finite)
-    method: Literal["exact", "asymptotic"] = "exact" if exact else "asymptotic"
+    method: Literal["exact", "approx"] = "exact" if exact else "approx"
     return float(signed_rank(finite, zero_method="pratt", method=method).pvalue)
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from medreg.reporting.statistics import compare
+from medreg.reporting.statistics import PairedTest, compare
 from medreg.reporting.vocabulary import COST, UNREGISTERED, Better, describe, heading, in_order
 
 Lookup: TypeAlias = Mapping[tuple[str, str, str], Mapping[Any, Any]]  # by method, structure and metric
@@ -131,7 +131,7 @@ def headline(results: pd.DataFrame, *, title: str = "", tests: bool = True) -> T
     notes = [f"Mean ± SD, median below; n = {full['case'].nunique()} cases."] if rows else []
     notes += _missing_note(summary, [(str(s), m) for m, s in columns.items()])
     if tests:
-        notes += _test_notes(full, methods, columns)
+        notes += _test_notes(full)
     return Table(title, tuple(header), tuple(rows), tuple(notes))
 
 
@@ -177,6 +177,24 @@ def worst_cases(results: pd.DataFrame, *, method: str, metric: str, count: int) 
     return ordered.reset_index().rename_axis(columns=None)
 
 
+def paired_tests(results: pd.DataFrame) -> list[PairedTest]:
+    """Every method against the first one (the unregistered state, if there), for every metric of alignment.
+
+    Args:
+        results: Rows of one data set and split.
+    """
+    full = with_means(results)
+    reference, *others = methods_in(full) if not full.empty else [""]
+    metrics = [name for name in in_order({str(m) for m in full["metric"]}) if name not in COST]
+    found = []
+    for metric in (name for name in metrics if describe(name).better != "neither"):
+        structure = overall_structure(full, metric)
+        for method in others:
+            test = compare(full, metric=metric, structure=str(structure), method=method, reference=reference)
+            found += [test] if test else []
+    return found
+
+
 def _lookup(results: pd.DataFrame) -> Lookup:
     records = summarise(results).to_dict("records")
     return {(str(row["method"]), str(row["structure"]), str(row["metric"])): row for row in records}
@@ -215,29 +233,21 @@ def _unit(results: pd.DataFrame, metric: str) -> str:
 
 def _missing_note(summary: Lookup, pairs: Sequence[tuple[str, str]]) -> list[str]:
     notes = []
+    methods = list(dict.fromkeys(key[0] for key in summary))
     for structure, metric in pairs:
-        for method in dict.fromkeys(key[0] for key in summary):
+        counts: dict[str, list[str]] = {}
+        for method in methods:
             row = summary.get((method, structure, metric))
             if row is not None and row["missing"]:
-                label = describe(metric).label
-                missing, total = row["missing"], row["missing"] + row["n"]
-                notes.append(
-                    f"{label}, {structure}, {method}: undefined in {missing} of {total} cases, left out."
-                )
+                counts.setdefault(f"{row['missing']} of {row['missing'] + row['n']} cases", []).append(method)
+        for count, names in counts.items():
+            who = "" if names == methods else f", {', '.join(names)}"
+            notes.append(f"{describe(metric).label}, {structure}{who}: undefined in {count}, left out.")
     return notes if len(notes) <= 6 else [*notes[:6], f"… and {len(notes) - 6} more with undefined values."]
 
 
-def _test_notes(full: pd.DataFrame, methods: Sequence[str], columns: dict[str, str | None]) -> list[str]:
-    if len(methods) < 2:
-        return []
-    notes = []
-    for method in methods[1:]:
-        for metric, structure in columns.items():
-            if metric in COST or describe(metric).better == "neither" or structure is None:
-                continue
-            test = compare(full, metric=metric, structure=structure, method=method, reference=methods[0])
-            if test:
-                notes.append(test.sentence() + ".")
+def _test_notes(full: pd.DataFrame) -> list[str]:
+    notes = [f"{test.sentence()}." for test in paired_tests(full)]
     if notes:
         notes.append(
             "Paired over cases: bootstrap interval of the mean difference, two-sided Wilcoxon signed-rank "

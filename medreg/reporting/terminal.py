@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from medreg.reporting.facts import notices
 from medreg.reporting.formats import to_rich
 from medreg.reporting.html import by_split
 from medreg.reporting.results import read_run
-from medreg.reporting.tables import by_structure, headline, structure_metrics
+from medreg.reporting.tables import (
+    Cell,
+    Table,
+    by_structure,
+    headline,
+    paired_tests,
+    structure_metrics,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 FEW_STRUCTURES = 8
+FEW_METHODS = 4
 
 
 def print_summary(folder: str | Path, *, console: Console | None = None) -> None:
@@ -33,10 +44,8 @@ def print_summary(folder: str | Path, *, console: Console | None = None) -> None
     run = read_run(folder)
     console = console or Console()
     for name, rows in by_split(run.results):
-        console.print(to_rich(headline(rows, title=name)))
-        metrics = structure_metrics(rows)
-        if metrics and rows["structure"].nunique() <= FEW_STRUCTURES + 1:
-            console.print(to_rich(by_structure(rows, metric=metrics[0]), notes=False))
+        for table in _tables(rows, name):
+            console.print(to_rich(table))
     if run.results.empty:
         console.print("No case has been evaluated yet.")
     for kind, text in notices(run):
@@ -50,3 +59,24 @@ def print_summary(folder: str | Path, *, console: Console | None = None) -> None
     for label, path in places.items():
         if path.exists():
             console.print(Text(f"{label:<10} {path}"), soft_wrap=True)
+
+
+def _tables(rows: pd.DataFrame, name: str) -> Iterator[Table]:
+    """The summary, turned on its side where that is narrower, and the first metric by structure."""
+    tests = paired_tests(rows)
+    first = [test.sentence() + "." for test in tests if test.metric == tests[0].metric]
+    table = headline(rows, title=name, tests=False)
+    table = Table(table.title, table.header, table.rows, (*table.notes, *first))
+    yield transpose(table) if len(table.rows) <= FEW_METHODS else table
+    metrics = structure_metrics(rows)
+    if metrics and rows["structure"].nunique() <= FEW_STRUCTURES + 1:
+        structures = by_structure(rows, metric=metrics[0])
+        yield Table(structures.title, structures.header, structures.rows)
+
+
+def transpose(table: Table) -> Table:
+    """The same table with rows as columns."""
+    columns = zip(*(row[1:] for row in table.rows), strict=True)
+    rows = [(Cell(name), *cells) for name, cells in zip(table.header[1:], columns, strict=True)]
+    header = ("metric", *(row[0].text for row in table.rows))
+    return Table(table.title, header, tuple(rows), table.notes)

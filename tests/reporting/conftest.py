@@ -30,7 +30,9 @@ def small_case(shape=(24, 20), seed=0):
     centre = np.array(shape) / 2
     distance = np.sqrt(sum((g - c) ** 2 for g, c in zip(np.indices(shape), centre, strict=True)))
     label = np.where(distance < 4, 1, np.where(distance < 7, 2, 0))
-    fixed = np.where(label == 1, 1.0, np.where(label == 2, 0.4, 0.1)) + 0.02 * generator.standard_normal(shape)
+    fixed = np.where(label == 1, 1.0, np.where(label == 2, 0.4, 0.1)) + 0.02 * generator.standard_normal(
+        shape
+    )
     displacement = np.zeros((len(shape), *shape))
     displacement[0] = 2.0
     return {
@@ -78,14 +80,20 @@ def finished_run(make_run):
             values = dice + offset + 0.03 * generator.standard_normal(8)
             groups.append(result_rows(values, method=method, structure=structure))
             values = distance * (1 - offset) + generator.standard_normal(8)
-            groups.append(result_rows(values, method=method, structure=structure, metric="hd95_mm", unit="mm"))
+            groups.append(
+                result_rows(values, method=method, structure=structure, metric="hd95_mm", unit="mm")
+            )
         folds = 0.0 if method == "unregistered" else 0.125
         groups.append(
             result_rows([folds] * 8, method=method, structure="all", metric="folding_percent", unit="%")
         )
     steps = np.arange(10, 110, 10)
     history = pd.DataFrame(
-        [(s, s // 10, name, np.exp(-s / 50)) for name in ("train/loss", "val/loss", "val/dice_mean") for s in steps],
+        [
+            (s, s // 10, name, np.exp(-s / 50))
+            for name in ("train/loss", "val/loss", "val/dice_mean")
+            for s in steps
+        ],
         columns=["step", "epoch", "name", "value"],
     )
     record = {
