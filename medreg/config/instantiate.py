@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import hydra.utils
+from hydra._internal.utils import _locate
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -62,7 +63,7 @@ def check_target(target: str) -> None:
             f"{ALLOW_VARIABLE}={target.split('.')[0]} in the environment."
         )
     try:
-        found = hydra.utils.get_object(target)
+        found = _locate(target)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"_target_ {target!r} cannot be found: {error}") from error
     origin = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"

@@ -15,7 +15,7 @@ from medreg.geometry.warp import warp, warp_labels
 from medreg.losses.energy import Energy, EnergyValue
 from medreg.metrics.evaluator import CaseEvaluator, MetricRow
 from medreg.metrics.overlap import dice
-from medreg.metrics.runtime import measure
+from medreg.metrics.runtime import RuntimeMeter, RuntimeUsage
 from medreg.models.base import Registration, RegistrationModel
 from medreg.tasks.results import UNREGISTERED, CaseResult
 
@@ -134,13 +134,13 @@ class RegistrationTask(pl.LightningModule):
             -1, batch["fixed_image"].ndim - 2, *batch["fixed_image"].shape[2:]
         )
         rows = {UNREGISTERED: self._score(batch, nothing.contiguous())}
-        with measure(self.device) as used:
+        with RuntimeMeter(self.device) as meter:
             displacement = self.register(batch).displacement
-        rows[self.name] = [*self._score(batch, displacement), *used.rows()]
+        rows[self.name] = [*self._score(batch, displacement), *_cost(meter.usage)]
         if self.refine is not None:
-            with measure(self.device) as used:
+            with RuntimeMeter(self.device) as meter:
                 displacement = self._refined(batch, displacement)
-            rows[f"{self.name}+refine"] = [*self._score(batch, displacement), *used.rows()]
+            rows[f"{self.name}+refine"] = [*self._score(batch, displacement), *_cost(meter.usage)]
         return self._result(batch, rows, displacement)
 
     def _score(self, batch: Batch, displacement: Tensor) -> list[MetricRow]:
@@ -178,3 +178,11 @@ class RegistrationTask(pl.LightningModule):
         if self._scheduler is None:
             return optimiser
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": self._scheduler(optimiser), "interval": "epoch"}}
+
+
+def _cost(usage: RuntimeUsage) -> list[MetricRow]:
+    """Rows of time and memory of one case."""
+    return [
+        MetricRow("all", "time_s", usage.time_s, "s"),
+        MetricRow("all", "peak_memory_mib", usage.peak_memory_mib, "MiB"),
+    ]
