@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from medreg.geometry.warp import warp
+from medreg.geometry.warp import Convention, Padding, warp
 from medreg.losses.regularisation.base import Regulariser
 from medreg.losses.similarity.base import Similarity
 
@@ -26,7 +26,7 @@ class EnergyValue:
         total: scalar, mean over the batch of weight·similarity + regularisation.
         similarity: (B,) dissimilarity D without its weight.
         regularisation: (B,) penalty R with its weight.
-        warped: (B, C, *S) moving image on the fixed grid.
+        warped: (B, C, *S) moving image on the fixed grid; voxels outside its mask read as 0.
     """
 
     total: Tensor
@@ -42,7 +42,7 @@ class Energy(nn.Module):
         similarity: D, with its weight w.
         regularisation: R, with its weight λ.
         padding: intensity beyond the border of the moving image, "border" (nearest voxel) or "zeros".
-        convention: "exact", or "authors" for the sampling positions of GraDIRN, see `warp`.
+        convention: "exact", or "authors" or "midir" for the sampling positions of released codes, see `warp`.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class Energy(nn.Module):
         similarity: Similarity,
         regularisation: Regulariser,
         *,
-        padding: Literal["border", "zeros"] = "border",
-        convention: Literal["exact", "authors"] = "exact",
+        padding: Padding = "border",
+        convention: Convention = "exact",
     ) -> None:
         super().__init__()
         self.similarity = similarity
         self.regularisation = regularisation
-        self.padding: Literal["border", "zeros"] = padding
-        self.convention: Literal["exact", "authors"] = convention
+        self.padding: Padding = padding
+        self.convention: Convention = convention
 
     def forward(
         self,
@@ -82,6 +82,9 @@ class Energy(nn.Module):
             weight: λ of this call, a number, (B,) or a map; None takes the regulariser's own.
         """
         displacement = deformation.displacement
+        if moving_mask is not None:
+            # Not left to the overlap alone: 0·NaN would reach the gradient of the warp.
+            moving = moving.masked_fill(moving_mask == 0, 0.0)
         warped = warp(moving, displacement, padding=self.padding, convention=self.convention)
         mask = self.overlap(displacement, fixed_mask, moving_mask)
         similarity = self.similarity(warped, fixed, mask=mask)
@@ -93,7 +96,7 @@ class Energy(nn.Module):
     def overlap(
         self, displacement: Tensor, fixed_mask: Tensor | None, moving_mask: Tensor | None
     ) -> Tensor | None:
-        """Voxels of the fixed grid to compare: in the fixed mask, and sampled from within the moving mask only.
+        """Voxels of the fixed grid to compare: in the fixed mask and sampled from within the moving mask.
 
         A voxel drops out as soon as one of the moving voxels that it interpolates is masked, so that masked
         intensities have no influence. It is a constant of the energy: no gradient rewards leaving the mask.

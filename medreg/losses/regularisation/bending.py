@@ -40,7 +40,8 @@ class Bending(Regulariser):
     """R = λ mean_x Σ_k Σ_{a,b} (∂²_ab u_k)² (Rueckert et al., TMI 1999, equation 6).
 
     Compact stencils: (1, −2, 1) for pure and four corners for mixed derivatives, so a checkerboard is
-    penalised most. MONAI ≥ 1.6 `BendingEnergyLoss` is the same on inner voxels, averaged over components: a factor D.
+    penalised most. MONAI ≥ 1.6 `BendingEnergyLoss` is the same on inner voxels, averaged over components: a
+    factor D.
     In millimetres λ has the unit mm²; on voxels of s mm it is s² times the λ of `units="voxel"`.
 
     Args:
