@@ -7,6 +7,7 @@ import logging
 import math
 import shutil
 import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ def run_job(cfg: DictConfig) -> float:
 def _run(cfg: DictConfig, context: RunContext, record: RunRecord) -> float:
     from medreg import stages
 
+    # Lightning 2.6 uses a name that torch has deprecated since; it is not about the user's run.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     started = time.perf_counter()
     parts = stages.prepare(cfg, context, record)
     try:
@@ -96,7 +99,8 @@ def _show_finished(record: RunRecord, context: RunContext) -> float:
     from medreg import stages
 
     log.info("Already finished (%s). fresh=true runs it again and keeps the earlier result.", record.content.get("finished"))
-    stages.show(context.folder)
+    if not context.sweep:
+        stages.show(context.folder)
     value = record.content.get("objective")
     return math.nan if value is None else float(value)
 

@@ -21,7 +21,7 @@ class History(pl.Callback):
             kept = [row for row in read_rows(file) if int(row["epoch"]) < trainer.current_epoch]
             replace_rows(file, HEADER, kept)
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write what validation logged."""
         if not trainer.sanity_checking:
             self._write(trainer, "val/")

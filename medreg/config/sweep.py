@@ -61,7 +61,8 @@ def report(jobs: Sequence[Job]) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="Sweep", show_lines=False)
+    common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    table = Table(title="Sweep", caption=" ".join(w for w in jobs[0].overrides if w in common) or None)
     for title in ("#", "options", "status", "objective", "folder or reason"):
         table.add_column(title, overflow="fold")
     failed = 0
@@ -70,7 +71,7 @@ def report(jobs: Sequence[Job]) -> int:
         failed += status != FINISHED
         value = record.get("objective")
         told = str(job.folder) if status == FINISHED else str(record.get("error") or job.folder)
-        table.add_row(str(number), " ".join(job.overrides), status, "" if value is None else f"{value:.4f}", told)
+        table.add_row(str(number), " ".join(w for w in job.overrides if w not in common), status, "" if value is None else f"{value:.4f}", told)
     console = Console()
     console.print(table)
     if failed:

@@ -89,7 +89,7 @@ class RegistrationTask(pl.LightningModule):
         )
         if not torch.isfinite(value.total):
             raise NumericalError(
-                f"The energy is {float(value.total)} in epoch {self.current_epoch} (cases {sorted(set(batch['case']))}). "
+                f"The energy is {float(value.total.detach())} in epoch {self.current_epoch} (cases {sorted(set(batch['case']))}). "
                 "Lower optimiser.lr, or set trainer.gradient_clip_val=1.0; debug=anomaly names the operation. "
                 "The same command continues from the last checkpoint."
             )
