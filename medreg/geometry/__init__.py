@@ -1,10 +1,13 @@
-"""Pure tensor geometry: grids, warps, derivatives, transformations; voxels, tensor axes, pull direction."""
+"""Pure tensor geometry: grids, warps, derivatives, transformations; voxels, tensor axes, pull direction.
+
+`warp` and `compose` are imported from the modules of the same names, which a re-export would hide.
+"""
 
 from __future__ import annotations
 
 from medreg.geometry.affine import Affine, Rigid, affine_matrix, affine_parameters, rigid_matrix
 from medreg.geometry.bspline import control_grid_shape, evaluate_bspline, fit_bspline
-from medreg.geometry.compose import Inverse, compose, invert, pyramid_shapes, resize, resize_displacement
+from medreg.geometry.compose import Inverse, invert, pyramid_shapes, resize, resize_displacement
 from medreg.geometry.dense import Dense
 from medreg.geometry.derivatives import (
     central_difference,
@@ -23,7 +26,7 @@ from medreg.geometry.grid import (
 )
 from medreg.geometry.svf import StationaryVelocity, exponential
 from medreg.geometry.transformation import Deformation, Transformation
-from medreg.geometry.warp import sample, warp, warp_labels, warp_points
+from medreg.geometry.warp import sample, warp_labels, warp_points
 
 __all__ = [
     "Affine",
@@ -39,7 +42,6 @@ __all__ = [
     "affine_matrix",
     "affine_parameters",
     "central_difference",
-    "compose",
     "control_grid_shape",
     "evaluate_bspline",
     "exponential",
@@ -57,7 +59,6 @@ __all__ = [
     "rigid_matrix",
     "sample",
     "voxel_to_mm",
-    "warp",
     "warp_labels",
     "warp_points",
     "world_displacement",

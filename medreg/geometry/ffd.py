@@ -49,6 +49,8 @@ class FreeForm(Transformation):
 
     def resample(self, theta: Tensor, old_shape: Sequence[int], new_shape: Sequence[int]) -> Tensor:
         """Least-squares fit of the old spline on the new control grid, lengths in voxels of the new grid."""
+        if tuple(old_shape) == tuple(new_shape):
+            return theta
         gains = torch.tensor(resize_gain(old_shape, new_shape), dtype=theta.dtype, device=theta.device)
         coefficients = resample_bspline(theta, old_shape, new_shape, self.stride)
         return coefficients * gains.reshape(1, -1, *([1] * len(old_shape)))
