@@ -28,6 +28,7 @@ TITLES = {
 }
 GRID_LINES = 26  # across the longer side of a plane: shows motion and stays readable
 FOLD_COLOUR = "#ffd400"
+ALIKE = 1.5  # ratio of grey ranges up to which fixed and moving share one
 MANY_LABELS = 12  # beyond which lines are thin and names and fixed-on-warped contours are left out
 CROP_MARGIN_MM = 25.0  # around the labels: keeps the neighbouring tissue that a reader orients by
 
@@ -54,8 +55,8 @@ def overview(
     Fixed, moving and warped image with label contours, the length of the displacement, the difference
     images before and after on one shared scale, a regular grid painted on the moving image and warped with
     it, and the Jacobian determinant with folds marked. Where warped labels are drawn, the fixed contours lie
-    in white on top of them. The difference is that of the images as shown, each scaled to [0, 1] by its own
-    percentiles.
+    in white on top of them. Differences are relative to the grey range shown, which all images share unless
+    their intensities differ too much (another scanner or modality).
 
     2-D pairs are shown as they are, stacks by some of their slices (those with labels first), volumes by
     three orthogonal planes through the labels. Slices appear in stored order (axis 0 to the right, axis 1
@@ -107,7 +108,9 @@ def _draw(
     import matplotlib as mpl
 
     legend = 0 < len(colours) <= MANY_LABELS
-    scales = {name: _scale(planes, name) for name in TITLES}
+    scales = _scales(planes)
+    same = scales["fixed"] == scales["moving"]
+    difference = "difference / grey range" if same else "difference, each image / its own grey range"
     with mpl.rc_context(STYLE):
         sheet = empty_sheet(planes, title=title, legend=legend)
         for plane, row in zip(planes, sheet.panels, strict=True):
@@ -118,7 +121,7 @@ def _draw(
                     axis.set_title(TITLES[name], pad=4)
             row["fixed"].set_ylabel(plane.name)
         last = {name: axis.images[0] for name, axis in sheet.panels[-1].items()}
-        colour_bar(sheet, ("before", "after"), last["after"], label="difference of images scaled to [0, 1]")
+        colour_bar(sheet, ("before", "after"), last["after"], label=difference)
         ratios = {-1.0: "≤ ½", 0.0: "1", 1.0: "≥ 2"}
         colour_bar(sheet, ("jacobian",), last["jacobian"], label="volume ratio", ticks=ratios)
         if "magnitude" in last:
@@ -136,9 +139,14 @@ class _Scale:
     low: float
     high: float
 
+    @property
+    def width(self) -> float:
+        """Length of the range."""
+        return self.high - self.low
+
     def unit(self, array: Array) -> Array:
         """Map the range to [0, 1] without clipping."""
-        return np.asarray((array.astype(float) - self.low) / (self.high - self.low))
+        return np.asarray((array.astype(float) - self.low) / self.width)
 
 
 @dataclass(frozen=True)
@@ -151,9 +159,9 @@ class _Panel:
     scales: Mapping[str, _Scale]
     colours: Mapping[int, str]
 
-    def show(self, array: Array, colours: str, *, scale: _Scale | None = None, **options: Any) -> None:
+    def show(self, array: Array, colours: str, **options: Any) -> None:
         """Draw an array in the colours and on the scale of the panel."""
-        scale = scale or self.scales[self.name]
+        scale = self.scales[self.name]
         self.axis.imshow(
             np.asarray(array, dtype=float),
             cmap=colours,
@@ -172,24 +180,27 @@ class _Panel:
                 self.axis.contour(inside.astype(float), levels=[0.5], colors=colour or own, linewidths=width)
 
 
-def _scale(planes: Sequence[Plane], name: str) -> _Scale:
-    if name in ("before", "after"):
-        scales = {key: _scale(planes, key) for key in ("fixed", "moving", "warped")}
-        left = [_difference(plane, key, scales) for plane in planes for key in ("moving", "warped")]
-        extreme = _percentile([np.abs(array) for array in left], 99.5) or 1.0
-        return _Scale(-extreme, extreme)
-    if name == "magnitude":
-        return _Scale(0.0, _percentile([plane.magnitude_mm for plane in planes], 99.9) or 1.0)
-    if name == "jacobian":
-        return _Scale(-1.0, 1.0)
-    sources = ("fixed",) if name == "fixed" else ("moving", "warped")
-    arrays = [plane.images[key] for plane in planes for key in sources]
+def _scales(planes: Sequence[Plane]) -> dict[str, _Scale]:
+    """The scale of every kind of panel; images of like intensities share theirs, so that equal is equal."""
+    fixed = _grey([plane.images["fixed"] for plane in planes])
+    moving = _grey([plane.images[key] for plane in planes for key in ("moving", "warped")])
+    if 1 / ALIKE <= fixed.width / moving.width <= ALIKE:
+        fixed = moving = _grey([image for plane in planes for image in plane.images.values()])
+    scales = {"fixed": fixed, "moving": moving, "warped": moving, "grid": moving}
+    left = [_difference(plane, key, scales) for plane in planes for key in ("moving", "warped")]
+    extreme = _percentile([np.abs(array) for array in left], 99.5) or 1.0
+    longest = _percentile([plane.magnitude_mm for plane in planes], 99.9) or 1.0
+    scales |= dict.fromkeys(("before", "after"), _Scale(-extreme, extreme))
+    return scales | {"magnitude": _Scale(0.0, longest), "jacobian": _Scale(-1.0, 1.0)}
+
+
+def _grey(arrays: Sequence[Array]) -> _Scale:
     low, high = _percentile(arrays, 0.5), _percentile(arrays, 99.5)
     return _Scale(low, high if high > low else low + 1.0)
 
 
 def _difference(plane: Plane, other: str, scales: Mapping[str, _Scale]) -> Array:
-    """Fixed minus the other image, each on its own grey scale, so that two scanners can be compared."""
+    """Fixed minus the other image, both on the grey scale on which they are shown."""
     difference = scales["fixed"].unit(plane.images["fixed"]) - scales[other].unit(plane.images[other])
     return np.asarray(difference)
 
@@ -221,7 +232,7 @@ def _paint_difference(panel: _Panel) -> None:
 def _paint_grid(panel: _Panel) -> None:
     """Contours of x + u(x): lines of a regular grid on the moving image, where the warped image has them."""
     plane = panel.plane
-    panel.show(plane.images["warped"], "gray", scale=panel.scales["warped"], alpha=0.45)
+    panel.show(plane.images["warped"], "gray", alpha=0.45)
     step_mm = max(plane.size_mm) / GRID_LINES
     for component, spacing in enumerate(plane.spacing_mm):
         lines = plane.position[component]

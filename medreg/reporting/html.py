@@ -38,6 +38,7 @@ from medreg.reporting.tables import (
 )
 from medreg.reporting.vocabulary import UNREGISTERED, describe, heading, in_order
 
+BOXES = '<p class="hint">Line: median; box: quartiles; whiskers: last case within 1.5 box lengths.</p>'
 CASES = 12  # pictures of cases in one page; about 0.3 MB each
 WORST = 10  # rows of the table of worst cases; a run with no more cases shows them all
 
@@ -123,7 +124,8 @@ def _result_sections(run: RunFolder, pictures: list[Picture]) -> Iterator[str]:
         first, *others = _tables(rows)
         boxes = box_pictures(rows, prefix=f"box{i or ''}")
         pictures.extend(boxes)
-        body = to_html(first) + '<div class="boxes">' + "".join(_figure(box) for box in boxes) + "</div>"
+        body = to_html(first) + (BOXES if boxes else "")
+        body += f'<div class="boxes">{"".join(_figure(box) for box in boxes)}</div>'
         if others:
             tables = "".join(to_html(table) for table in others)
             body += _details("Numbers by structure", f'<div class="boxes">{tables}</div>')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from medreg.reporting.plots import box_plots, training_curves
 from medreg.reporting.results import RunFolder, read_case
 from medreg.reporting.style import to_png
 from medreg.reporting.tables import OVERALL, methods_in, structure_metrics, summarise, with_means
-from medreg.reporting.vocabulary import COST, describe, heading, in_order
+from medreg.reporting.vocabulary import COST, describe, in_order
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,10 +78,8 @@ def box_pictures(results: pd.DataFrame, *, prefix: str) -> list[Picture]:
     for metric in metrics:
         figure = box_plots(results, metric=metric)
         if figure is not None:
-            label = heading(metric, str(results.loc[results["metric"] == metric, "unit"].iloc[0]))
-            caption = f"{label}. Line: median; box: quartiles; whiskers: 1.5 box lengths."
             alt = _box_text(results, metric)
-            pictures.append(Picture.of(figure, f"{prefix}_{metric}", caption=caption, alt=alt))
+            pictures.append(Picture.of(figure, f"{prefix}_{metric}", caption="", alt=alt))
     return pictures
 
 
@@ -156,7 +153,10 @@ def _label_mappings(tree: Any) -> Iterator[Mapping[str, int]]:
 
 def _case_text(results: pd.DataFrame, stem: str) -> str:
     """Metrics of one case over the whole image, from the unregistered state to the most refined method."""
-    own = results[[re.sub(r"[^A-Za-z0-9_.-]+", "_", str(case)) == stem for case in results["case"]]]
+    stems = results["case"].astype(str).str.replace(r"[^A-Za-z0-9_.-]+", "_", regex=True)
+    own = results[stems == stem]
+    if own.empty:
+        return ""
     own = with_means(own)
     own = own[own["structure"].isin(OVERALL)].drop_duplicates(["method", "metric"])
     methods = methods_in(own)

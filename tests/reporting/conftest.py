@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from medreg.reporting.html import write_report
 from medreg.reporting.results import RESULT_COLUMNS
 
 
@@ -47,31 +49,49 @@ def small_case(shape=(24, 20), seed=0):
     }
 
 
+@pytest.fixture(name="rows")
+def rows_fixture():
+    """The function that makes rows of one method and metric."""
+    return result_rows
+
+
+@pytest.fixture(name="frame")
+def frame_fixture():
+    """The function that joins rows into a table."""
+    return frame
+
+
+@pytest.fixture(name="case")
+def case_fixture():
+    """The function that makes the arrays of a case."""
+    return small_case
+
+
+def write_run(folder, *, results=None, history=None, record=None, cases=None, config=None):
+    """Write a run folder; parts that are None are left out."""
+    folder.mkdir()
+    if results is not None:
+        results.to_csv(folder / "results.csv", index=False)
+    if history is not None:
+        history.to_csv(folder / "history.csv", index=False)
+    if record is not None:
+        (folder / "run.json").write_text(json.dumps(record))
+    if config is not None:
+        (folder / "config.yaml").write_text(config)
+    for case, arrays in (cases or {}).items():
+        (folder / "cases").mkdir(exist_ok=True)
+        np.savez_compressed(folder / "cases" / f"{case}.npz", **arrays)
+    return folder
+
+
 @pytest.fixture
 def make_run(tmp_path):
-    """Write a run folder; every part can be replaced or left out by None."""
-
-    def write(name="run", *, results=None, history=None, record=None, cases=None, config=None):
-        folder = tmp_path / name
-        folder.mkdir()
-        if results is not None:
-            results.to_csv(folder / "results.csv", index=False)
-        if history is not None:
-            history.to_csv(folder / "history.csv", index=False)
-        if record is not None:
-            (folder / "run.json").write_text(json.dumps(record))
-        if config is not None:
-            (folder / "config.yaml").write_text(config)
-        for case, arrays in (cases or {}).items():
-            (folder / "cases").mkdir(exist_ok=True)
-            np.savez_compressed(folder / "cases" / f"{case}.npz", **arrays)
-        return folder
-
-    return write
+    """The function that writes a run folder below the folder of the test."""
+    return lambda name="run", **parts: write_run(tmp_path / name, **parts)
 
 
-@pytest.fixture
-def finished_run(make_run):
+@pytest.fixture(scope="session")
+def finished_source(tmp_path_factory):
     """A complete run: two methods, two structures, eight cases, training curves, one case with arrays."""
     generator = np.random.default_rng(1)
     groups = []
@@ -112,6 +132,25 @@ def finished_run(make_run):
         "choices": {"model": "gradirn", "data": "acdc", "similarity": "lncc"},
     }
     config = "seed: 1\ndata:\n  labels:\n    LV: 1\n    RV: 2\n"
-    return make_run(
-        results=frame(*groups), history=history, record=record, cases={"c0": small_case()}, config=config
+    return write_run(
+        tmp_path_factory.mktemp("runs") / "run",
+        results=frame(*groups),
+        history=history,
+        record=record,
+        cases={"c0": small_case()},
+        config=config,
     )
+
+
+@pytest.fixture(scope="session")
+def finished_report(finished_source, tmp_path_factory):
+    """The report of the complete run, made once; tests only read it."""
+    folder = tmp_path_factory.mktemp("reported") / "run"
+    shutil.copytree(finished_source, folder)
+    return write_report(folder)
+
+
+@pytest.fixture
+def finished_run(finished_source, tmp_path):
+    """A copy of the complete run that a test may change."""
+    return shutil.copytree(finished_source, tmp_path / "run")

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import argparse
+import io
+import json
+
+import pytest
+
+from medreg.cli import report as command
+from medreg.errors import DataError
+from medreg.reporting.citations import all_entries, entries_for
+from medreg.reporting.compare import compare_runs, summarise_sweep
+from medreg.reporting.terminal import print_summary
+
+
+def test_runs_stand_side_by_side_with_one_unregistered_row(make_run, rows, frame):
+    folders = [
+        make_run(name, results=frame(rows([0.5, 0.6], method="unregistered"), rows([low, 0.9], method="net")))
+        for name, low in (("a", 0.7), ("b", 0.8))
+    ]
+    (table,) = compare_runs(folders, tests=False)
+    found = {row[0].text: row[1].text.split()[0] for row in table.rows}
+    assert found == {"unregistered": "0.550", "net [a]": "0.800", "net [b]": "0.850"}
+
+
+def test_sweep_lists_every_job_with_its_end(make_run, rows, frame, tmp_path):
+    record = {"status": "finished", "overrides": ["model=net"]}
+    make_run("10", results=frame(rows([0.5, 0.7])), record=record)
+    make_run("9", record={"status": "failed", "error": "NaN in the loss."})
+    make_run("8", record={"status": "running"}).joinpath("results.csv").write_text("a,b\n1,2\n")
+    table = summarise_sweep(tmp_path, expected=["10", "11"])
+    assert table["job"].tolist() == ["8", "9", "10", "11"]
+    assert table["status"].tolist() == ["damaged", "failed", "finished", "missing"]
+    assert table["Dice ↑"].tolist()[2] == pytest.approx(0.6)
+    assert table["error"].tolist()[1] == "NaN in the loss."
+
+
+def test_sweep_without_jobs_or_folder(tmp_path):
+    assert summarise_sweep(tmp_path).empty
+    with pytest.raises(DataError, match="is no folder"):
+        summarise_sweep(tmp_path / "absent")
+
+
+def test_terminal_summary_fits_eighty_columns(finished_run):
+    from rich.console import Console
+
+    console = Console(width=80, file=io.StringIO(), record=True)
+    print_summary(finished_run, console=console)
+    text = console.export_text()
+    assert "…" not in text
+    assert "unregistered" in text
+    assert "HD95 (mm) ↓" in text
+    assert str(finished_run) in text.replace("\n", "")
+
+
+def test_citations_follow_the_choices():
+    entries = entries_for({"model": "gradirn", "choices": {"similarity": "nmi", "transformation": "dense"}})
+    assert [entry.split("{")[1].split(",")[0] for entry in entries] == ["qiu2022gradirn", "studholme1999nmi"]
+    assert entries_for({}) == []
+
+
+def test_references_are_whole_bibtex():
+    entries = all_entries()
+    keys = [entry.split("{")[1].split(",")[0] for entry in entries]
+    assert len(set(keys)) == len(keys) >= 15
+    for entry, words in entries.items():
+        assert entry.count("{") == entry.count("}")
+        assert "keywords" not in entry
+        assert all(word.count("=") == 1 for word in words)
+
+
+def run_command(*words):
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["report", *map(str, words)])
+    return args.run(args)
+
+
+def test_command_makes_the_report_again(finished_run, capsys):
+    assert run_command(finished_run) == 0
+    assert (finished_run / "report.html").is_file()
+    assert "report.html" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_command_prints_tables_and_citations(finished_run, capsys):
+    run_command(finished_run, "--markdown")
+    assert capsys.readouterr().out.startswith("**phantom, test**\n\n| method | Dice ↑ |")
+    run_command(finished_run, "--latex")
+    assert r"\begin{tabular}{lrrr}" in capsys.readouterr().out
+    run_command(finished_run, "--bibtex")
+    assert "qiu2022gradirn" in capsys.readouterr().out
+    assert json.loads((finished_run / "run.json").read_text())["status"] == "finished"
