@@ -37,7 +37,7 @@ def bending_density(field: Tensor, spacing: Tensor | None = None) -> Tensor:
 
 
 class Bending(Regulariser):
-    """R = λ mean_x Σ_k Σ_{a,b} (∂²_ab u_k)² (Rueckert et al., TMI 1999, equation 6).
+    """R = λ mean_x Σ_k Σ_{a,b} (∂²_ab u_k)² (Rueckert et al., TMI 1999, C_smooth).
 
     Compact stencils: (1, −2, 1) for pure and four corners for mixed derivatives, so a checkerboard is
     penalised most. MONAI ≥ 1.6 `BendingEnergyLoss` is the same on inner voxels, averaged over components: a

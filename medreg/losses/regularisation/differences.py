@@ -7,6 +7,10 @@ linear field has no second derivative and a quadratic one a constant, up to the 
 
 from __future__ import annotations
 
+from itertools import product
+from typing import Any, NamedTuple
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -23,11 +27,8 @@ def second_difference(field: Tensor, first: int, second: int) -> Tensor:
         first: spatial axis a, 0 … D − 1.
         second: spatial axis b.
     """
-    if first == second:
-        return _inner(field, {first: 1}) + _inner(field, {first: -1}) - 2.0 * _inner(field, {})
-    rising = _inner(field, {first: 1, second: 1}) + _inner(field, {first: -1, second: -1})
-    falling = _inner(field, {first: 1, second: -1}) + _inner(field, {first: -1, second: 1})
-    return 0.25 * (rising - falling)
+    result: Tensor = _Second.apply(field, first, second)
+    return result
 
 
 def cell_difference(field: Tensor, axis: int) -> Tensor:
@@ -50,6 +51,50 @@ def require_size(field: Tensor, smallest: int, name: str) -> None:
             f"{name} needs {smallest} voxels along every axis but the field has size "
             f"{tuple(field.shape[2:])}; use fewer pyramid levels or a larger crop."
         )
+
+
+class _Second(torch.autograd.Function):
+    """The stencil with its adjoint as backward pass: one output array instead of one a stencil point."""
+
+    @staticmethod
+    def forward(ctx: Any, field: Tensor, first: int, second: int) -> Tensor:
+        ctx.shape, ctx.axes = field.shape, (first, second)
+        points = _stencil(first, second)
+        result = points[0].factor * _inner(field, points[0].shift)
+        for point in points[1:]:
+            result.add_(_inner(field, point.shift), alpha=point.factor)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _SecondAdjoint.apply(gradients[0], ctx.shape, *ctx.axes), None, None
+
+
+class _SecondAdjoint(torch.autograd.Function):
+    """Transpose of `_Second`."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, shape: torch.Size, first: int, second: int) -> Tensor:
+        ctx.axes = (first, second)
+        field = values.new_zeros(shape)
+        for point in _stencil(first, second):
+            _inner(field, point.shift).add_(values, alpha=point.factor)
+        return field
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        return _Second.apply(gradients[0], *ctx.axes), None, None, None
+
+
+class _Point(NamedTuple):
+    shift: dict[int, int]
+    factor: float
+
+
+def _stencil(first: int, second: int) -> list[_Point]:
+    if first == second:
+        return [_Point({}, -2.0), _Point({first: 1}, 1.0), _Point({first: -1}, 1.0)]
+    return [_Point({first: p, second: q}, 0.25 * p * q) for p, q in product((-1, 1), repeat=2)]
 
 
 def _inner(field: Tensor, shift: dict[int, int]) -> Tensor:

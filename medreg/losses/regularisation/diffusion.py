@@ -33,7 +33,7 @@ def diffusion_density(field: Tensor, spacing: Tensor | None = None) -> Tensor:
 
 
 class Diffusion(Regulariser):
-    """R = λ mean_x Σ_{k,a} (∂_a u_k)² (Balakrishnan et al., VoxelMorph, TMI 2019, equation 6).
+    """R = λ mean_x Σ_{k,a} (∂_a u_k)² (Balakrishnan et al., VoxelMorph, TMI 2019, L_smooth).
 
     The mean runs over all voxels and the last forward difference of each axis is 0, as in the code of GraDIRN
     (Qiu et al., 2022). MONAI's `DiffusionLoss` has central differences on inner voxels and averages over

@@ -14,8 +14,8 @@ class Folding(Regulariser):
     """R = λ mean_x max(0, ε − det J_φ(x)), φ = id + u, always of the displacement.
 
     Zero wherever the determinant exceeds ε, linear in the depth of a fold (Mok and Chung, SYMNet, CVPR 2020,
-    equation 7, for ε = 0). Forward differences see folds between neighbouring voxels that central differences
-    step over. The determinant has no unit and no spacing.
+    local orientation consistency, for ε = 0). Forward differences see folds between neighbouring voxels that
+    central differences step over. The determinant has no unit and no spacing.
 
     Args:
         eps: ε, determinant below which a voxel is penalised.

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class Sum(Regulariser):
     """R = λ Σ_i R_i, each term with its own weight, units and field of the deformation.
 
+    `units` is without effect here: every term has its own.
+
     Args:
         terms: regularisers by name, for example {"diffusion": …, "folding": …}.
         weight: λ, common factor; a weight given to the call replaces this one and not those of the terms.
@@ -29,7 +31,6 @@ class Sum(Regulariser):
             raise ConfigError(
                 "regularisation.terms is empty; name one regulariser or choose regularisation=none."
             )
-        del self.units  # every term has its own
         self.terms = nn.ModuleDict(terms)
 
     def density(self, field: Tensor, *, spacing_mm: Tensor | None) -> Tensor:
@@ -40,6 +41,10 @@ class Sum(Regulariser):
         """Return the sum of the weighted densities, each term on its own field, (B, 1, *S)."""
         parts = [t.weight * t.density_of(deformation, spacing_mm=spacing_mm) for t in self._terms()]
         return torch.stack(parts).sum(0)
+
+    def extra_repr(self) -> str:
+        """Return the common factor; units belong to the terms."""
+        return f"weight={self.weight}"
 
     def _terms(self) -> list[Regulariser]:
         return [cast(Regulariser, term) for term in self.terms.values()]

@@ -91,7 +91,7 @@ class LNCC(Similarity):
     """Squared local correlation: D = −mean_x cov(w, f)² / (var(w)·var(f) + ε), window sums around x.
 
     In [−1, 0]; blind to the sign of the correlation (Avants et al., Med. Image Anal. 2008, CC;
-    Balakrishnan et al., VoxelMorph, TMI 2019, equation 5).
+    Balakrishnan et al., VoxelMorph, TMI 2019, CC).
 
     Deviation: at the border only voxels inside the image count; `border="zeros"` is the papers' code.
 

@@ -79,7 +79,7 @@ def _shifted(image: Tensor, offset: tuple[int, ...], dilation: int) -> Tensor:
 class MINDSSC(Similarity):
     """D = mean over voxels and descriptor channels of (MIND(w) − MIND(f))².
 
-    Heinrich et al., Towards Realtime Multimodal Fusion …, MICCAI 2013, equations 1 and 2.
+    Heinrich et al., Towards Realtime Multimodal Fusion …, MICCAI 2013.
 
     Deviation: neighbours outside the image are left out, where the author's code repeats border voxels; the
     bounds of the variance come from each sample and not from the whole batch.

@@ -39,8 +39,8 @@ class NGF(Similarity):
     """D = mean_x 1 − ⟨∇w, ∇f⟩² / ((|∇w|² + η²)(|∇f|² + η²)), mean over channels.
 
     In [0, 1]; parallel and antiparallel edges cost nothing, regions without edges cost 1 whatever the
-    displacement (Haber and Modersitzki, MICCAI 2006, equations 4 and 6; η is a given number here and not
-    estimated from the image, so that a sample does not depend on its field of view).
+    displacement (Haber and Modersitzki, Intensity gradient based registration, MICCAI 2006; η is a
+    given number here and not estimated from the image, so that it does not depend on the field of view).
 
     Args:
         eta: η, edge strength below which a gradient is noise, in intensity per voxel.

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 _ELEMENTS_CPU = 2**17  # window values at a time: half a MiB in float32 stays in the cache of a core
-_ELEMENTS_GPU = 2**26  # a GPU wants few, large kernels
+_ELEMENTS_GPU = 2**24  # a GPU wants few, large kernels
+_SMALLEST_CHUNK = 128  # voxels of a sample; with fewer the loop costs more than the arithmetic
 _LOWEST_EXPONENT = -40.0  # e^-40 is nothing beside 1; smaller ones become denormal and ten times as slow
 
 
@@ -111,7 +112,7 @@ def _slope(values: Tensor, kernel: Tensor, incoming: Tensor, window: ParzenWindo
 
 def _chunks(values: Tensor, bins: int) -> list[slice]:
     elements = _ELEMENTS_CPU if values.device.type == "cpu" else _ELEMENTS_GPU
-    size = max(1, elements // (bins * len(values)))
+    size = max(_SMALLEST_CHUNK, elements // (bins * len(values)))
     return [slice(start, start + size) for start in range(0, values.shape[1], size)]
 
 

@@ -26,7 +26,7 @@ def plain_histogram(warped, fixed, window, weights):
 
 
 def test_chunked_histogram_and_gradient_equal_the_definition(monkeypatch):
-    monkeypatch.setattr(parzen, "_ELEMENTS_CPU", 2**9)
+    monkeypatch.setattr(parzen, "_ELEMENTS_CPU", 1)
     torch.manual_seed(0)
     warped, fixed, weights, upstream = (torch.rand(2, n, dtype=torch.float64) for n in (300, 300, 300, 256))
     warped.requires_grad_()
@@ -38,6 +38,19 @@ def test_chunked_histogram_and_gradient_equal_the_definition(monkeypatch):
     expected_gradients = torch.autograd.grad((expected.flatten(1) * upstream).sum(), (warped, fixed))
     gradients = torch.autograd.grad((ours.flatten(1) * upstream).sum(), (warped, fixed))
     torch.testing.assert_close(gradients, expected_gradients, rtol=1e-9, atol=1e-8)
+
+
+def test_keeps_images_but_no_windows_for_the_backward_pass():
+    warped, fixed = torch.rand(2, 1, 1, 64, 64).unbind(0)
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        MI(bins=16, sample_ratio=1.0, weight=1.0)(warped.requires_grad_(), fixed)
+    assert sum(kept) < 3 * 64 * 64  # the windows alone would be 16 times an image
 
 
 def test_independent_noise_shares_no_information():
