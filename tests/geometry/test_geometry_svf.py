@@ -13,7 +13,7 @@ from medreg.geometry.warp import warp
 def gaussian_velocity(size=32):
     """Velocity with peaks 3 and −2 and variance 30 voxels² (the check of midir's acceptance list)."""
     grid = identity_grid((size, size), dtype=torch.float64)
-    distance = ((grid - (size - 1) / 2) ** 2).sum(1, keepdim=True)
+    distance = ((grid - size / 2) ** 2).sum(1, keepdim=True)
     bump = torch.exp(-distance / (2 * 30))
     return torch.cat([3 * bump, -2 * bump], 1)
 
@@ -50,11 +50,11 @@ def test_exponentials_of_opposite_velocities_are_inverse(steps, published):
 
 def test_midir_convention_triples_the_inverse_error():
     velocity = gaussian_velocity()
-    forward, backward = (
-        exponential(v, steps=7, padding="zeros", convention="midir") for v in (velocity, -velocity)
-    )
-    residual = backward + warp(forward, backward, padding="zeros", convention="midir")
-    assert residual[..., 4:-4, 4:-4].abs().max().item() == pytest.approx(0.093, abs=5e-3)
+    released = {"padding": "zeros", "convention": "midir"}
+    forward, backward = (exponential(v, steps=7, **released) for v in (velocity, -velocity))
+    residual = backward + warp(forward, backward, **released)
+    # 0.093 was measured on a bump whose centre is not stated; the third digit depends on it
+    assert residual.abs().max().item() == pytest.approx(0.093, abs=2e-3)
 
 
 def test_moderate_velocities_do_not_fold():
