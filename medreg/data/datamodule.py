@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
@@ -25,6 +26,7 @@ from medreg.data.slices import Slices
 from medreg.data.splits import STAGES, Split, SubjectSplit, kept_by, repeat_to
 from medreg.data.store import Cache, RecordStore
 from medreg.errors import CompositionError, ConfigError, DataError
+from medreg.io.image import read_labels
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class RegistrationData(pl.LightningDataModule):
         loader: batches and workers.
         cache: where loaded images are kept.
         ndim: 2 or 3, dimensions of the samples.
-        labels: structure → code; empty takes what the data set states.
+        labels: structure → code; None takes what the data set states or its label maps hold.
         seed: of everything random in loading.
         limit_train_fraction: share of the training subjects that is used (gradirn.md 2.4).
         on_corrupt: "error" stops at an unreadable file, "skip" leaves the pair out and counts it.
@@ -76,7 +78,7 @@ class RegistrationData(pl.LightningDataModule):
         self.limit_train_fraction = limit_train_fraction
         self.on_corrupt = on_corrupt
         self.left_out: dict[str, int] = {}
-        self._labels = dict(labels or {})
+        self._labels = dict(labels) if labels else None
         self._split: Split | None = None
         self._sets: dict[str, tuple[list[Pair], list[Record]]] = {}
         self._stores: dict[str, RecordStore] = {}
@@ -85,7 +87,8 @@ class RegistrationData(pl.LightningDataModule):
     def _check(self) -> None:
         if (self.ndim, self.slices is None) not in ((2, False), (3, True)):
             raise CompositionError(
-                f"data.ndim={self.ndim} does not fit data.slices={'null' if self.slices is None else 'a slice policy'}: "
+                f"data.ndim={self.ndim} does not fit "
+                f"data.slices={'null' if self.slices is None else 'a slice policy'}: "
                 "2-D registration of stacks needs slices, 3-D registration needs data.slices=null."
             )
         if self.ndim == 2 and self.preprocess.orientation != "stored":
@@ -93,7 +96,7 @@ class RegistrationData(pl.LightningDataModule):
         if self.on_corrupt not in ("error", "skip"):
             raise ConfigError(f"data.on_corrupt is {self.on_corrupt!r}; choose error or skip.")
 
-    # -- what is where ---------------------------------------------------------------------------------------------
+    # -- what is where -----------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
         """Write a generated data set; nothing for real data. Lightning calls this in one process only."""
@@ -155,11 +158,17 @@ class RegistrationData(pl.LightningDataModule):
 
     @property
     def labels(self) -> dict[str, int]:
-        """Structure → code: as configured, else as the data set states."""
-        if not self._labels:
-            self.dataset.ensure()
-            self._labels = self.dataset.labels()
+        """Structure → code: as configured, else as the data set states, else as found in label maps."""
+        if self._labels is None:
+            self.setup()
+            self._labels = self.dataset.labels() or self._found_labels()
         return self._labels
+
+    def _found_labels(self) -> dict[str, int]:
+        pairs = self.pairs("test") or self.pairs("val") or self.pairs("train")
+        files = {(r.label, r.label_frame) for p in pairs for r in (p.fixed, p.moving) if r.label is not None}
+        codes = {int(c) for file, frame in files for c in np.unique(read_labels(file, frame=frame).array)}
+        return {f"label{code}": code for code in sorted(codes - {0})}
 
     @property
     def provides(self) -> frozenset[str]:
@@ -178,7 +187,7 @@ class RegistrationData(pl.LightningDataModule):
         return frozenset(keys)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what identifies the data: counts, and hashes of names and sizes, of times too, and of the settings."""
+        """Return what identifies the data: counts, and hashes of names and sizes, times, settings."""
         self.setup()
         names, stamps = hashlib.sha256(), hashlib.sha256()
         for file in sorted(self._files()):
@@ -203,7 +212,7 @@ class RegistrationData(pl.LightningDataModule):
             files.update(pair.truth for pair in pairs if pair.truth is not None)
         return files
 
-    # -- loaders ---------------------------------------------------------------------------------------------------
+    # -- loaders -----------------------------------------------------------------------------------
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of training pairs in an order that depends on (seed, epoch) only."""
@@ -291,8 +300,10 @@ class RegistrationData(pl.LightningDataModule):
     def _nothing(self, stage: str) -> str:
         counts = ", ".join(f"{len(self.split.subjects(name))} {name}" for name in STAGES)
         return (
-            f"{self.dataset.title} in {self.dataset.root} has no {stage} pairs (subjects: {counts}). Change data.split "
-            "(val, test: fractions; published=false ignores the published sets; file=CSV) or data.pairing, or "
+            f"{self.dataset.title} in {self.dataset.root} has no {stage} pairs (subjects: {counts}). Change "
+            "data.split "
+            "(val, test: fractions; published=false ignores the published sets; file=CSV) or "
+            "data.pairing, or "
             "choose a mode that needs no such pairs."
         )
 

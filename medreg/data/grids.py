@@ -20,7 +20,8 @@ SAME_VOXEL = 0.01  # voxels; header rounding moves the far corner of a grid by l
 def crop_start(old: Sequence[int], new: Sequence[int | None]) -> list[int]:
     """First voxel of a centre crop; negative where the image is padded.
 
-    floor((old − new)/2) when cropping, −floor((new − old)/2) when padding (gradirn.md 2.1); None keeps an axis.
+    floor((old − new)/2) when cropping, −floor((new − old)/2) when padding (gradirn.md 2.1); None keeps an
+    axis.
     """
     return [
         0 if wanted is None else (size - wanted) // 2 if size >= wanted else -((wanted - size) // 2)
@@ -71,8 +72,8 @@ def aligned(moving: Grid, fixed: Grid, alignment: Alignment) -> Grid:
     Args:
         moving: grid of the moving image.
         fixed: grid of the fixed image, before cropping.
-        alignment: "world" keeps the affine; "index" lets voxel i lie where voxel i of the fixed image lies (the rule
-            of Learn2Reg); "centre" shifts the moving image so that the middles of both coincide.
+        alignment: "world" keeps the affine; "index" lets voxel i lie where voxel i of the fixed image lies
+            (the rule of Learn2Reg); "centre" shifts the moving image so that the middles of both coincide.
 
     Raises:
         ConfigError: an unknown alignment.

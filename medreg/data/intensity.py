@@ -18,8 +18,8 @@ class Intensity:
     """Clip and scale to [0, 1]; labels are never touched.
 
     Attributes:
-        percentiles: lower and upper percentile in percent, of each image's own values; None takes its minimum and
-            maximum.
+        percentiles: lower and upper percentile in percent, of each image's own values; None takes its minimum
+            and maximum.
         window: fixed limits in the units of the file (Hounsfield for CT) instead of percentiles.
         scope: "slice" finds the limits in every slice, "volume" in the whole cropped volume.
         joint: the pair shares one minimum and maximum (same modality only).

@@ -1,4 +1,4 @@
-"""Data loaders that resume exactly, split the work of several processes without repeating a case, and count bad files."""
+"""Loaders that resume exactly, share cases among processes without repeating one, and count bad files."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class LoaderOptions:
 class EpochSampler(DistributedSampler):
     """Training order as a function of (seed, epoch); every process takes every k-th item.
 
-    Lightning calls `set_epoch` with its own epoch counter, also after a resume, and leaves samplers of this base class
-    as they are.
+    Lightning calls `set_epoch` with its own epoch counter, also after a resume, and leaves samplers of this
+    base class as they are.
 
     Args:
         dataset: its length counts.
@@ -74,7 +74,8 @@ class EpochSampler(DistributedSampler):
 class CaseSampler(DistributedSampler):
     """Evaluation order: every case once over all processes, in order, never repeated to fill up a round.
 
-    Processes may get different numbers of cases; evaluation steps must therefore not synchronise inside a step.
+    Processes may get different numbers of cases; evaluation steps must therefore not synchronise inside a
+    step.
     """
 
     def __init__(self, dataset: PairDataset, *, num_replicas: int, rank: int) -> None:
@@ -110,7 +111,7 @@ class CountingLoader(DataLoader):
         super().__init__(*args, **kwargs)
         self.left_out = {} if left_out is None else left_out
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         for batch in super().__iter__():
             for message in batch.pop(SKIPPED, ()):
                 if message not in self.left_out:

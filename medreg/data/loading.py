@@ -80,8 +80,8 @@ class LoadRecord(Transform):
         """Return the loaded item, or the displacement of a truth item.
 
         Raises:
-            DataError: an unreadable file, a label map of another shape, unknown codes, an empty label map where the
-                data set promises one.
+            DataError: an unreadable file, a label map of another shape, unknown codes, an empty label map
+                where the data set promises one.
         """
         if "truth" in data:
             field = read_displacement(Path(data["truth"]))
@@ -133,7 +133,7 @@ class ToPlain(Transform):
     """Turn MONAI's tensors with meta data into plain tensors and one affine, which any cache can hold."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[str, Tensor]:
-        """Return `image` (1, X, Y, Z) float32, `affine` (4, 4), and `label`, `mask`, `points` where present."""
+        """Return `image` (1, X, Y, Z) float32, `affine` (4, 4), and what else is present."""
         if "truth" in data:
             return dict(data)  # type: ignore[arg-type]
         image = data["image"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,8 +72,8 @@ class InterSubject(Pairing):
     """Pairs of different subjects.
 
     Attributes:
-        scheme: pairs of training: "random" (every image is fixed once an epoch, its partner is drawn anew each time),
-            "next" (i with i+1, the last with the first) or "all" ordered pairs.
+        scheme: pairs of training: "random" (every image is fixed once an epoch, its partner is drawn anew
+            each time), "next" (i with i+1, the last with the first) or "all" ordered pairs.
         evaluation_scheme: "next" or "all", for validation and test.
         fixed_modality: modality of fixed images, None for any.
         moving_modality: modality of moving images.
@@ -96,15 +97,17 @@ class InterSubject(Pairing):
             )
 
     def pairs(self, records: Sequence[Record], *, listed: Sequence[Pair], training: bool) -> list[Pair]:
-        """Return pairs by the scheme; under "random" the list holds the fixed images, each with its next subject."""
+        """Return pairs by the scheme; "random" lists each fixed image with the next subject."""
         fixed = select(records, self.phase, self.fixed_modality)
-        moving = select(records, self.phase, self.moving_modality)
-        if len({record.subject for record in (*fixed, *moving)}) < 2:
+        moving = sorted(select(records, self.phase, self.moving_modality), key=lambda record: record.subject)
+        if not fixed or not moving or len({record.subject for record in (*fixed, *moving)}) < 2:
             return []
         scheme = self.scheme if training else self.evaluation_scheme
         if scheme == "all":
             return [Pair(f, m) for f in fixed for m in moving if f.subject != m.subject]
-        return [Pair(f, _next_subject(f, moving)) for f in fixed if _others(f, moving)]
+        subjects = [record.subject for record in moving]
+        following = ((f, _next_subject(f, moving, subjects)) for f in fixed)
+        return [Pair(f, m) for f, m in following if m is not None]
 
     def draw(self, pair: Pair, records: Sequence[Record], generator: np.random.Generator) -> Pair:
         """Return the fixed image with a random partner."""
@@ -156,7 +159,8 @@ class Listed(Pairing):
     """The pairs that the data set names (a CSV, a Learn2Reg descriptor).
 
     Attributes:
-        otherwise: pairing of a split for which nothing is listed, such as the training scans of an unpaired task.
+        otherwise: pairing of a split for which nothing is listed, such as the training scans of an unpaired
+            task.
     """
 
     otherwise: Pairing | None
@@ -196,7 +200,7 @@ def _others(fixed: Record, moving: Sequence[Record]) -> list[Record]:
     return [record for record in moving if record.subject != fixed.subject]
 
 
-def _next_subject(fixed: Record, moving: Sequence[Record]) -> Record:
+def _next_subject(fixed: Record, moving: Sequence[Record], subjects: Sequence[str]) -> Record | None:
     """First moving record of the subject that follows, the first subject following the last."""
-    later = [record for record in moving if record.subject > fixed.subject]
-    return later[0] if later else _others(fixed, moving)[0]
+    position = bisect_right(subjects, fixed.subject) % len(subjects)
+    return moving[position] if subjects[position] != fixed.subject else None

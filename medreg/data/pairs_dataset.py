@@ -35,8 +35,8 @@ class Access:
 class PairDataset(Dataset):
     """Pairs of one split as samples of the batch contract.
 
-    Random choices (slice, partner) depend on (seed, epoch, index) only, so that a resumed run and any number of
-    workers or devices see the same samples.
+    Random choices (slice, partner) depend on (seed, epoch, index) only, so that a resumed run and any number
+    of workers or devices see the same samples.
 
     Args:
         pairs: pairs in a fixed order.
@@ -147,7 +147,7 @@ def volume_sample(prepared: PreparedPair) -> dict[str, Any]:
 
 
 def slice_sample(prepared: PreparedPair, chosen: Sequence[int]) -> dict[str, Any]:
-    """Return slices of a prepared pair as N 2-D samples; points are left out, motion keeps its in-plane part."""
+    """Return slices of a prepared pair as N 2-D samples, without points, with in-plane motion."""
     index = torch.tensor(list(chosen), dtype=torch.int64)
     sample: dict[str, Any] = {}
     for key, array in prepared.arrays.items():

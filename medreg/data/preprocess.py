@@ -1,4 +1,4 @@
-"""The deterministic preparation of a pair: what is cached per image, and what is done when a pair is put together."""
+"""The preparation of a pair: what is cached per image, and what is done when a pair is put together."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Preprocess:
 
     Attributes:
         orientation: "stored" keeps the axes of the file; "ras" turns volumes to right, anterior, superior.
-        spacing_mm: voxel size after resampling per axis; None (an axis or all) keeps what is stored, so that thick
-            slices stay slices.
+        spacing_mm: voxel size after resampling per axis; None (an axis or all) keeps what is stored, so that
+            thick slices stay slices.
         size: centre crop or zero padding in voxels per axis; None keeps an axis; two numbers mean in plane.
         resize: size after interpolation of the crop (align_corners), None for none.
         alignment: how the moving grid is placed on the fixed one: "world", "index" or "centre".

@@ -1,7 +1,8 @@
 """The batch contract: what an item of a data set holds, and how items become a batch.
 
-Every array has a leading axis N: 1 for a volume, the number of slices for a stack. `collate` concatenates along it, so
-that a training batch of ten one-slice items and a test case of three slices look alike to a model.
+Every array has a leading axis N: 1 for a volume, the number of slices for a stack. `collate` concatenates
+along it, so that a training batch of ten one-slice items and a test case of three slices look alike to a
+model.
 """
 
 from __future__ import annotations

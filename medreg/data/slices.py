@@ -20,11 +20,11 @@ class Slices:
     Attributes:
         train_count: uniformly random slices per access in training.
         evaluate: "all", or relative positions p in [0, 1); index int(p·n) (gradirn.md 2.1).
-        among: "all" slices; "labelled": those with any label in both images; "complete": those where every structure
-            of the data set has more than `min_voxels` voxels in both images.
+        among: "all" slices; "labelled": those with any label in both images; "complete": those where every
+            structure of the data set has more than `min_voxels` voxels in both images.
         min_voxels: see `among`.
-        overlap_only: in evaluation, empty the labels of slices in which some structure of fixed and moving does not
-            overlap at all, so that metrics skip them (gradirn.md 2.3).
+        overlap_only: in evaluation, empty the labels of slices in which some structure of fixed and moving
+            does not overlap at all, so that metrics skip them (gradirn.md 2.3).
     """
 
     train_count: int

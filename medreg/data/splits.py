@@ -51,17 +51,18 @@ class Split:
 class SubjectSplit:
     """How subjects are divided.
 
-    A file decides everything; else published sets stay what they are, and fractions of the remaining subjects, shuffled
-    with a seed, fill the sets that are not published.
+    A file decides everything; else published sets stay what they are, and fractions of the remaining
+    subjects, shuffled with a seed, fill the sets that are not published.
 
     Attributes:
         published: use the sets that the data set names.
-        val: fraction of the subjects not published as val or test that become validation; unused if val is published.
+        val: fraction of the subjects not published as val or test that become validation; unused if val is
+            published.
         test: likewise for test.
         seed: of the shuffle; independent of the seed of the run, so that all runs see the same test subjects.
         file: CSV with columns subject and split, or JSON {subject: split} or {split: [subjects]}.
-        train_on_evaluation: keep validation and test subjects in the training set too, as the official Learn2Reg
-            training lists do; results on them are then not results on unseen subjects.
+        train_on_evaluation: keep validation and test subjects in the training set too, as the official
+            Learn2Reg training lists do; results on them are then not results on unseen subjects.
     """
 
     published: bool
@@ -74,7 +75,8 @@ class SubjectSplit:
     def __post_init__(self) -> None:
         if min(self.val, self.test) < 0 or self.val + self.test > 1:
             raise ConfigError(
-                f"data.split.val={self.val} and data.split.test={self.test}: fractions lie in [0, 1] and sum to at "
+                f"data.split.val={self.val} and data.split.test={self.test}: fractions lie in [0, 1] and "
+                "sum to at "
                 "most 1."
             )
 
@@ -118,7 +120,7 @@ class SubjectSplit:
 
 
 def _count(fraction: float, total: int) -> int:
-    """Number of subjects of a fraction: rounded, but at least one where some are asked for and can be spared."""
+    """Number of subjects of a fraction: rounded, but at least one where any are asked for."""
     wanted = round(fraction * total)
     return max(wanted, 1) if fraction > 0 and total > 1 else min(wanted, total)
 
@@ -133,13 +135,14 @@ def assert_disjoint(sets: dict[str, set[str]]) -> None:
         both = sorted(sets[first] & sets[second])
         if both:
             raise DataError(
-                f"{len(both)} subjects are in both {first} and {second} ({', '.join(both[:5])}); a subject belongs to "
+                f"{len(both)} subjects are in both {first} and {second} ({', '.join(both[:5])}); a subject "
+                "belongs to "
                 "one set. Correct the split."
             )
 
 
 def limit_fraction(items: Sequence[Item], fraction: float) -> list[Item]:
-    """First int(n·r) items, repeated and cut to n, so that the number of steps an epoch stays (gradirn.md 2.4).
+    """First int(n·r) items, repeated and cut to n: the number of steps an epoch stays (gradirn.md 2.4).
 
     Raises:
         ConfigError: the fraction leaves nothing.

@@ -45,8 +45,8 @@ class Cache:
 class CorruptFile(DataError):
     """A file of the data set cannot be read.
 
-    A worker process of a DataLoader re-raises an error as `type(text of the whole traceback)`; only the sentence after
-    the class name is kept, so that the user reads the same line with and without workers.
+    A worker process of a DataLoader re-raises an error as `type(text of the whole traceback)`; only the
+    sentence after the class name is kept, so that the user reads the same line with and without workers.
     """
 
     def __init__(self, message: str) -> None:
@@ -75,7 +75,7 @@ class RecordStore:
         return len(self.items)
 
     def warm(self) -> None:
-        """Load everything into the memory cache, before worker processes copy it; unreadable files are met later."""
+        """Fill the memory cache before worker processes copy it; unreadable files are met later."""
         for item in self.items:
             with suppress(CorruptFile):
                 self[item]
@@ -89,10 +89,9 @@ class RecordStore:
         position = self.index[item_name(item)]
         try:
             return self.dataset[position]
-        except DataError as error:
-            raise CorruptFile(str(error)) from error
-        except _LOADING_ERRORS as error:
-            raise CorruptFile(_sentence(error, self.items[position])) from error
+        except (DataError, *_LOADING_ERRORS) as error:
+            # No chain: the original message may hold a path with a person's number.
+            raise CorruptFile(_sentence(error, self.items[position])) from None
 
 
 def item_name(item: Mapping[str, Any]) -> str:
@@ -106,11 +105,20 @@ def _sentence(error: BaseException, item: Mapping[str, Any]) -> str:
     last = error
     while cause is not None:
         if isinstance(cause, DataError):
-            return str(cause)
+            return _discreet(str(cause), item)
         last = cause
         cause = cause.__cause__
     name = item.get("image_name", item.get("truth"))
-    return f"{name} cannot be read ({type(last).__name__}: {last}). Replace the file or set data.on_corrupt=skip."
+    return f"{name} cannot be read ({type(last).__name__}: {last}). Replace the file or set "
+    "data.on_corrupt=skip."
+
+
+def _discreet(message: str, item: Mapping[str, Any]) -> str:
+    """Replace paths by the names under which their files may be shown."""
+    for key, name in item.items():
+        if key.endswith("_name"):
+            message = message.replace(item[key.removesuffix("_name")], name)
+    return message
 
 
 def _dataset(items: list[dict[str, Any]], transform: Compose, cache: Cache) -> Dataset:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 
+import data_fixtures as fixtures
 import pytest
 import torch
+from data_build import data_module
 
 from medreg.data.datasets.acdc import ACDC
 from medreg.errors import DataError, DatasetNotFound
 from medreg.io.image import read_image
-import data_fixtures as fixtures
-from data_build import data_module
 
 
 @pytest.fixture(scope="module")

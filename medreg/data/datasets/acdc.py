@@ -15,13 +15,14 @@ SPLITS = {"training": "train", "testing": "test"}
 
 
 class ACDC(DataSource):
-    """The official folders: `training/patient001/{Info.cfg, patient001_frame01.nii.gz, …_gt.nii.gz, …_4d.nii.gz}`.
+    """The official folders, `training/patient001/{Info.cfg, patient001_frame01.nii.gz, …_gt, …_4d}`.
 
-    ED and ES are read from Info.cfg (1-based frame numbers), never assumed: patient090 has no frame01. Test labels are
-    absent from older releases.
+    ED and ES are read from Info.cfg (1-based frame numbers), never assumed: patient090 has no frame01. Test
+    labels are absent from older releases.
 
     Args:
-        root: folder that holds `training` and, perhaps, `testing`; its parent (with `database` in between) will do.
+        root: folder that holds `training` and, perhaps, `testing`; its parent (with `database` in between)
+            will do.
         cine: also take every frame of the 4-D file, for `data.pairing` of type Cine.
         prepare: a phantom that writes this layout.
         skip_bad: leave out damaged patients instead of stopping.
@@ -30,7 +31,8 @@ class ACDC(DataSource):
 
     title = "ACDC"
     source = (
-        "Apply for the data at https://humanheart-project.creatis.insa-lyon.fr (database page, free registration); "
+        "Apply for the data at https://humanheart-project.creatis.insa-lyon.fr (database page, free "
+        "registration); "
         "unpack it so that the folder holds training/patient001."
     )
 

@@ -24,8 +24,8 @@ class Generator(Protocol):
 class DataSource(ABC):
     """A data set as it lies on disk.
 
-    Subclasses scan their layout strictly: what is missing, misnamed or contradictory is a `problem`, which is an error
-    or, with `skip_bad`, is counted and left out.
+    Subclasses scan their layout strictly: what is missing, misnamed or contradictory is a `problem`, which is
+    an error or, with `skip_bad`, is counted and left out.
 
     Args:
         root: folder of the data set.
@@ -64,8 +64,9 @@ class DataSource(ABC):
             DataError: the layout is damaged, unless `skip_bad`.
         """
         self.left_out = []
-        if not self.root.is_dir():
-            raise self.not_found()
+        missing = self.missing()
+        if missing:
+            raise self.not_found(missing)
         found = [record for record in self.scan() if record.subject not in self.exclude]
         if not found:
             raise self.not_found("the folder exists but holds no image of this layout")
@@ -75,6 +76,10 @@ class DataSource(ABC):
             )
         found.sort(key=lambda r: (r.subject, r.modality, -1 if r.frame is None else r.frame, r.phase))
         return _unique(found)
+
+    def missing(self) -> str:
+        """Say why the data set cannot be there; empty if it may."""
+        return "" if self.root.is_dir() else "the folder does not exist"
 
     @abstractmethod
     def scan(self) -> list[Record]:
@@ -88,12 +93,16 @@ class DataSource(ABC):
         """Return names and codes of structures that the data set itself states; empty for most."""
         return {}
 
+    def notes(self) -> list[str]:
+        """Return what was left out by rule, not by error; empty for most."""
+        return []
+
     def aliases(self) -> dict[str, str]:
         """Return other names of subjects that a user's split file may contain."""
         return {}
 
     def truth(self, fixed: Record, moving: Record) -> Path | None:
-        """Return the file of the known motion: `truth/<fixed>__<moving>_displacement.nii.gz` beside the images."""
+        """Return the known motion: `truth/<fixed>__<moving>_displacement.nii.gz` beside the images."""
         file = self.truth_folder(fixed) / f"{fixed.stem}__{moving.stem}_displacement.nii.gz"
         return file if file.is_file() else None
 
@@ -111,10 +120,11 @@ class DataSource(ABC):
             raise DataError(f"{message} Mend it, or leave such entries out with data.dataset.skip_bad=true.")
         self.left_out.append(message)
 
-    def not_found(self, reason: str = "the folder does not exist") -> DatasetNotFound:
+    def not_found(self, reason: str) -> DatasetNotFound:
         """Return the error that names the folder, the option, the source and what works at once."""
         return DatasetNotFound(
-            f"{self.title} was not found in {self.root.absolute()}: {reason}. Set data.dataset.root=FOLDER, or "
+            f"{self.title} was not found in {self.root.absolute()}: {reason}. Set "
+            "data.dataset.root=FOLDER, or "
             f"MEDREG_DATA to the folder that holds your data sets. {self.source} Without any download, "
             "data=cardiac_phantom and data=brain_phantom work now."
         )
@@ -123,6 +133,12 @@ class DataSource(ABC):
 def visible(folder: Path) -> list[Path]:
     """Return the entries of a folder sorted by name, without dot-files (`.DS_Store`, `._image.nii.gz`)."""
     return sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=lambda p: p.name)
+
+
+def counted(names: Sequence[str], what: str) -> list[str]:
+    """Return the sentence "3 people (a, b, c) <what>", or nothing for nobody."""
+    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    return [f"{len(names)} people ({shown}) {what}"] if names else []
 
 
 def first_existing(*files: Path) -> Path | None:

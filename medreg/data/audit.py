@@ -1,0 +1,222 @@
+"""What `medreg doctor` looks for in a data set: counts, files, grids, labels and headers that lie."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from medreg.data.datamodule import RegistrationData
+from medreg.data.records import Record
+from medreg.data.splits import STAGES
+from medreg.errors import DataError
+from medreg.io.image import read_labels
+from medreg.io.report import HeaderReport, header_report
+
+SEVERITIES = ("error", "warning", "info")
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One kind of finding over the whole data set.
+
+    Attributes:
+        severity: "error", "warning" or "info".
+        message: what was found.
+        remedy: what to do; empty where nothing needs doing.
+        count: number of files or subjects.
+        example: one of them.
+    """
+
+    severity: str
+    message: str
+    remedy: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The state of a data set.
+
+    Attributes:
+        facts: what there is, name → text.
+        issues: what is odd, worst first.
+    """
+
+    facts: dict[str, str]
+    issues: tuple[Issue, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is any error."""
+        return any(issue.severity == "error" for issue in self.issues)
+
+
+@dataclass
+class _Notes:
+    """Findings gathered by (severity, kind)."""
+
+    found: dict[tuple[str, str], list[tuple[str, str, str]]] = field(default_factory=dict)
+
+    def add(self, severity: str, kind: str, message: str, *, remedy: str = "", example: str = "") -> None:
+        self.found.setdefault((severity, kind), []).append((message, remedy, example))
+
+    def issues(self) -> Iterator[Issue]:
+        for severity in SEVERITIES:
+            for (level, _), entries in self.found.items():
+                if level == severity:
+                    message, remedy, example = entries[0]
+                    yield Issue(severity, message, remedy, len(entries), example)
+
+
+def audit(
+    data: RegistrationData, *, progress: Callable[[Sequence[Record]], Iterable[Record]] = iter
+) -> Audit:
+    """Inspect every file of a data set.
+
+    Args:
+        data: the data module; its data set is read with `skip_bad`, so that one error does not hide the next.
+        progress: wraps the loop over records, such as a progress bar.
+
+    Raises:
+        DatasetNotFound: there is nothing to inspect.
+    """
+    notes = _Notes()
+    data.dataset.skip_bad = True
+    data.setup()
+    records = data.dataset.records()
+    for message in data.dataset.left_out:
+        notes.add(
+            "error", message, message, remedy="mend or replace the files, or set data.dataset.skip_bad=true"
+        )
+    for message in data.dataset.notes():
+        notes.add("info", message, message)
+    reports: dict[str, HeaderReport] = {}
+    volumes: dict[tuple[str, str], int] = {}
+    for record in progress(records):
+        report = _check_image(record, notes)
+        if report is not None:
+            reports[record.id] = report
+            _check_label(record, report, data.labels, notes, volumes)
+    _check_phases(volumes, notes)
+    _check_pairs(data, reports, notes)
+    return Audit(_facts(data, records, reports), tuple(notes.issues()))
+
+
+def _check_image(record: Record, notes: _Notes) -> HeaderReport | None:
+    try:
+        report = header_report(record.image)
+    except DataError as error:
+        message = str(error) if not record.confidential else f"{record.describe()} cannot be read"
+        notes.add("error", message, message, remedy="copy or download the file again")
+        return None
+    for finding in report.findings:
+        notes.add(
+            finding.severity,
+            finding.code,
+            finding.message,
+            remedy=finding.remedy,
+            example=record.describe(),
+        )
+    return report
+
+
+def _check_label(
+    record: Record,
+    report: HeaderReport,
+    labels: Mapping[str, int],
+    notes: _Notes,
+    volumes: dict[tuple[str, str], int],
+) -> None:
+    if record.label is None:
+        return
+    name = record.describe(record.label)
+    try:
+        array = read_labels(record.label, frame=record.label_frame).array
+    except DataError as error:
+        notes.add("error", "label_unreadable", str(error) if not record.confidential else name, example=name)
+        return
+    if array.shape != report.shape[: array.ndim]:
+        message = f"label map has shape {array.shape}, its image {report.shape}"
+        notes.add("error", "label_shape", message, remedy="resample the label map to its image", example=name)
+    found = {int(code) for code in np.unique(array)} - {0}
+    unknown = found - set(labels.values())
+    if unknown and labels:
+        message = f"label codes {sorted(unknown)} are not in data.labels ({dict(labels)})"
+        notes.add("error", "label_codes", message, remedy="correct data.labels or the files", example=name)
+    if not found:
+        severity = "error" if record.must_have_label else "warning"
+        notes.add(
+            severity, "label_empty", "label map without any label", remedy="check the frame", example=name
+        )
+    missing = [structure for structure, code in labels.items() if found and code not in found]
+    if missing:
+        notes.add("info", f"absent {missing}", f"structures absent: {', '.join(missing[:5])}", example=name)
+    if "LV" in labels and record.phase in ("ED", "ES"):
+        volumes[record.subject, record.phase] = int((array == labels["LV"]).sum())
+
+
+def _check_phases(volumes: Mapping[tuple[str, str], int], notes: _Notes) -> None:
+    for subject, phase in volumes:
+        if phase == "ED" and volumes[subject, "ED"] <= volumes.get((subject, "ES"), -1):
+            message = "the LV cavity is not larger in ED than in ES"
+            remedy = "check the frame numbers of ED and ES, and the code of LV in data.labels"
+            notes.add("warning", "phases", message, remedy=remedy, example=subject)
+
+
+def _check_pairs(data: RegistrationData, reports: Mapping[str, HeaderReport], notes: _Notes) -> None:
+    for stage in STAGES:
+        if not data.pairs(stage):
+            remedy = "see data.split and data.pairing; needed only for the modes that use it"
+            notes.add("warning", stage, f"there are no {stage} pairs", remedy=remedy)
+        for pair in data.pairs(stage):
+            ends = reports.get(pair.fixed.id), reports.get(pair.moving.id)
+            if ends[0] is not None and ends[1] is not None and not _same_grid(ends[0], ends[1]):
+                message = "fixed and moving image lie on different grids"
+                remedy = "the moving image is resampled by world coordinates (data.preprocess.alignment)"
+                notes.add("info", "grids", message, remedy=remedy, example=pair.id)
+
+
+def _same_grid(first: HeaderReport, second: HeaderReport) -> bool:
+    return first.shape[:3] == second.shape[:3] and bool(np.allclose(first.affine, second.affine, atol=1e-3))
+
+
+def _facts(
+    data: RegistrationData, records: Sequence[Record], reports: Mapping[str, HeaderReport]
+) -> dict[str, str]:
+    facts = {
+        "folder": str(data.dataset.root.absolute()),
+        "subjects": str(len({record.subject for record in records})),
+        "images": str(len(records)),
+        "phases": _counts(record.phase for record in records if record.phase),
+        "modalities": _counts(record.modality for record in records if record.modality),
+        "groups": _counts(record.group for record in records if record.group),
+        "label maps": str(sum(record.label is not None for record in records)),
+        "masks": str(sum(record.mask is not None for record in records)),
+        "point files": str(sum(record.keypoints is not None for record in records)),
+        "label codes": ", ".join(f"{name} {code}" for name, code in data.labels.items()),
+        "axes": _counts("".join(report.axis_codes) for report in reports.values()),
+        "types": _counts(report.dtype for report in reports.values()),
+    }
+    if reports:
+        facts["sizes (voxels)"] = _range([report.shape[:3] for report in reports.values()], "{:.0f}")
+        facts["spacings (mm)"] = _range([report.spacing_mm for report in reports.values()], "{:.3g}")
+    facts["subjects per set"] = ", ".join(f"{stage} {len(data.split.subjects(stage))}" for stage in STAGES)
+    facts["pairs per set"] = ", ".join(f"{stage} {len(data.pairs(stage))}" for stage in STAGES)
+    return {name: text for name, text in facts.items() if text not in ("", "0")}
+
+
+def _counts(values: Iterator[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(Counter(values).items()))
+
+
+def _range(rows: Sequence[Sequence[float]], form: str) -> str:
+    """Smallest and largest value per axis, such as 154–512 x 154–428 x 6–18."""
+    axes = []
+    for values in zip(*rows, strict=False):
+        low, high = form.format(min(values)), form.format(max(values))
+        axes.append(low if low == high else f"{low}–{high}")
+    return " x ".join(axes)

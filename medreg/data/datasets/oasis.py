@@ -1,0 +1,80 @@
+"""OASIS-1 as released by neurite: aligned T1 brains, or one coronal slice of each (Hoopes et al., 2022)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from medreg.data.datasets.base import DataSource, Generator, counted, nifti, visible
+from medreg.data.records import Record
+
+NAME = re.compile(r"OASIS_(OAS1_\d{4}_MR\d)")
+
+
+class OASIS(DataSource):
+    """`OASIS_OAS1_0001_MR1/{aligned_norm, aligned_seg35, slice_norm, slice_seg24, …}.nii.gz`.
+
+    Ids have gaps and not every person has every label. The 24 codes of the 2-D set differ from the 35 of the
+    3-D set.
+
+    Args:
+        root: folder of the people.
+        image: file name without suffix.
+        label: file name of the label map, None for none.
+        require_labels: leave out people without that file (they are counted in `incomplete`).
+        prepare: a generator of this layout.
+        skip_bad: leave out what is damaged instead of stopping.
+        exclude: subjects to leave out, such as OAS1_0001_MR1.
+    """
+
+    title = "OASIS (neurite)"
+    source = "Download neurite-oasis v1.0 from https://github.com/adalca/medical-datasets (OASIS data use "
+    "agreement)."
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        image: str,
+        label: str | None,
+        require_labels: bool,
+        prepare: Generator | None = None,
+        skip_bad: bool = False,
+        exclude: Sequence[str] = (),
+    ) -> None:
+        super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
+        self.image = image
+        self.label = label
+        self.require_labels = require_labels
+        self.incomplete: list[str] = []
+
+    def notes(self) -> list[str]:
+        """Return how many people lack the label map."""
+        return counted(self.incomplete, f"have no {self.label} and are left out")
+
+    def scan(self) -> list[Record]:
+        """Return one record a person."""
+        self.incomplete = []
+        found = {m.group(1): e for e in visible(self.root) if (m := NAME.fullmatch(e.name)) and e.is_dir()}
+        self._compare_with_list(set(found))
+        out: list[Record] = []
+        for subject, folder in found.items():
+            image = nifti(folder, self.image)
+            label = None if self.label is None else nifti(folder, self.label)
+            if image is None:
+                self.problem(f"{folder / self.image}.nii.gz is missing.")
+            elif self.label is not None and label is None and self.require_labels:
+                self.incomplete.append(subject)
+            else:
+                out.append(Record(subject, image, label, modality="T1"))
+        return out
+
+    def _compare_with_list(self, found: set[str]) -> None:
+        file = self.root / "subjects.txt"
+        if not file.is_file():
+            return
+        words = file.read_text(encoding="utf-8").split()
+        listed = {m.group(1) for word in words if (m := NAME.fullmatch(word))}
+        for subject in sorted(listed - found):
+            self.problem(f"{self.root / f'OASIS_{subject}'} is missing, but subjects.txt lists it.")
