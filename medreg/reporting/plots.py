@@ -48,7 +48,7 @@ def box_plots(results: pd.DataFrame, *, metric: str, title: str | None = None) -
     structures = [str(name) for name in pd.unique(rows["structure"])]
     methods = methods_in(rows)
     lying = len(structures) > FEW_STRUCTURES
-    each = 0.16 * len(methods) + 0.14
+    each = 0.13 * len(methods) + 0.1
     size = (
         (8.6, each * len(structures) + 1.1)
         if lying
