@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medreg.errors import CompositionError
 from medreg.geometry.ffd import FreeForm, FreeFormVelocity
 from medreg.models.base import Registration, RegistrationModel, check_pair
 from medreg.models.blocks.conv import channels_last, convolution_relu, crop, last_convolution
@@ -86,6 +87,9 @@ class Midir(RegistrationModel):
         resize_channels: channels of the convolutions on the control grid.
         last_layer_scale: factor of the initial weights of the last convolution; 1 = authors.
         channels: channels of one image.
+
+    Raises:
+        CompositionError: a transformation without control points.
     """
 
     def __init__(
@@ -100,6 +104,11 @@ class Midir(RegistrationModel):
         channels: int = 1,
     ) -> None:
         super().__init__()
+        if not isinstance(transformation, FreeForm):
+            raise CompositionError(
+                f"midir predicts B-spline control points, not {type(transformation).__name__}; "
+                "set transformation=svffd or transformation=ffd."
+            )
         self.ndim = ndim
         self.transformation = transformation
         stride = transformation.stride

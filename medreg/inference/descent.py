@@ -1,0 +1,200 @@
+"""Minimisers whose step length is known in voxels, so that it needs no tuning per image."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medreg.errors import NumericalError
+
+Objective = Callable[[Tensor], Tensor]  # θ (B, ...) → energy of every sample (B,)
+Smoother = Callable[[Tensor], Tensor]  # update (B, ...) → smoothed update
+Report = Callable[[int, Tensor], None]  # iteration, energies (B,)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """When to stop.
+
+    Attributes:
+        iterations: largest number of updates.
+        learning_rate: typical length of one update, voxels of the level.
+        tolerance: stop once no sample's energy fell by more than this fraction of itself over `window`
+            updates; 0 runs all iterations.
+        window: updates to look back.
+    """
+
+    iterations: int
+    learning_rate: float
+    tolerance: float
+    window: int = 10
+
+
+@dataclass
+class Trace:
+    """Energies of a run and the best parameters of every sample so far.
+
+    Attributes:
+        theta: (B, ...) parameters of the lowest energy of each sample.
+        lowest: (B,) those energies.
+        energies: (B,) of every evaluation.
+    """
+
+    theta: Tensor
+    lowest: Tensor
+    energies: list[Tensor] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, theta: Tensor) -> Trace:
+        """Nothing evaluated yet."""
+        return cls(theta.detach().clone(), theta.new_full((theta.shape[0],), math.inf))
+
+    def add(self, theta: Tensor, energies: Tensor) -> None:
+        """Record an evaluation.
+
+        Raises:
+            NumericalError: an energy is NaN or infinite.
+        """
+        energies = energies.detach()
+        if not torch.isfinite(energies).all():
+            raise NumericalError(
+                f"The registration energy became {energies.tolist()} after {len(self.energies)} updates; "
+                "check the images for NaN, or lower the learning rate (model.levels[*].learning_rate)."
+            )
+        better = energies < self.lowest
+        chosen = better.reshape(-1, *[1] * (theta.ndim - 1))
+        self.theta = torch.where(chosen, theta.detach(), self.theta)
+        self.lowest = torch.where(better, energies, self.lowest)
+        self.energies.append(energies)
+
+    def converged(self, effort: Effort) -> bool:
+        """Whether every sample's energy has stopped falling."""
+        if effort.tolerance <= 0 or len(self.energies) <= effort.window:
+            return False
+        before, now = self.energies[-1 - effort.window], self.energies[-1]
+        return bool(((before - now) <= effort.tolerance * before.abs()).all())
+
+
+class Minimiser(ABC):
+    """A way to lower the energy of each sample of a batch from a starting point."""
+
+    @abstractmethod
+    def minimise(
+        self, objective: Objective, theta: Tensor, *, effort: Effort, smooth: Smoother, report: Report
+    ) -> Trace:
+        """Run until the effort is spent.
+
+        Args:
+            objective: energies (B,) of parameters (B, ...), differentiable.
+            theta: (B, ...) start, in voxels of the level.
+            effort: iterations, step length, tolerance.
+            smooth: applied to every update field.
+            report: called after each evaluation.
+        """
+
+
+class Adam(Minimiser):
+    """Adam (Kingma & Ba, ICLR 2015) with a damping relative to the gradient of the sample.
+
+        θ ← θ − learning_rate · smooth( m̂ / (√v̂ + damping · rms(√v̂)) )
+
+    Plain Adam moves voxels without information as far as those with a strong gradient; damping leaves them
+    where they are. The rms is taken over each sample, so that samples of a batch do not see one another.
+
+    Args:
+        betas: decay of the two moments.
+        damping: 0 = plain Adam; the larger, the nearer to descent of normalised length.
+    """
+
+    def __init__(self, *, betas: tuple[float, float], damping: float) -> None:
+        self.betas = (float(betas[0]), float(betas[1]))
+        self.damping = damping
+
+    def minimise(
+        self, objective: Objective, theta: Tensor, *, effort: Effort, smooth: Smoother, report: Report
+    ) -> Trace:
+        """Descend; the last update is evaluated too, and the best parameters of each sample are kept."""
+        trace = Trace.begin(theta)
+        one, two = self.betas
+        mean, square = torch.zeros_like(theta), torch.zeros_like(theta)
+        for iteration in range(1, effort.iterations + 1):
+            energies, gradient = value_and_gradient(objective, theta)
+            trace.add(theta, energies)
+            report(iteration - 1, energies)
+            if trace.converged(effort):
+                return trace
+            mean = torch.lerp(gradient, mean, one)
+            square = torch.lerp(gradient.square(), square, two)
+            size = (square / (1 - two**iteration)).sqrt_()
+            size = size + self.damping * _root_mean_square(size) + torch.finfo(size.dtype).tiny
+            theta = theta - effort.learning_rate * smooth(mean / (1 - one**iteration) / size)
+        with torch.no_grad():
+            energies = objective(theta)
+        trace.add(theta, energies)
+        report(effort.iterations, energies)
+        return trace
+
+
+class LBFGS(Minimiser):
+    """Limited-memory BFGS with a strong-Wolfe line search, for few parameters (affine, coarse splines).
+
+    The line search decides the step length, `learning_rate` only scales its first trial; update smoothing
+    is applied to gradients. Samples of a batch share one curvature estimate: register pairs one at a time.
+
+    Args:
+        history: updates that the curvature estimate remembers.
+    """
+
+    def __init__(self, *, history: int) -> None:
+        self.history = history
+
+    def minimise(
+        self, objective: Objective, theta: Tensor, *, effort: Effort, smooth: Smoother, report: Report
+    ) -> Trace:
+        """Descend with torch's implementation on the sum of the energies."""
+        trace = Trace.begin(theta)
+        point = theta.detach().clone().requires_grad_(True)
+        # The energy is a mean over voxels: unscaled, its gradient would fall below every tolerance.
+        scale = math.prod(theta.shape[1:])
+        optimiser = torch.optim.LBFGS(
+            [point],
+            lr=effort.learning_rate,
+            max_iter=max(effort.iterations, 1),
+            history_size=self.history,
+            tolerance_change=effort.tolerance,
+            line_search_fn="strong_wolfe",
+        )
+
+        def closure() -> Any:
+            energies, gradient = value_and_gradient(objective, point.detach())
+            trace.add(point.detach(), energies)
+            report(len(trace.energies) - 1, energies)
+            point.grad = smooth(gradient) * scale
+            return energies.sum() * scale
+
+        if effort.iterations:
+            optimiser.step(closure)
+        else:
+            closure()
+        return trace
+
+
+def value_and_gradient(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Energies (B,) at θ and the gradient of their sum, neither on a graph."""
+    with torch.enable_grad():
+        point = theta.detach().requires_grad_(True)
+        energies = objective(point)
+        (gradient,) = torch.autograd.grad(energies.sum(), point)
+    return energies.detach(), gradient
+
+
+def _root_mean_square(values: Tensor) -> Tensor:
+    """Root mean square of each sample, (B, 1, ...)."""
+    mean = values.flatten(1).square().mean(dim=1).sqrt()
+    return mean.reshape(-1, *[1] * (values.ndim - 1))

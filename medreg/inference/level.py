@@ -1,0 +1,105 @@
+"""One level of a coarse-to-fine schedule, and the images that belong to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medreg.geometry.compose import resize, resize_displacement
+from medreg.inference.smoothing import gaussian_smooth
+from medreg.models.blocks.precision import at_least_single
+
+SMALLEST = 8  # voxels an axis keeps at the coarsest level: fewer carry no local structure
+
+
+@dataclass(frozen=True)
+class Level:
+    """Resolution and effort of one level.
+
+    Attributes:
+        shrink: factor ≥ 1 by which every axis is reduced (an axis never below 8 voxels).
+        sigma: standard deviation of the Gaussian that smooths the images before, voxels of the full grid.
+        iterations: largest number of updates.
+        learning_rate: typical length of one update, voxels of this level.
+    """
+
+    shrink: float
+    sigma: float
+    iterations: int
+    learning_rate: float
+
+    def shape(self, full: Sequence[int]) -> tuple[int, ...]:
+        """Grid of this level for images of a full shape."""
+        return tuple(max(math.ceil(size / self.shrink), min(size, SMALLEST)) for size in full)
+
+
+@dataclass(frozen=True)
+class LevelImages:
+    """A pair of images with what belongs to it, on one grid.
+
+    Attributes:
+        fixed: (B, C, *S).
+        moving: (B, C, *S).
+        spacing_mm: (B, D) of this grid, mm; voxels of the full grid where no spacing is known.
+        fixed_mask: (B, 1, *S) in [0, 1], or None.
+        moving_mask: (B, 1, *S) in [0, 1], or None.
+        initial: (B, D, *S) displacement to start from, voxels of this grid, or None.
+    """
+
+    fixed: Tensor
+    moving: Tensor
+    spacing_mm: Tensor
+    fixed_mask: Tensor | None = None
+    moving_mask: Tensor | None = None
+    initial: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial shape S."""
+        return tuple(self.fixed.shape[2:])
+
+    def at(self, level: Level) -> LevelImages:
+        """Smooth and resize images, masks and initial displacement from the full grid to a level."""
+        full, shape = self.shape, level.shape(self.shape)
+        gain = torch.tensor(
+            [(a - 1) / max(b - 1, 1) if a > 1 else 1.0 for a, b in zip(full, shape, strict=True)]
+        )
+
+        def mask(image: Tensor | None) -> Tensor | None:
+            return None if image is None else resize(image.to(self.fixed), shape)
+
+        return LevelImages(
+            fixed=resize(gaussian_smooth(self.fixed, level.sigma), shape),
+            moving=resize(gaussian_smooth(self.moving, level.sigma), shape),
+            spacing_mm=self.spacing_mm * gain.to(self.spacing_mm),
+            fixed_mask=mask(self.fixed_mask),
+            moving_mask=mask(self.moving_mask),
+            initial=None if self.initial is None else resize_displacement(self.initial, shape),
+        )
+
+
+def full_images(
+    fixed: Tensor,
+    moving: Tensor,
+    *,
+    spacing_mm: Tensor | None,
+    fixed_mask: Tensor | None,
+    moving_mask: Tensor | None,
+    initial: Tensor | None,
+) -> LevelImages:
+    """The pair on its own grid, in at least single precision, with the spacing of every sample."""
+    fixed, moving = at_least_single(fixed), at_least_single(moving)
+    ndim = fixed.ndim - 2
+    spacing = fixed.new_ones(ndim) if spacing_mm is None else spacing_mm.to(fixed)
+    return LevelImages(
+        fixed=fixed,
+        moving=moving,
+        spacing_mm=spacing.expand(fixed.shape[0], ndim),
+        fixed_mask=fixed_mask,
+        moving_mask=moving_mask,
+        initial=None if initial is None else at_least_single(initial),
+    )
