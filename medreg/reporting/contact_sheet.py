@@ -70,8 +70,10 @@ def _thumbnail(
     finite = image[np.isfinite(image)]
     low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
     axis.imshow(image.T, cmap="gray", vmin=low, vmax=max(high, low + 1e-9), aspect=aspect)
+    if label is None:
+        return
     for rank, value in enumerate(values):
-        inside = value == np.asarray(label).T if label is not None else np.zeros(0, dtype=bool)
+        inside: Array = np.equal(np.asarray(label).T, value)
         if inside.any() and not inside.all() and min(inside.shape) > 1:
             colour = LABEL_COLOURS[rank % len(LABEL_COLOURS)]
             axis.contour(inside.astype(float), levels=[0.5], colors=colour, linewidths=0.9)
