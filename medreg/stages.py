@@ -11,9 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import Callback
 
-from medreg.callbacks.provenance import Provenance
 from medreg.callbacks.results import Results
 from medreg.config import checkpoint
 from medreg.config.context import RunContext
@@ -71,6 +69,7 @@ def _write_down(
         "seed": resolved["seed"],
         "parameters": sum(p.numel() for p in task.model.parameters() if p.requires_grad),
         "data_fingerprint": data.fingerprint(),
+        "labels": dict(data.labels),
         "device": str(trainer.strategy.root_device),
         "choices": context.choices,
     }
@@ -78,9 +77,8 @@ def _write_down(
         record.start(overrides=context.overrides, **{k: v for k, v in facts.items() if k != "overrides"})
         (context.folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(resolved)))
         data.save_split(context.folder / "split.csv")
-    trainer.callbacks.append(
-        Provenance({**facts, "config": resolved, "commit": record.content.get("commit"), "dirty": record.content.get("dirty")})
-    )
+    code = {key: record.content.get(key) for key in ("commit", "dirty")}
+    task.provenance = {**facts, **code, "config": resolved}
     return facts
 
 
@@ -94,7 +92,7 @@ def _introduce(
         logger = mirror.connect(context.folder, config=resolved, facts=named)
         if logger is not None:
             trainer.loggers = [logger]
-    for callback in trainer.callbacks:
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Results):
             callback.labels = {
                 "run": context.folder.name, "model": context.model, "data": context.data, "split": "test",

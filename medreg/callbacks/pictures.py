@@ -51,6 +51,7 @@ class Pictures(pl.Callback):
             "warped": _image(result.warped),
             "displacement": result.displacement.detach().float().cpu().numpy(),
             "spacing_mm": batch["spacing_mm"][0].cpu().numpy(),
+            "affine": batch["affine"][0].cpu().numpy(),
         }
         for name in ("fixed_label", "moving_label"):
             if name in batch:
@@ -60,7 +61,7 @@ class Pictures(pl.Callback):
         if "displacement" in batch:
             found["truth"] = batch["displacement"].float().cpu().numpy()
         if found["fixed"].shape[0] == 1:  # a volume or a single slice, not a stack
-            found = {key: value if key == "spacing_mm" else value[0] for key, value in found.items()}
+            found = {key: value if key in ("spacing_mm", "affine") else value[0] for key, value in found.items()}
         return found
 
 

@@ -105,7 +105,7 @@ def _explained(error: InstantiationException, plain: Any) -> MedregError:
         if isinstance(cause, MedregError):
             return cause
         cause = cause.__cause__
-    if isinstance(error.__cause__, TypeError):
+    if isinstance(error.__cause__, TypeError | ValueError):
         name = plain.get("_target_", "?") if isinstance(plain, dict) else "?"
         return ConfigError(f"The options do not fit {name} or a part of it: {error.__cause__}")
     raise error

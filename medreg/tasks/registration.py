@@ -33,6 +33,10 @@ class RegistrationTask(pl.LightningModule):
         scheduler: makes a learning-rate scheduler from the optimiser, stepped every epoch.
         refine: instance optimisation that starts from the model's answer, at test time.
         name: of the method in the results table; the runner sets it to the chosen option.
+
+    Attributes:
+        provenance: plain facts (resolved configuration, overrides, commit, data fingerprint) that every
+            checkpoint carries under the key `medreg`; the runner sets them.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({"fixed_image", "moving_image", "case"})
@@ -54,6 +58,7 @@ class RegistrationTask(pl.LightningModule):
         self.evaluator = evaluator
         self.refine = refine or None
         self.name = name
+        self.provenance: dict[str, Any] = {}
         self._optimiser = optimiser
         self._scheduler = scheduler
         self.val_loss, self.val_dice = MeanMetric(), MeanMetric()
@@ -168,6 +173,10 @@ class RegistrationTask(pl.LightningModule):
             warped=warp(batch["moving_image"], displacement),
             warped_label=None if label is None else warp_labels(label, displacement),
         )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say in the checkpoint where it comes from."""
+        checkpoint["medreg"] = self.provenance
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser, with its scheduler if there is one; nothing for models without parameters."""
