@@ -1,0 +1,257 @@
+"""The brain phantom: people with one brain each, deformed by known maps, in the Learn2Reg layout."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from medreg.data.phantoms.brain_anatomy import LABELS, FoldingOptions, Template, build_template, centred_affine
+from medreg.data.phantoms.brain_appearance import SIGNAL, AppearanceOptions, scan, texture
+from medreg.data.phantoms.brain_motion import ShapeOptions, pair_motion, subject_map
+from medreg.data.phantoms.brain_shapes import Array
+from medreg.errors import ConfigError
+from medreg.io.field import write_itk_field
+from medreg.io.image import write_image, write_labels
+
+TASK = "PhantomBrain"
+VERSION = 1  # of the generator; part of the name of the folder
+MARKER = "complete.json"
+
+
+class BrainPhantom:
+    """Writes synthetic T1- and T2-weighted brains of people whose anatomy is a known deformation of one template.
+
+    The folder `<root>/<hash of all parameters>` holds `PhantomBrain_dataset.json`, `imagesTr`, `labelsTr`, `masksTr` and
+    `truth`, with modality 0000 the T1-weighted and 0001 the T2-weighted image on the same grid. `truth` holds the motion of
+    each validation pair between any two contrasts, and of each person the map to the template, as ITK fields.
+
+    Args:
+        root: folder of all such data sets.
+        subjects: people in all.
+        validation_subjects: the last of them, registered in a ring: each to the next, the last to the first.
+        size: voxels per axis (right, anterior, superior).
+        spacing_mm: voxel size per axis.
+        template_spacing_mm: voxel size of the template from which people are sampled.
+        seed: of anatomy and noise.
+        folding: the cortex.
+        shape: how people differ.
+        appearance: how scans are degraded.
+
+    Raises:
+        ConfigError: numbers that make no data set.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        subjects: int,
+        validation_subjects: int,
+        size: Sequence[int],
+        spacing_mm: Sequence[float],
+        template_spacing_mm: float,
+        seed: int,
+        folding: FoldingOptions,
+        shape: ShapeOptions,
+        appearance: AppearanceOptions,
+    ) -> None:
+        if not 2 <= validation_subjects <= subjects <= 9999:
+            raise ConfigError(
+                f"The brain phantom needs 2 ≤ validation_subjects ≤ subjects ≤ 9999, not {validation_subjects} and "
+                f"{subjects}; set data.dataset.prepare.subjects and validation_subjects."
+            )
+        if len(size) != 3 or len(spacing_mm) != 3 or min(size) < 8 or min(spacing_mm) <= 0:
+            raise ConfigError(
+                f"The brain phantom needs three sizes of at least 8 voxels and three positive spacings, not {list(size)} "
+                f"and {list(spacing_mm)}; set data.dataset.prepare.size and spacing_mm."
+            )
+        self.subjects = subjects
+        self.validation_subjects = validation_subjects
+        self.size = tuple(int(n) for n in size)
+        self.spacing_mm = tuple(float(s) for s in spacing_mm)
+        self.template_spacing_mm = float(template_spacing_mm)
+        self.seed = seed
+        self.folding = folding
+        self.shape = shape
+        self.appearance = appearance
+        self.affine = centred_affine(self.size, self.spacing_mm)
+        self.folder = Path(root).expanduser() / self._hash()
+
+    def parameters(self) -> dict[str, Any]:
+        """Return everything on which the files depend."""
+        return {
+            "version": VERSION,
+            "subjects": self.subjects,
+            "validation_subjects": self.validation_subjects,
+            "size": list(self.size),
+            "spacing_mm": list(self.spacing_mm),
+            "template_spacing_mm": self.template_spacing_mm,
+            "seed": self.seed,
+            "folding": asdict(self.folding),
+            "shape": asdict(self.shape),
+            "appearance": asdict(self.appearance),
+        }
+
+    def ensure(self) -> Path:
+        """Write what is missing and return the folder.
+
+        Every file is written under another name and then renamed, and its bytes depend on the parameters only: a killed
+        run is continued, and several processes may write at once.
+        """
+        if (self.folder / MARKER).is_file():
+            return self.folder
+        jobs = [(self._subject, k) for k in range(1, self.subjects + 1) if self._missing(self._subject_files(k))]
+        jobs += [(self._pair, k) for k in self.validation() if self._missing(self._truth_files(k))]
+        if jobs:
+            _ = self.template, self.grain  # once, before threads ask for them
+        console = Console(stderr=True)
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+            done = pool.map(lambda job: job[0](job[1]), jobs)
+            for _ in track(
+                done, "Writing the brain phantom", len(jobs), console=console, disable=not console.is_terminal
+            ):
+                pass
+        _write_json(self.folder / f"{TASK}_dataset.json", self.descriptor())
+        _write_json(self.folder / MARKER, self.parameters())
+        return self.folder
+
+    def validation(self) -> list[int]:
+        """Case numbers of the people that are registered for validation."""
+        return list(range(self.subjects - self.validation_subjects + 1, self.subjects + 1))
+
+    def partner(self, case: int) -> int:
+        """Case number of the moving image that belongs to a fixed validation case."""
+        ring = self.validation()
+        return ring[(ring.index(case) + 1) % len(ring)]
+
+    def map_to_template(self, case: int) -> NDArray[np.float64]:
+        """Return the map of a person to the template as displacement (3, X, Y, Z), voxels."""
+        generator = np.random.default_rng([self.seed, 3, case])
+        return subject_map(self.template, self.shape, shape=self.size, affine=self.affine, generator=generator)
+
+    @cached_property
+    def template(self) -> Template:
+        """The brain of which all people are deformations."""
+        return build_template(self.template_spacing_mm, self.folding, self.seed)
+
+    @cached_property
+    def grain(self) -> Array:
+        """Texture on the grid of the template."""
+        return texture(self.template, self.seed)
+
+    def descriptor(self) -> dict[str, Any]:
+        """Return the content of `PhantomBrain_dataset.json` (Learn2Reg release 1 form)."""
+        modalities = range(len(SIGNAL))
+        names = {str(m): name for m, name in enumerate(SIGNAL)}
+        cases = [(k, m) for k in range(1, self.subjects + 1) for m in modalities]
+        pairs = [{"fixed": _image(k, 0), "moving": _image(self.partner(k), 0)} for k in self.validation()]
+        codes = {"0": "background", **{str(code): name for name, code in LABELS.items()}}
+        return {
+            "name": TASK,
+            "release": str(VERSION),
+            "description": "Synthetic brains with known deformation; see complete.json for the parameters.",
+            "licence": "Apache-2.0",
+            "reference": "medreg",
+            "pairings": "unpaired",
+            "provided_data": {m: ["image", "label", "mask"] for m in names},
+            "registration_direction": {"fixed": 0, "moving": 0},
+            "modality": names,
+            "labels": {m: codes for m in names},
+            "tensorImageSize": {m: "3D" for m in names},
+            "tensorImageShape": {m: list(self.size) for m in names},
+            "numTraining": len(cases),
+            "numTest": 0,
+            "training": [
+                {kind: f"./{kind}sTr/{_stem(k, m)}.nii.gz" for kind in ("image", "label", "mask")} for k, m in cases
+            ],
+            "test": [],
+            "numRegistration_val": len(pairs),
+            "registration_val": pairs,
+            "numRegistration_test": 0,
+            "registration_test": [],
+        }
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def _hash(self) -> str:
+        text = json.dumps(self.parameters(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def _missing(self, files: Sequence[Path]) -> bool:
+        return not all(file.is_file() for file in files)
+
+    def _subject_files(self, case: int) -> list[Path]:
+        out = [
+            self.folder / f"{kind}Tr" / f"{_stem(case, m)}.nii.gz"
+            for m in range(len(SIGNAL))
+            for kind in ("images", "labels", "masks")
+        ]
+        return [*out, self.folder / "truth" / f"{_stem(case, 0)}__template_displacement.nii.gz"]
+
+    def _truth_files(self, case: int) -> list[Path]:
+        moving = self.partner(case)
+        modalities = range(len(SIGNAL))
+        return [
+            self.folder / "truth" / f"{_stem(case, f)}__{_stem(moving, m)}_displacement.nii.gz"
+            for f in modalities
+            for m in modalities
+        ]
+
+    def _subject(self, case: int) -> None:
+        displacement = self.map_to_template(case)
+        generator = np.random.default_rng([self.seed, 4, case])
+        made = scan(
+            self.template, self.grain, displacement, self.appearance, affine=self.affine, generator=generator
+        )
+        files = self._subject_files(case)
+        for image, files_of_image in zip(made.images.values(), (files[0:3], files[3:6]), strict=True):
+            write_image(files_of_image[0], image, self.affine, dtype=np.int16)
+            write_labels(files_of_image[1], made.labels, self.affine)
+            write_labels(files_of_image[2], made.mask, self.affine)
+        write_itk_field(files[-1], np.round(displacement * 256) / 256, self.affine)
+
+    def _pair(self, case: int) -> None:
+        motion = pair_motion(self.map_to_template(case), self.map_to_template(self.partner(case)))
+        first, *others = self._truth_files(case)
+        write_itk_field(first, motion.displacement, self.affine)
+        for file in others:
+            _link(first, file)
+
+
+def _stem(case: int, modality: int) -> str:
+    return f"{TASK}_{case:04d}_{modality:04d}"
+
+
+def _image(case: int, modality: int) -> str:
+    return f"./imagesTr/{_stem(case, modality)}.nii.gz"
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same content under a second name: contrasts of one person share the grid, and so the motion."""
+    temporary = target.with_name(f".{os.getpid()}.{target.name}")
+    temporary.unlink(missing_ok=True)
+    try:
+        temporary.hardlink_to(source)
+    except OSError:  # a file system without hard links
+        temporary.write_bytes(source.read_bytes())
+    temporary.replace(target)
+    temporary.unlink(missing_ok=True)  # renaming one link of a file onto another does nothing
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    temporary.replace(path)
