@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medreg.data.datamodule import RegistrationData
 from medreg.data.records import Record
@@ -155,8 +157,30 @@ def _check_label(
     missing = [structure for structure, code in labels.items() if found and code not in found]
     if missing:
         notes.add("info", f"absent {missing}", f"structures absent: {', '.join(missing[:5])}", example=name)
+    if {"LV", "MYO", "RV"} <= labels.keys() and found >= {labels["LV"], labels["RV"]}:
+        _check_ventricles(array, labels, notes, name)
     if "LV" in labels and record.phase in ("ED", "ES"):
         volumes[record.subject, record.phase] = int((array == labels["LV"]).sum())
+
+
+def _check_ventricles(array: NDArray[Any], labels: Mapping[str, int], notes: _Notes, name: str) -> None:
+    """The left cavity lies inside the myocardium, the right one beside it: a swap of their codes shows."""
+    left, right = (_enclosed(array, labels[cavity], labels["MYO"]) for cavity in ("LV", "RV"))
+    if left < right:
+        message = "RV is enclosed by myocardium rather than LV"
+        notes.add("error", "ventricles", message, remedy="swap LV and RV in data.labels", example=name)
+
+
+def _enclosed(array: NDArray[Any], code: int, wall: int) -> float:
+    """Share of the in-plane outside neighbours of a structure that are wall."""
+    touching = total = 0
+    for axis in (0, 1):
+        for first, second in ((slice(None, -1), slice(1, None)), (slice(1, None), slice(None, -1))):
+            inside, outside = (np.moveaxis(array, axis, 0)[part] for part in (first, second))
+            border = (inside == code) & (outside != code)
+            touching += int((border & (outside == wall)).sum())
+            total += int(border.sum())
+    return touching / total if total else 0.0
 
 
 def _check_phases(volumes: Mapping[tuple[str, str], int], notes: _Notes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ class RegistrationData(pl.LightningDataModule):
         self.on_corrupt = on_corrupt
         self.left_out: dict[str, int] = {}
         self._labels = dict(labels) if labels else None
+        self._scored: frozenset[str] = frozenset()
         self._split: Split | None = None
         self._sets: dict[str, tuple[list[Pair], list[Record]]] = {}
         self._stores: dict[str, RecordStore] = {}
@@ -150,7 +151,12 @@ class RegistrationData(pl.LightningDataModule):
     def pairs(self, stage: str) -> list[Pair]:
         """Return the pairs of "train", "val" or "test"."""
         self.setup()
-        return self._sets[stage][0]
+        pairs = self._sets[stage][0]
+        return [pair for pair in pairs if pair.id not in self._scored] if stage == "test" else pairs
+
+    def skip_cases(self, cases: Collection[str]) -> None:
+        """Leave out test cases that an interrupted evaluation has scored already."""
+        self._scored = frozenset(cases)
 
     def save_split(self, path: str | Path) -> Path:
         """Write the subjects of each set as CSV."""
