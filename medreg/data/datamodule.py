@@ -66,6 +66,8 @@ class RegistrationData(pl.LightningDataModule):
         on_corrupt: str = "error",
     ) -> None:
         super().__init__()
+        # Cases are never repeated to fill up a round, so a process may have none.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.dataset = dataset
         self.pairing = pairing
         self.splitter = split
@@ -292,8 +294,11 @@ class RegistrationData(pl.LightningDataModule):
         if stage not in self._stores:
             pairs, records = self._sets[stage]
             needed = {record.id: record for pair in pairs for record in (pair.fixed, pair.moving)}
-            if stage == "train":
-                needed.update({record.id: record for record in records})
+            # Partners may be drawn from everything that looks like a moving image.
+            kinds = (
+                {(pair.moving.modality, pair.moving.phase) for pair in pairs} if stage == "train" else set()
+            )
+            needed.update({r.id: r for r in records if (r.modality, r.phase) in kinds})
             items = [record_item(record) for record in needed.values()]
             items += [truth_item(path) for path in sorted({p.truth for p in pairs if p.truth is not None})]
             codes = tuple(self.labels.values())

@@ -69,6 +69,7 @@ class RecordStore:
         keyed = [{**item, "settings": json.dumps(key, sort_keys=True)} for item in items]
         self.index = {item_name(item): position for position, item in enumerate(items)}
         self.items = keyed
+        self.transform = transform
         self.dataset = _dataset(keyed, transform, cache)
 
     def __len__(self) -> int:
@@ -86,12 +87,13 @@ class RecordStore:
         Raises:
             CorruptFile: a file cannot be read; the message names it.
         """
-        position = self.index[item_name(item)]
+        position = self.index.get(item_name(item))
         try:
-            return self.dataset[position]
+            # The motion of a pair that was just drawn is not among the known items: read it, keep nothing.
+            return self.transform(dict(item)) if position is None else self.dataset[position]
         except (DataError, *_LOADING_ERRORS) as error:
             # No chain: the original message may hold a path with a person's number.
-            raise CorruptFile(_sentence(error, self.items[position])) from None
+            raise CorruptFile(_sentence(error, item)) from None
 
 
 def item_name(item: Mapping[str, Any]) -> str:

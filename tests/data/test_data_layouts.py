@@ -274,6 +274,12 @@ def test_learn2reg_by_world_coordinates_would_move_the_image(tmp_path):
     assert (case["fixed_image"] + case["moving_image"] - 1).abs().max() > 0.1
 
 
+def test_learn2reg_direction_can_be_turned(tmp_path):
+    root = fixtures.learn2reg_paired(tmp_path)
+    data = data_module("learn2reg", root, "split.val=0", "dataset.direction=[0,1]")
+    assert [pair.id for pair in data.pairs("test")] == ["0001_0000__0001_0001"]
+
+
 def test_learn2reg_missing_file_names_it(tmp_path):
     root = fixtures.learn2reg_unpaired(tmp_path)
     (root / "imagesTr/Toy_0002_0000.nii.gz").unlink()

@@ -60,6 +60,7 @@ def fit(data, folder, *, epochs, ckpt=None, workers=0):
         max_epochs=epochs,
         accelerator="cpu",
         logger=False,
+        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,

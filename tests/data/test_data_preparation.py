@@ -51,7 +51,7 @@ def test_resampling_by_world_coordinates_agrees_with_simpleitk(mode, interpolato
         as_sitk(array[0], moving), as_sitk(torch.zeros(fixed.shape), fixed), sitk.Transform(), interpolator
     )
     theirs = sitk.GetArrayFromImage(reference).transpose(2, 1, 0)
-    # Only where all neighbours exist: half a voxel beyond the last centre ITK continues with the border value.
+    # Only where all neighbours exist: half a voxel beyond the last centre ITK repeats the border.
     core = to_grid(torch.ones(1, 9, 12, 7), moving, fixed, mode="linear")[0].numpy() > 0.9999
     assert core.sum() > 50
     np.testing.assert_allclose(ours[core], theirs[core], atol=2e-5)

@@ -39,6 +39,7 @@ class Learn2Reg(DataSource):
         root: folder of the descriptor (or its parent, with the task name in between).
         task: name of the task, None where the folder holds one descriptor.
         points: folder of the points used for errors: "landmarks" or "keypoints".
+        direction: modality numbers of fixed and moving images instead of the descriptor's, such as [0, 1].
         validation_as: the official validation pairs are "test" cases (validation is then split off from
             training) or "val" cases.
         prepare: a generator of this layout.
@@ -56,6 +57,7 @@ class Learn2Reg(DataSource):
         task: str | None,
         points: str,
         validation_as: str,
+        direction: Sequence[int] | None = None,
         prepare: Generator | None = None,
         skip_bad: bool = False,
         exclude: Sequence[str] = (),
@@ -63,11 +65,16 @@ class Learn2Reg(DataSource):
         super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
         if validation_as not in ("test", "val"):
             raise ConfigError(f"data.dataset.validation_as is {validation_as!r}; choose test or val.")
+        if direction is not None and len(direction) != 2:
+            raise ConfigError(
+                f"data.dataset.direction is {list(direction)}; give two modality numbers or null."
+            )
         if points not in ("landmarks", "keypoints"):
             raise ConfigError(f"data.dataset.points is {points!r}; choose landmarks or keypoints.")
         self.task = task
         self.points = points
         self.validation_as = validation_as
+        self.modalities = None if direction is None else tuple(int(number) for number in direction)
         self._content: dict[str, Any] | None = None
         self._folder = self.root
 
@@ -199,8 +206,16 @@ class Learn2Reg(DataSource):
                 if first is None or second is None:
                     self.problem(f"An entry of {key} names no fixed and moving image: {entry}.")
                 else:
-                    out.append(((first, second), kind))
+                    out.append((self._redirected(first, second), kind))
         return out
+
+    def _redirected(self, fixed: str, moving: str) -> tuple[str, str]:
+        """The same cases in the modalities that `direction` asks for."""
+        if self.modalities is None:
+            return fixed, moving
+        names = zip((fixed, moving), self.modalities, strict=True)
+        first, second = (re.sub(r"_\d{4}(?=\.nii\.gz$)", f"_{number:04d}", name) for name, number in names)
+        return first, second
 
     def truth_folder(self, fixed: Record) -> Path:
         """Return the folder `truth` beside the descriptor."""
