@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from medreg.data.phantoms.brain_anatomy import LABELS, FoldingOptions, Template, build_template, centred_affine
+from medreg.data.phantoms.brain_anatomy import (
+    LABELS,
+    FoldingOptions,
+    Template,
+    build_template,
+    centred_affine,
+)
 from medreg.data.phantoms.brain_appearance import SIGNAL, AppearanceOptions, scan, texture
 from medreg.data.phantoms.brain_motion import ShapeOptions, pair_motion, subject_map
 from medreg.data.phantoms.brain_shapes import Array
@@ -28,14 +34,17 @@ from medreg.io.image import write_image, write_labels
 TASK = "PhantomBrain"
 VERSION = 1  # of the generator; part of the name of the folder
 MARKER = "complete.json"
+DESCRIPTORS = {TASK: 0, f"{TASK}T1T2": 1}  # task → modality of moving images; T1 is fixed
 
 
 class BrainPhantom:
-    """Writes synthetic T1- and T2-weighted brains of people whose anatomy is a known deformation of one template.
+    """Writes synthetic T1- and T2-weighted brains: people are known deformations of one template.
 
-    The folder `<root>/<hash of all parameters>` holds `PhantomBrain_dataset.json`, `imagesTr`, `labelsTr`, `masksTr` and
-    `truth`, with modality 0000 the T1-weighted and 0001 the T2-weighted image on the same grid. `truth` holds the motion of
-    each validation pair between any two contrasts, and of each person the map to the template, as ITK fields.
+    The folder `<root>/<hash of all parameters>` holds `imagesTr`, `labelsTr`, `masksTr` and `truth`, with
+    modality 0000 the T1-weighted and 0001 the T2-weighted image on the same grid, and two descriptors:
+    `PhantomBrain_dataset.json` registers T1 to T1, `PhantomBrainT1T2_dataset.json` T2 (moving) to T1 (fixed).
+    `truth` holds the motion of each validation pair between any two contrasts, and of each person the map to
+    the template, as ITK fields.
 
     Args:
         root: folder of all such data sets.
@@ -69,13 +78,13 @@ class BrainPhantom:
     ) -> None:
         if not 2 <= validation_subjects <= subjects <= 9999:
             raise ConfigError(
-                f"The brain phantom needs 2 ≤ validation_subjects ≤ subjects ≤ 9999, not {validation_subjects} and "
-                f"{subjects}; set data.dataset.prepare.subjects and validation_subjects."
+                "The brain phantom needs 2 ≤ validation_subjects ≤ subjects ≤ 9999, not "
+                f"{validation_subjects} and {subjects}; set them under data.dataset.prepare."
             )
         if len(size) != 3 or len(spacing_mm) != 3 or min(size) < 8 or min(spacing_mm) <= 0:
             raise ConfigError(
-                f"The brain phantom needs three sizes of at least 8 voxels and three positive spacings, not {list(size)} "
-                f"and {list(spacing_mm)}; set data.dataset.prepare.size and spacing_mm."
+                "The brain phantom needs three sizes of at least 8 voxels and three positive spacings, not "
+                f"{list(size)} and {list(spacing_mm)}; set data.dataset.prepare.size and spacing_mm."
             )
         self.subjects = subjects
         self.validation_subjects = validation_subjects
@@ -107,12 +116,14 @@ class BrainPhantom:
     def ensure(self) -> Path:
         """Write what is missing and return the folder.
 
-        Every file is written under another name and then renamed, and its bytes depend on the parameters only: a killed
-        run is continued, and several processes may write at once.
+        Every file is written under another name and then renamed, and its bytes depend on parameters only:
+        a killed run is continued, and several processes may write at once.
         """
         if (self.folder / MARKER).is_file():
             return self.folder
-        jobs = [(self._subject, k) for k in range(1, self.subjects + 1) if self._missing(self._subject_files(k))]
+        jobs = [
+            (self._subject, k) for k in range(1, self.subjects + 1) if self._missing(self._subject_files(k))
+        ]
         jobs += [(self._pair, k) for k in self.validation() if self._missing(self._truth_files(k))]
         if jobs:
             _ = self.template, self.grain  # once, before threads ask for them
@@ -123,7 +134,8 @@ class BrainPhantom:
                 done, "Writing the brain phantom", len(jobs), console=console, disable=not console.is_terminal
             ):
                 pass
-        _write_json(self.folder / f"{TASK}_dataset.json", self.descriptor())
+        for task, moving in DESCRIPTORS.items():
+            _write_json(self.folder / f"{task}_dataset.json", self.descriptor(task, moving))
         _write_json(self.folder / MARKER, self.parameters())
         return self.folder
 
@@ -139,7 +151,9 @@ class BrainPhantom:
     def map_to_template(self, case: int) -> NDArray[np.float64]:
         """Return the map of a person to the template as displacement (3, X, Y, Z), voxels."""
         generator = np.random.default_rng([self.seed, 3, case])
-        return subject_map(self.template, self.shape, shape=self.size, affine=self.affine, generator=generator)
+        return subject_map(
+            self.template, self.shape, shape=self.size, affine=self.affine, generator=generator
+        )
 
     @cached_property
     def template(self) -> Template:
@@ -151,30 +165,32 @@ class BrainPhantom:
         """Texture on the grid of the template."""
         return texture(self.template, self.seed)
 
-    def descriptor(self) -> dict[str, Any]:
-        """Return the content of `PhantomBrain_dataset.json` (Learn2Reg release 1 form)."""
+    def descriptor(self, task: str, moving: int) -> dict[str, Any]:
+        """Return the content of `<task>_dataset.json`; `moving` is the modality number of moving images."""
         modalities = range(len(SIGNAL))
         names = {str(m): name for m, name in enumerate(SIGNAL)}
         cases = [(k, m) for k in range(1, self.subjects + 1) for m in modalities]
-        pairs = [{"fixed": _image(k, 0), "moving": _image(self.partner(k), 0)} for k in self.validation()]
+        ring = [(k, self.partner(k)) for k in self.validation()]
+        pairs = [{"fixed": _image(f, 0), "moving": _image(m, moving)} for f, m in ring]
         codes = {"0": "background", **{str(code): name for name, code in LABELS.items()}}
         return {
-            "name": TASK,
+            "name": task,
             "release": str(VERSION),
             "description": "Synthetic brains with known deformation; see complete.json for the parameters.",
             "licence": "Apache-2.0",
             "reference": "medreg",
             "pairings": "unpaired",
             "provided_data": {m: ["image", "label", "mask"] for m in names},
-            "registration_direction": {"fixed": 0, "moving": 0},
+            "registration_direction": {"fixed": 0, "moving": moving},
             "modality": names,
-            "labels": {m: codes for m in names},
-            "tensorImageSize": {m: "3D" for m in names},
+            "labels": dict.fromkeys(names, codes),
+            "tensorImageSize": dict.fromkeys(names, "3D"),
             "tensorImageShape": {m: list(self.size) for m in names},
             "numTraining": len(cases),
             "numTest": 0,
             "training": [
-                {kind: f"./{kind}sTr/{_stem(k, m)}.nii.gz" for kind in ("image", "label", "mask")} for k, m in cases
+                {kind: f"./{kind}sTr/{_stem(k, m)}.nii.gz" for kind in ("image", "label", "mask")}
+                for k, m in cases
             ],
             "test": [],
             "numRegistration_val": len(pairs),
@@ -183,7 +199,7 @@ class BrainPhantom:
             "registration_test": [],
         }
 
-    # -- files -----------------------------------------------------------------------------------------------------
+    # -- files ---------------------------------------------------------------------------------------
 
     def _hash(self) -> str:
         text = json.dumps(self.parameters(), sort_keys=True)

@@ -1,4 +1,4 @@
-"""The template brain: a label map and a tissue map on a fine grid in RAS mm, from solids, sheets and a folded ribbon."""
+"""The template brain: labels and tissues on a fine grid in RAS mm, from solids and a folded ribbon."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from medreg.data.phantoms.brain_shapes import (
     wave_noise,
 )
 
-CENTRE_MM = (0.0, -15.0, 6.0)  # centre of the field of view; the origin is the anterior commissure
+CENTRE_MM = (0.0, -15.0, 4.0)  # centre of the field of view; the origin is the anterior commissure
+SIZE = 0.94  # of the brain relative to the numbers below, which were read off a large head
 EXTENT_MM = (160.0, 192.0, 160.0)  # field of view of the template
 
 
@@ -164,13 +165,13 @@ def _irregular(axes: Sequence[NDArray[np.float64]], generator: np.random.Generat
         wobble = 2.0 * smooth_noise(axes, 34.0, generator) + 0.6 * smooth_noise(axes, 13.0, generator)
         # the midline stays nearly straight
         strength = 0.5 if k == 0 else 1.0
-        out.append((np.broadcast_to(line, shape) + strength * wobble).astype(np.float32))
+        out.append(((np.broadcast_to(line, shape) + strength * wobble) / SIZE).astype(np.float32))
     return out
 
 
 def _solids(p: Sequence[Array]) -> dict[str, Array]:
     """Signed distances of the large parts, for |x|."""
-    cerebrum = ellipsoid(p, (21, -16, 24), (48, 87, 56))
+    cerebrum = ellipsoid(p, (21, -16, 23), (48, 87, 54))
     cerebrum = smooth_union(cerebrum, ellipsoid(p, (20, 34, 8), (30, 38, 34)), 10)
     cerebrum = smooth_union(cerebrum, ellipsoid(p, (21, -72, 6), (30, 33, 27)), 10)
     temporal = ellipsoid(p, (46, -14, -19), (21, 46, 23), tilt_deg=-8)
@@ -197,7 +198,7 @@ def _brain(
     spacing_mm: float,
     generator: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """Tissue map of the cerebrum with its folds, the cerebellum with its leaves, the brain stem and the fluid."""
+    """Tissue map: cerebrum with its folds, cerebellum with its leaves, brain stem, fluid."""
     tissue = np.where(solids["mask"] < 0, TISSUES["csf"], 0).astype(np.uint8)
     pial = _folded(solids["cerebrum"], points, axes, folding, spacing_mm, generator)
     pial = np.where(solids["core"] < 0, np.maximum(pial, -solids["core"]), pial)
@@ -223,8 +224,8 @@ def _folded(
 ) -> Array:
     """Depth below the pial surface in mm: below the hull, and away from sheets that cut into it.
 
-    The sheets are the zero set of a random field of one wavelength. It is constant along the inward normal of the hull,
-    which makes the sheets stand on it as sulci do.
+    The sheets are the zero set of a random field of one wavelength. It is constant along the inward normal of
+    the hull, which makes the sheets stand on it as sulci do.
     """
     depth = -hull
     smooth = ndimage.gaussian_filter(depth, 3.0 / spacing_mm)
@@ -269,7 +270,9 @@ def _leaves(hull: Array, points: Sequence[Array], noise: Array) -> Array:
     return np.minimum(depth, np.maximum(sheet - 0.35, depth - 8 - 3 * noise))
 
 
-def _paint_nuclei(tissue: NDArray[np.uint8], p: Sequence[Array], ventricle: Array, *, inside: NDArray[np.bool_]) -> None:
+def _paint_nuclei(
+    tissue: NDArray[np.uint8], p: Sequence[Array], ventricle: Array, *, inside: NDArray[np.bool_]
+) -> None:
     """Paint deep structures over the white matter, fluid spaces last."""
     for name, solid in (
         ("corpus_callosum", nuclei.corpus_callosum(p)),

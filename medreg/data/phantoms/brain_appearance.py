@@ -1,4 +1,4 @@
-"""What the phantom brain looks like to a scanner: two contrasts, partial volume, texture, coil shading, Rician noise."""
+"""The phantom brain in a scanner: two contrasts, partial volume, texture, coil shading, Rician noise."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class AppearanceOptions:
         noise_percent: Rician noise, standard deviation in percent of the white matter of a T1 image.
         bias_percent: coil shading, standard deviation in percent.
         texture_percent: variation within a tissue, standard deviation in percent.
-        tissue_percent: variation of the signal of each tissue between subjects, standard deviation in percent.
+        tissue_percent: variation of each tissue between subjects, standard deviation in percent.
     """
 
     noise_percent: float
@@ -106,8 +106,8 @@ def scan(
 ) -> Scan:
     """Image a subject.
 
-    The image of a voxel is the mean of the slightly blurred template over four points in it; the label is that of its centre, so that
-    labels obey the map exactly.
+    The image of a voxel is the mean of the slightly blurred template over four points in it; the label is
+    that of its centre, so that labels obey the map exactly.
 
     Args:
         template: the brain.

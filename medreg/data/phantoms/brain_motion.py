@@ -1,4 +1,4 @@
-"""Shapes of people: smooth invertible maps from each subject to the template, and the exact motion of a pair."""
+"""Shapes of people: smooth invertible maps to the template, and the exact motion of a pair."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def subject_map(
 ) -> NDArray[np.float64]:
     """Draw the map of a subject, φ = exp(v): subject → template.
 
-    v is the sum of an affine part, two scales of smooth noise and a push on the walls of the ventricles. Its flow is
-    invertible; between voxels φ is defined by linear interpolation.
+    v is the sum of an affine part, two scales of smooth noise and a push on the walls of the ventricles. Its
+    flow is invertible; between voxels φ is defined by linear interpolation.
 
     Args:
         template: where the ventricles are.
@@ -88,7 +88,9 @@ def subject_map(
         (options.fine_mm, options.fine_spacing_mm),
     ):
         velocity_mm += size * np.stack([smooth_noise(axes, spacing, generator) for _ in axes])
-    velocity_mm += options.ventricle_mm * generator.standard_normal() * _from_ventricles(template, shape, affine)
+    velocity_mm += (
+        options.ventricle_mm * generator.standard_normal() * _from_ventricles(template, shape, affine)
+    )
     spacing_mm = np.diag(affine)[:3].reshape(3, 1, 1, 1)
     velocity = torch.from_numpy(velocity_mm / spacing_mm).unsqueeze(0)
     return exponential(velocity, steps=options.steps)[0].numpy()
@@ -123,8 +125,8 @@ def _from_ventricles(
 def pair_motion(fixed_map: NDArray[np.float64], moving_map: NDArray[np.float64]) -> Motion:
     """Return the motion d for which φ_moving(x + d(x)) = φ_fixed(x): the same point of the template.
 
-    Solved by d ← u_fixed − u_moving(x + d), which converges because the maps are close to the identity, and rounded to
-    1/256 voxel, so that files stay small.
+    Solved by d ← u_fixed − u_moving(x + d), which converges because the maps are close to the identity, and
+    rounded to 1/256 voxel, so that files stay small.
 
     Args:
         fixed_map: u of the fixed subject, (3, X, Y, Z), voxels.

@@ -26,7 +26,9 @@ def corpus_callosum(p: Sequence[Array]) -> Array:
 
 def lateral_ventricle(p: Sequence[Array]) -> Array:
     """Frontal horn, body, atrium, occipital and temporal horns."""
-    front = tube(p, [(9, 29, 3, 3.0), (8, 20, 9, 4.6), (7.5, 6, 15, 4.6), (9.5, -12, 19, 4.6), (15, -28, 16, 5.0)])
+    front = tube(
+        p, [(9, 29, 3, 3.0), (8, 20, 9, 4.6), (7.5, 6, 15, 4.6), (9.5, -12, 19, 4.6), (15, -28, 16, 5.0)]
+    )
     back = tube(p, [(15, -28, 16, 5.0), (23, -40, 8, 6.5), (24, -56, 5, 3.6), (22, -70, 4, 1.6)])
     temporal = tube(p, [(23, -40, 8, 5.5), (30, -36, -6, 3.0), (33, -20, -16, 2.2), (30, -8, -19, 2.4)])
     whole = smooth_union(smooth_union(front, back, 3), temporal, 3)
@@ -74,7 +76,9 @@ def hippocampus(p: Sequence[Array]) -> Array:
 
 def brain_stem(p: Sequence[Array]) -> Array:
     """Midbrain with peduncles, pons, medulla."""
-    midbrain = smooth_union(ellipsoid(p, (0, -29, -11), (12, 11, 12)), ellipsoid(p, (11, -19, -10), (6, 7, 10)), 4)
+    midbrain = smooth_union(
+        ellipsoid(p, (0, -29, -11), (12, 11, 12)), ellipsoid(p, (11, -19, -10), (6, 7, 10)), 4
+    )
     pons = ellipsoid(p, (0, -24, -30), (15.5, 12, 13), tilt_deg=-15)
     medulla = tube(p, [(0, -28, -42, 9.5), (0, -34, -56, 7.5), (0, -37, -63, 6.0)])
     arms = tube(p, [(10, -28, -32, 6.0), (20, -50, -37, 5.0)])
@@ -85,7 +89,9 @@ def sylvian(p: Sequence[Array]) -> Array:
     """Distance to the lateral fissure and the cleft over the insula, positive away from it."""
     height = p[2] - (-9 + 0.30 * (20 - p[1]))
     within = np.maximum(p[1] - 26, -46 - p[1])
-    fissure = np.maximum(np.maximum(np.abs(height) - 0.9 - 0.04 * np.maximum(p[0] - 45, 0), 37 - p[0]), within)
+    fissure = np.maximum(
+        np.maximum(np.abs(height) - 0.9 - 0.04 * np.maximum(p[0] - 45, 0), 37 - p[0]), within
+    )
     bow = 40 - 0.008 * np.square(p[1] + 2)
     reach = np.maximum(np.maximum(height - 15, -8 - height), np.maximum(p[1] - 22, -26 - p[1]))
     cleft = np.maximum(np.abs(p[0] - bow) - 0.9, reach)

@@ -1,8 +1,9 @@
-"""Implicit solids and smooth noise from which the brain phantom is built: signed distances in mm, negative inside."""
+"""Implicit solids (signed distances in mm, negative inside) and smooth noise of the brain phantom."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ def tube(points: Sequence[Array], path: Sequence[tuple[float, float, float, floa
         points: three broadcastable coordinate arrays, mm.
         path: (x, y, z, radius) of the joints, mm.
     """
-    parts = [_cone(points, a, b) for a, b in zip(path[:-1], path[1:], strict=True)]
+    parts = [_cone(points, a, b) for a, b in pairwise(path)]
     out = parts[0]
     for part in parts[1:]:
         out = smooth_union(out, part, 1.0)
@@ -66,7 +67,7 @@ def smooth_noise(
 ) -> Array:
     """Cubic B-spline through no data: standard normal coefficients on a lattice, about unit variance.
 
-    The lattice starts at fixed world coordinates, so that the same generator gives the same function on any grid.
+    The lattice lies at fixed world coordinates: one generator state gives the same function on any grid.
 
     Args:
         axes: world coordinates of the three axes of a grid, mm.
@@ -113,5 +114,5 @@ def wave_noise(points: NDArray[np.float32], wavelength_mm: float, generator: np.
 
 WAVES = 48  # plane waves of a random field; more look the same
 REACH_MM = 160.0  # noise lattices cover ± this
-# Root of the mean square of a cubic B-spline with unit coefficients, averaged over a cell, in three dimensions.
+# Root mean square over a cell of a three-dimensional cubic B-spline with unit normal coefficients.
 NORM = float(np.sqrt((151 / 315) ** 3))
