@@ -68,7 +68,7 @@ def render(title: str, found: Audit) -> Any:
         return Group(facts, Text("Nothing to mend.", style="green"))
     issues = Table(box=box.SIMPLE)
     for name in ("", "files", "finding", "what to do", "example"):
-        issues.add_column(name)
+        issues.add_column(name, overflow="fold")
     for issue in found.issues:
         style = STYLES[issue.severity]
         row = (issue.message, issue.remedy, issue.example)

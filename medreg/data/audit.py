@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,9 @@ def audit(
             _check_label(record, report, data.labels, notes, volumes)
     _check_phases(volumes, notes)
     _check_pairs(data, reports, notes)
-    return Audit(_facts(data, records, reports), tuple(notes.issues()))
+    below = f"{data.dataset.root}{os.sep}"
+    issues = (replace(issue, example=issue.example.removeprefix(below)) for issue in notes.issues())
+    return Audit(_facts(data, records, reports), tuple(issues))
 
 
 def _check_image(record: Record, notes: _Notes) -> HeaderReport | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +18,7 @@ from medreg.data.loading import record_item, truth_item
 from medreg.data.pairing import Pairing
 from medreg.data.pairs_dataset import PairDataset
 from medreg.data.preprocess import Preprocess
+from medreg.data.provenance import hash_files, hash_settings, write_inventory
 from medreg.data.records import Pair, Record
 from medreg.data.sample import ALWAYS
 from medreg.data.slices import Slices
@@ -80,7 +79,8 @@ class RegistrationData(pl.LightningDataModule):
         self.limit_train_fraction = limit_train_fraction
         self.on_corrupt = on_corrupt
         self.left_out: dict[str, int] = {}
-        self._labels = dict(labels) if labels else None
+        self._configured = dict(labels or {})
+        self._labels = self._configured or None
         self._scored: frozenset[str] = frozenset()
         self._split: Split | None = None
         self._sets: dict[str, tuple[list[Pair], list[Record]]] = {}
@@ -160,6 +160,11 @@ class RegistrationData(pl.LightningDataModule):
         """Leave out test cases that an interrupted evaluation has scored already."""
         self._scored = frozenset(cases)
 
+    def save_inventory(self, path: str | Path) -> Path:
+        """Write id, size, spacing, axes and type of every image, as its header says."""
+        records = {r.id: r for stage in STAGES for p in self.pairs(stage) for r in (p.fixed, p.moving)}
+        return write_inventory(records.values(), path)
+
     def save_split(self, path: str | Path) -> Path:
         """Write the subjects of each set as CSV."""
         return self.split.save(path)
@@ -171,6 +176,11 @@ class RegistrationData(pl.LightningDataModule):
             self.setup()
             self._labels = self.dataset.labels() or self._found_labels()
         return self._labels
+
+    def _known_codes(self) -> tuple[int, ...]:
+        """Codes that a label map may hold; none where the structures were only found in some of the maps."""
+        stated = self._configured or self.dataset.labels()
+        return tuple(stated.values())
 
     def _found_labels(self) -> dict[str, int]:
         pairs = self.pairs("test") or self.pairs("val") or self.pairs("train")
@@ -197,19 +207,11 @@ class RegistrationData(pl.LightningDataModule):
     def fingerprint(self) -> dict[str, Any]:
         """Return what identifies the data: counts, and hashes of names and sizes, times, settings."""
         self.setup()
-        names, stamps = hashlib.sha256(), hashlib.sha256()
-        for file in sorted(self._files()):
-            status = file.stat()
-            names.update(f"{_below(file, self.dataset.root)}:{status.st_size}\n".encode())
-            stamps.update(f"{status.st_mtime_ns}\n".encode())
-        settings = json.dumps(self.preprocess.as_dict(), sort_keys=True, default=str)
-        counts = {stage: len(self.pairs(stage)) for stage in STAGES}
         return {
             "dataset": type(self.dataset).__name__,
-            "files": names.hexdigest(),
-            "times": stamps.hexdigest(),
-            "preprocess": hashlib.sha256(settings.encode()).hexdigest(),
-            "pairs": counts,
+            **hash_files(self._files(), self.dataset.root),
+            "preprocess": hash_settings(self.preprocess.as_dict()),
+            "pairs": {stage: len(self.pairs(stage)) for stage in STAGES},
         }
 
     def _files(self) -> set[Path]:
@@ -301,7 +303,7 @@ class RegistrationData(pl.LightningDataModule):
             needed.update({r.id: r for r in records if (r.modality, r.phase) in kinds})
             items = [record_item(record) for record in needed.values()]
             items += [truth_item(path) for path in sorted({p.truth for p in pairs if p.truth is not None})]
-            codes = tuple(self.labels.values())
+            codes = self._known_codes()
             key = {**self.preprocess.cache_key(), "codes": sorted(codes)}
             self._stores[stage] = RecordStore(
                 items, self.preprocess.transform(codes), cache=self.cache, key=key
@@ -322,7 +324,3 @@ class RegistrationData(pl.LightningDataModule):
         """Number of processes and rank of this one."""
         trainer = self.trainer
         return (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
-
-
-def _below(file: Path, root: Path) -> str:
-    return file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medreg.data.failures import CorruptFile, FlatVolume
 from medreg.data.loading import record_item, truth_item
 from medreg.data.pairing import Pairing
 from medreg.data.preprocess import PreparedPair, Preprocess
 from medreg.data.records import Pair, Record
 from medreg.data.slices import Slices, empty_without_overlap
-from medreg.data.store import CorruptFile, RecordStore
+from medreg.data.store import RecordStore
 
 logger = logging.getLogger(__name__)
 SKIPPED = "skipped"  # key under which an item reports what could not be read instead
@@ -111,6 +112,11 @@ class PairDataset(Dataset):
         fixed, moving = (self.store[record_item(record)] for record in (pair.fixed, pair.moving))
         truth = None if pair.truth is None else self.store[truth_item(pair.truth)]
         prepared = self.preprocess.prepare(fixed, moving, truth)
+        if self.slices is None and prepared.grid.shape[2] == 1:
+            raise FlatVolume(
+                f"{pair.fixed.describe()} is a single slice, but data.ndim=3 asks for volumes; use a data "
+                "configuration of slices, such as data=folder_slices."
+            )
         sample = self._stack(prepared, generator) if self.slices is not None else volume_sample(prepared)
         count = len(sample["fixed_image"])
         names = {"case": pair.id, "fixed_id": pair.fixed.id, "moving_id": pair.moving.id}

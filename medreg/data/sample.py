@@ -13,6 +13,8 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
+from medreg.data.failures import UnequalShapes
+
 
 class Sample(TypedDict, total=False):
     """An item or a batch. S = (X, Y) or (X, Y, Z), D its length; optional keys are absent, never None."""
@@ -63,7 +65,7 @@ def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Key-points are left out too where their numbers differ.
 
     Raises:
-        ValueError: images of different size; the message names the option that makes them equal.
+        UnequalShapes: images of different size; the message names the option that makes them equal.
     """
     shared = [key for key in items[0] if all(key in item for item in items)]
     batch: dict[str, Any] = {}
@@ -82,7 +84,7 @@ def _concatenate(key: str, values: list[Tensor], items: Sequence[Mapping[str, An
     shapes = {tuple(value.shape[1:]) for value in values}
     if len(shapes) > 1:
         names = ", ".join(item["case"][0] for item in items)
-        raise ValueError(
+        raise UnequalShapes(
             f"{key} has different shapes {sorted(shapes)} in one batch ({names}): "
             "set data.preprocess.size or data.loader.batch_size=1."
         )

@@ -18,6 +18,7 @@ from monai.data.dataset import CacheDataset, Dataset, PersistentDataset
 from monai.transforms.compose import Compose
 from torch import Tensor
 
+from medreg.data.failures import CorruptFile
 from medreg.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -40,17 +41,6 @@ class Cache:
     def __post_init__(self) -> None:
         if self.kind not in ("memory", "disk", "none"):
             raise ConfigError(f"data.cache.kind is {self.kind!r}; choose memory, disk or none.")
-
-
-class CorruptFile(DataError):
-    """A file of the data set cannot be read.
-
-    A worker process of a DataLoader re-raises an error as `type(text of the whole traceback)`; only the
-    sentence after the class name is kept, so that the user reads the same line with and without workers.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
 class RecordStore:

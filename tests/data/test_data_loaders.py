@@ -12,6 +12,7 @@ import torch
 from data_build import data_module
 
 from medreg.data.loader import CaseSampler, EpochSampler
+from medreg.data.pairing import Atlas
 from medreg.data.pairs_dataset import Access
 from medreg.errors import DataError
 
@@ -216,3 +217,28 @@ def test_no_pairs_is_a_sentence_that_names_the_options(root):
     with pytest.raises(DataError, match=r"no train pairs \(subjects: 0 train, 0 val, 4 test\).*data\.split"):
         data.train_dataloader()
     assert data.val_dataloader() == []
+
+
+def test_a_share_of_the_training_subjects_takes_as_many_steps(root):
+    options = ("split.published=false", "split.test=0", *SMALL)
+    whole = data_module("acdc", root, *options)
+    half = data_module("acdc", root, *options, "limit_train_fraction=0.5")
+    assert len(half.pairs("train")) == len(whole.pairs("train")) == 4
+    assert {pair.fixed.subject for pair in half.pairs("train")} == {"patient001", "patient002"}
+    assert len(half.train_dataloader()) == len(whole.train_dataloader())
+
+
+def test_an_atlas_takes_part_in_every_set(tmp_path):
+    data = data_module("learn2reg", fixtures.learn2reg_unpaired(tmp_path), "split.val=0.25")
+    data.pairing = Atlas("0001", "fixed")
+    for stage in ("train", "val", "test"):
+        pairs = data.pairs(stage)
+        assert pairs
+        assert {pair.fixed.subject for pair in pairs} == {"0001"}
+        assert {pair.moving.subject for pair in pairs} <= set(data.split.subjects(stage))
+
+
+def test_inventory_lists_what_the_headers_say(root, tmp_path):
+    rows = data_module("acdc", root, *SMALL).save_inventory(tmp_path / "data.csv").read_text().splitlines()
+    assert len(rows) == 9
+    assert "patient101_ES,patient101,ES,,NOR,20x20x2,1.562x1.562x10,LPS,int16" in rows

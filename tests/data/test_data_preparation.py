@@ -13,7 +13,7 @@ from medreg.data.grids import aligned, centre_crop, crop_pad, crop_start, field_
 from medreg.data.intensity import Intensity, scale
 from medreg.data.sample import KEYS, Sample, collate
 from medreg.data.slices import Slices, empty_without_overlap
-from medreg.errors import CompositionError, ConfigError
+from medreg.errors import CompositionError, ConfigError, DataError
 from medreg.geometry.grid import Grid
 from medreg.io.field import write_itk_field
 
@@ -197,7 +197,7 @@ def test_collate_keeps_what_all_items_share():
     batch = collate([item(4, fixed_label=torch.zeros(1, 1, 4, 4)), item(4)])
     assert set(batch) == {"fixed_image", "case"}
     assert batch["case"] == ["a", "a"]
-    with pytest.raises(ValueError, match=r"data\.preprocess\.size"):
+    with pytest.raises(DataError, match=r"data\.preprocess\.size"):
         collate([item(4), item(5)])
 
 

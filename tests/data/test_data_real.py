@@ -12,6 +12,7 @@ import torch
 from data_build import data_module
 
 from medreg.data.audit import audit
+from medreg.errors import DataError
 from medreg.io.image import read_image, read_labels, write_labels
 from medreg.io.points import read_point_pairs, write_points
 
@@ -162,9 +163,10 @@ def test_slices_of_a_2d_file(shared_data, tmp_path):
         tmp_path,
         **dict(zip(("fixed", "moving"), (shared_data / f"slices2d/{n}.nii.gz" for n in names), strict=True)),
     )
-    slices = "slices={_target_:medreg.data.slices.Slices,train_count:1,evaluate:all,among:all}"
-    case = only_case(data_module("folder", table, "ndim=2", slices, NO_CACHE))
+    case = only_case(data_module("folder_slices", table, NO_CACHE))
     assert case["fixed_image"].shape == (1, 1, 256, 256)
+    with pytest.raises(DataError, match=r"single slice.*data=folder_slices"):
+        only_case(data_module("folder", table, NO_CACHE))
 
 
 def test_swapped_left_and_right_ventricle_are_reported(arranged, tmp_path):
