@@ -1,0 +1,203 @@
+"""`medreg register`: two image files in, the warped image, the field, metrics and a picture out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medreg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from medreg.registering.result import RegistrationResult
+
+EPILOG = """\
+Files written to the output folder:
+  warped.nii.gz           the moving image on the grid of the fixed image
+  displacement.nii.gz     ITK/ANTs field (mm, LPS) on the fixed grid, for the original moving file
+  metrics.json            overlap, landmarks, folds before and after, with all settings
+  overview.png            picture of the pair, the field and its Jacobian
+  also warped_labels.nii.gz (with labels), inverse_displacement.nii.gz, jacobian.nii.gz (on demand)
+
+Examples:
+  medreg register ed.nii.gz es.nii.gz -o out --fixed-labels ed_gt.nii.gz --moving-labels es_gt.nii.gz
+  medreg register ct0.nii.gz ct1.nii.gz -o out --preset lung --fixed-mask l0.nii.gz --moving-mask l1.nii.gz
+  medreg register fixed.nii.gz moving.nii.gz -o out --ckpt outputs/gradirn_acdc --refine
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb with its options."""
+    parser = subparsers.add_parser(
+        "register",
+        help="register two image files",
+        description="Register a moving image to a fixed image (2-D, 3-D, or a stack of slices).",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("fixed", help="image that stays (.nii, .nii.gz; .mha, .nrrd with SimpleITK)")
+    parser.add_argument("moving", help="image that is warped; its grid may differ")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for the results")
+    _add_method(parser.add_argument_group("method"))
+    _add_inputs(parser.add_argument_group("more about the images"))
+    _add_outputs(parser.add_argument_group("more results"))
+    parser.set_defaults(run=run)
+
+
+def _add_method(group: Any) -> None:
+    group.add_argument(
+        "--preset", metavar="NAME", help="auto (default), cardiac, brain, lung, general, …, or a YAML file"
+    )
+    group.add_argument("--ckpt", metavar="RUN", help="run folder or checkpoint of a trained model")
+    group.add_argument(
+        "--refine", action="store_true", help="improve the answer of --ckpt by the preset's optimisation"
+    )
+    either = group.add_mutually_exclusive_group()
+    either.add_argument(
+        "--slices", action="store_const", const="slices", dest="mode", help="each slice by itself, in 2-D"
+    )
+    either.add_argument(
+        "--volume", action="store_const", const="volume", dest="mode", help="as one volume, in 3-D"
+    )
+    group.add_argument("--initialise", metavar="HOW", help="world (trust the headers), centre or mass")
+    group.add_argument(
+        "--affine", action=argparse.BooleanOptionalAction, help="an affine registration first, or none"
+    )
+    group.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the preset"
+    )
+    group.add_argument("--device", default="cpu", help="cpu (default), cuda, mps")
+
+
+def _add_inputs(group: Any) -> None:
+    group.add_argument(
+        "--fixed-labels", metavar="FILE", help="label map of the fixed image: Dice and distances"
+    )
+    group.add_argument("--moving-labels", metavar="FILE", help="label map of the moving image")
+    group.add_argument(
+        "--label-names", nargs="+", default=[], metavar="NAME=CODE", help="structures, as in LV=3 RV=1"
+    )
+    group.add_argument("--fixed-mask", metavar="FILE", help="where the fixed image may be compared")
+    group.add_argument("--moving-mask", metavar="FILE", help="where the moving image may be compared")
+    group.add_argument(
+        "--fixed-points", metavar="CSV", help="landmarks, 0-based voxels of the fixed image: TRE"
+    )
+    group.add_argument("--moving-points", metavar="CSV", help="the same places, voxels of the moving image")
+
+
+def _add_outputs(group: Any) -> None:
+    group.add_argument(
+        "--inverse", action="store_true", help="field from moving to fixed space, on the moving grid"
+    )
+    group.add_argument("--jacobian", action="store_true", help="Jacobian determinant of the map")
+    group.add_argument(
+        "--no-surface", action="store_true", help="leave out surface distances, the slowest metric"
+    )
+    group.add_argument("--no-overview", action="store_true", help="leave out the picture")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Register, write the files and print what was done."""
+    from rich.console import Console
+
+    from medreg.api import register
+
+    console = Console()
+    with _progress(console) as report:
+        result = register(
+            args.fixed,
+            args.moving,
+            preset=args.preset,
+            ckpt=args.ckpt,
+            fixed_labels=args.fixed_labels,
+            moving_labels=args.moving_labels,
+            fixed_mask=args.fixed_mask,
+            moving_mask=args.moving_mask,
+            fixed_points=args.fixed_points,
+            moving_points=args.moving_points,
+            label_names=label_codes(args.label_names),
+            mode=args.mode,
+            initialise=args.initialise,
+            affine=args.affine,
+            refine=args.refine,
+            surface=not args.no_surface,
+            overrides=args.set,
+            device=args.device,
+            progress=report,
+        )
+    files = result.save(args.output, inverse=args.inverse, jacobian=args.jacobian)
+    if not args.no_overview:
+        files.append(_draw(result, Path(args.output)))
+    _tell(console, result, files)
+    return 0
+
+
+def label_codes(pairs: Sequence[str]) -> dict[str, int] | None:
+    """Return structure names and codes of `NAME=CODE` words; None where there are none.
+
+    Raises:
+        ConfigError: a word of another form.
+    """
+    codes: dict[str, int] = {}
+    for word in pairs:
+        name, _, code = word.partition("=")
+        if not name or not code.lstrip("-").isdigit():
+            raise ConfigError(f"--label-names {word}: write NAME=CODE, as in LV=3.")
+        codes[name] = int(code)
+    return codes or None
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[str, float], None] | None]:
+    """Yield a function that moves a progress bar; None where the output is not a terminal."""
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading", total=1.0)
+
+        def report(stage: str, fraction: float) -> None:
+            bar.update(task, description=stage, completed=fraction)
+
+        yield report
+
+
+def _draw(result: RegistrationResult, folder: Path) -> Path:
+    path = folder / "overview.png"
+    result.overview().savefig(path, dpi=110)
+    return path
+
+
+def _tell(console: Console, result: RegistrationResult, files: Sequence[Path]) -> None:
+    """Print method and reason, notes, the table and the files."""
+    console.print(f"[bold]{result.method}[/] ({result.reason}), {result.seconds:.1f} s")
+    for note in result.notes:
+        console.print(f"[yellow]note[/] {note}", highlight=False)
+    console.print(metric_table(result))
+    for file in files:
+        console.print(f"  {file}", highlight=False, soft_wrap=True)
+
+
+def metric_table(result: RegistrationResult) -> Any:
+    """Return a rich table: one row per structure and metric, before and after."""
+    from rich.table import Table
+
+    before = {(row.structure, row.metric): row.value for row in result.before}
+    table = Table()
+    table.add_column("structure")
+    table.add_column("metric")
+    for title in ("before", "after"):
+        table.add_column(title, justify="right")
+    for row in result.after:
+        value = before.get((row.structure, row.metric), float("nan"))
+        known = row.metric in ("dice", "hd95_mm", "assd_mm", "tre_mm", "tre_max_mm", "image_correlation")
+        unit = f" ({row.unit})" if row.unit not in ("1", "mm") else ""
+        table.add_row(row.structure, row.metric + unit, f"{value:.3f}" if known else "", f"{row.value:.3f}")
+    return table

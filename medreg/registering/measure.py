@@ -1,0 +1,129 @@
+"""Numbers about a registered pair: overlap, distances, landmarks, and how sane the deformation is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medreg.io.image import Volume
+from medreg.metrics.evaluator import CaseEvaluator, MetricRow
+from medreg.registering.pair import Pair, grid_of, tensor_of
+from medreg.registering.transform import PairTransform, to_slices
+
+OVERLAP = ("dice", "hd95_mm", "assd_mm")
+
+
+def label_names(pair: Pair, given: Mapping[str, int] | None) -> dict[str, int]:
+    """Return structure names and codes: the given ones, else `label 3` for every code in either map but 0."""
+    if given:
+        return dict(given)
+    if pair.fixed_labels is None or pair.moving_labels is None:
+        return {}
+    codes = np.union1d(np.unique(pair.fixed_labels.array), np.unique(pair.moving_labels.array))
+    return {f"label {int(code)}": int(code) for code in codes if code != 0}
+
+
+def measure(
+    pair: Pair,
+    transform: PairTransform,
+    *,
+    labels: Mapping[str, int],
+    surface: bool,
+    warped_labels: Volume | None,
+) -> list[MetricRow]:
+    """Return the rows of one state of a pair.
+
+    Args:
+        pair: the images with labels and points.
+        transform: the map; the initial one for "before".
+        labels: structure name → code.
+        surface: whether surface distances are wanted.
+        warped_labels: moving labels through that map on the fixed grid, None without labels.
+    """
+    rows: list[MetricRow] = []
+    if warped_labels is not None and pair.fixed_labels is not None and labels:
+        warped = tensor_of(warped_labels, dtype=torch.int64)
+        rows += _overlap(pair, transform, warped, labels=labels, surface=surface)
+    rows += _landmarks(pair, transform)
+    rows += _deformation(pair, transform)
+    return rows
+
+
+def _overlap(
+    pair: Pair,
+    transform: PairTransform,
+    warped_labels: Tensor,
+    *,
+    labels: Mapping[str, int],
+    surface: bool,
+) -> list[MetricRow]:
+    """Score labels that were interpolated once, from the moving file's own grid."""
+    assert pair.fixed_labels is not None
+    fixed = tensor_of(pair.fixed_labels, dtype=torch.int64)
+    batch = _batch(transform, {"fixed_label": fixed, "moving_label": warped_labels})
+    still = torch.zeros_like(_field(transform))
+    rows = CaseEvaluator(labels, surface=surface)(batch, still)
+    return [row for row in rows if row.metric in OVERLAP]
+
+
+def _landmarks(pair: Pair, transform: PairTransform) -> list[MetricRow]:
+    """Return the mean target registration error in the world of the moving image."""
+    if pair.fixed_points_mm is None or pair.moving_points_mm is None:
+        return []
+    found = transform.points_to_moving(torch.from_numpy(pair.fixed_points_mm))
+    error = (found - torch.from_numpy(pair.moving_points_mm)).norm(dim=1)
+    return [
+        MetricRow("all", "tre_mm", float(error.mean()), "mm"),
+        MetricRow("all", "tre_max_mm", float(error.max()), "mm"),
+    ]
+
+
+def _deformation(pair: Pair, transform: PairTransform) -> list[MetricRow]:
+    mask = None if pair.fixed_mask is None else (tensor_of(pair.fixed_mask) > 0).to(torch.uint8)
+    batch = _batch(transform, {} if mask is None else {"fixed_mask": mask})
+    rows = CaseEvaluator({}, masked=mask is not None)(batch, _field(transform))
+    length = transform.displacement[0].double() * transform.fixed.spacing_mm.reshape(3, 1, 1, 1)
+    largest = float(length.norm(dim=0).max())
+    return [*rows, MetricRow("all", "largest_displacement_mm", largest, "mm")]
+
+
+def _field(transform: PairTransform) -> Tensor:
+    """Return the displacement as the evaluator takes it: (N, 2, A, B) in slice mode, (1, 3, *S) else."""
+    if transform.slice_axis is None:
+        return transform.displacement
+    return to_slices(transform.displacement, transform.slice_axis)
+
+
+def _batch(transform: PairTransform, arrays: Mapping[str, Tensor]) -> dict[str, Any]:
+    axis = transform.slice_axis
+    kept = [k for k in range(3) if k != axis]
+    batch: dict[str, Any] = {
+        key: array if axis is None else to_slices(array, axis) for key, array in arrays.items()
+    }
+    count = 1 if axis is None else transform.fixed.shape[axis]
+    batch["spacing_mm"] = transform.fixed.spacing_mm[kept].float().expand(count, -1)
+    batch["case"] = ["pair"]
+    return batch
+
+
+def as_records(rows: list[MetricRow]) -> list[dict[str, Any]]:
+    """Return rows as plain values for JSON, NaN as null."""
+    return [
+        {
+            "structure": row.structure,
+            "metric": row.metric,
+            "value": None if np.isnan(row.value) else float(row.value),
+            "unit": row.unit,
+        }
+        for row in rows
+    ]
+
+
+def unregistered(pair: Pair, world: Tensor, *, slice_axis: int | None) -> PairTransform:
+    """Return the map of a pair before registration: the world map alone."""
+    fixed = grid_of(pair.fixed)
+    return PairTransform(fixed, grid_of(pair.moving), world, torch.zeros(1, 3, *fixed.shape), slice_axis)

@@ -1,0 +1,211 @@
+"""The two images that someone wants registered, with all that may come with them, checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medreg.errors import DataError
+from medreg.geometry.grid import Grid
+from medreg.io.image import Volume, read_image, read_labels
+from medreg.io.points import read_points, voxel_to_world
+
+SAME_PLACE = 0.1  # voxels; label maps whose corners lie further from their image's are on another grid
+Source = str | Path | Volume | NDArray[Any] | Tensor
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A fixed and a moving image; labels and masks lie on the grid of their image.
+
+    Attributes:
+        fixed: image that stays; its grid is that of every result.
+        moving: image that is warped; may have another grid.
+        fixed_labels: label map of the fixed image.
+        moving_labels: label map of the moving image.
+        fixed_mask: where the fixed image may be compared (> 0).
+        moving_mask: where the moving image may be compared (> 0).
+        fixed_points_mm: (N, 3) RAS mm; row i corresponds to row i of the moving points.
+        moving_points_mm: (N, 3) RAS mm.
+        notes: oddities of headers that were resolved, for the log.
+    """
+
+    fixed: Volume
+    moving: Volume
+    fixed_labels: Volume | None = None
+    moving_labels: Volume | None = None
+    fixed_mask: Volume | None = None
+    moving_mask: Volume | None = None
+    fixed_points_mm: NDArray[np.float64] | None = None
+    moving_points_mm: NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def planar(self) -> bool:
+        """Say whether this is a pair of single slices."""
+        return min(stack_shape(self.fixed)) == 1
+
+
+def stack_shape(volume: Volume) -> tuple[int, int, int]:
+    """Return the array shape with a third axis of length one for 2-D files."""
+    x, y, z = (*volume.shape, 1)[:3]
+    return x, y, z
+
+
+def grid_of(volume: Volume) -> Grid:
+    """Return the 3-D grid of an image; a 2-D image is one slice."""
+    return Grid(stack_shape(volume), torch.from_numpy(volume.affine))
+
+
+def tensor_of(volume: Volume, *, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return the array as (1, 1, X, Y, Z)."""
+    return torch.from_numpy(volume.array.reshape(1, 1, *stack_shape(volume))).to(dtype)
+
+
+def load_pair(
+    fixed: Source,
+    moving: Source,
+    *,
+    fixed_labels: Source | None = None,
+    moving_labels: Source | None = None,
+    fixed_mask: Source | None = None,
+    moving_mask: Source | None = None,
+    fixed_points: str | Path | NDArray[Any] | None = None,
+    moving_points: str | Path | NDArray[Any] | None = None,
+) -> Pair:
+    """Read and check a pair.
+
+    Args:
+        fixed: file, `Volume`, or array (identity affine, 1 mm).
+        moving: likewise.
+        fixed_labels: label map on the grid of the fixed image.
+        moving_labels: label map on the grid of the moving image.
+        fixed_mask: where the fixed image may be compared (> 0).
+        moving_mask: where the moving image may be compared (> 0).
+        fixed_points: CSV or (N, D) array, 0-based voxels of the fixed image.
+        moving_points: CSV or (N, D) array, 0-based voxels of the moving image, row by row the same places.
+
+    Raises:
+        DataError: a file that cannot be read, 2-D with 3-D, NaN, a constant image, a label map or mask on
+            another grid than its image, only one of two label maps or point lists.
+    """
+    images = {"fixed": as_image(fixed, "fixed"), "moving": as_image(moving, "moving")}
+    _check_dimensions(images["fixed"], images["moving"])
+    for pair in ((fixed_labels, moving_labels, "labels"), (fixed_points, moving_points, "points")):
+        if (pair[0] is None) != (pair[1] is None):
+            have, lack = ("fixed", "moving") if pair[1] is None else ("moving", "fixed")
+            raise DataError(f"--{have}-{pair[2]} is given but --{lack}-{pair[2]} is not; metrics need both.")
+
+    def on_grid(source: Source | None, role: str) -> Volume | None:
+        return None if source is None else _map_on_grid(source, role, images[role.split(" ")[0]])
+
+    points = (_points_mm(fixed_points, images["fixed"]), _points_mm(moving_points, images["moving"]))
+    _check_points(*points)
+    return Pair(
+        fixed=images["fixed"],
+        moving=images["moving"],
+        fixed_labels=on_grid(fixed_labels, "fixed labels"),
+        moving_labels=on_grid(moving_labels, "moving labels"),
+        fixed_mask=on_grid(fixed_mask, "fixed mask"),
+        moving_mask=on_grid(moving_mask, "moving mask"),
+        fixed_points_mm=points[0],
+        moving_points_mm=points[1],
+        notes=tuple(f"{called(v, side)}: {note}" for side, v in images.items() for note in v.notes),
+    )
+
+
+def called(volume: Volume, side: str) -> str:
+    """Return how an image is called in messages: its file, or its role."""
+    return str(volume.path) if volume.path is not None else f"the {side} image"
+
+
+def as_image(source: Source, side: str) -> Volume:
+    """Return an image from a file, a Volume or an array, refusing what cannot be registered.
+
+    Raises:
+        DataError: unreadable, NaN, constant, or not 2-D or 3-D.
+    """
+    volume = read_image(source) if isinstance(source, str | Path) else _in_memory(source, np.float32)
+    if volume.array.ndim not in (2, 3):
+        raise DataError(f"{called(volume, side)} has shape {volume.shape}; give a 2-D or 3-D image.")
+    if not np.isfinite(volume.array).all():
+        count = int((~np.isfinite(volume.array)).sum())
+        raise DataError(
+            f"{called(volume, side)} holds {count} NaN or infinite values; replace them (by 0, or by the "
+            "background) and save it again."
+        )
+    if float(volume.array.min()) == float(volume.array.max()):
+        raise DataError(
+            f"{called(volume, side)} is constant (every voxel is {float(volume.array.flat[0]):g}): there is "
+            "nothing to register. Is it the right file?"
+        )
+    return volume
+
+
+def _in_memory(source: Volume | NDArray[Any] | Tensor, dtype: Any) -> Volume:
+    if isinstance(source, Volume):
+        array = np.ascontiguousarray(source.array, dtype=dtype)
+        return Volume(array, source.affine, source.spacing_mm, source.notes, source.path)
+    values = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
+    array = np.ascontiguousarray(values, dtype=dtype)
+    return Volume(array, np.eye(4), (1.0,) * array.ndim)
+
+
+def _check_dimensions(fixed: Volume, moving: Volume) -> None:
+    flat = {side: min(stack_shape(volume)) == 1 for side, volume in (("fixed", fixed), ("moving", moving))}
+    if flat["fixed"] != flat["moving"]:
+        two, three = ("fixed", "moving") if flat["fixed"] else ("moving", "fixed")
+        shapes = {"fixed": fixed.shape, "moving": moving.shape}
+        raise DataError(
+            f"The {two} image is 2-D {shapes[two]} and the {three} image is 3-D {shapes[three]}: a slice "
+            "cannot be registered to a volume. Cut the matching slice out of the volume first."
+        )
+    if flat["fixed"] and stack_shape(fixed).index(1) != stack_shape(moving).index(1):
+        raise DataError(
+            f"The two slices have their single layer on different axes ({fixed.shape} and {moving.shape}); "
+            "store both with the same axis order."
+        )
+
+
+def _map_on_grid(source: Source, role: str, image: Volume) -> Volume:
+    volume = read_labels(source) if isinstance(source, str | Path) else _in_memory(source, np.int32)
+    file = called(volume, role)
+    side = role.split(" ")[0]
+    if volume.path is None and not isinstance(source, Volume):
+        volume = Volume(volume.array, image.affine, image.spacing_mm)  # a bare array lies on its image's grid
+    if stack_shape(volume) != stack_shape(image):
+        raise DataError(
+            f"{file} has shape {volume.shape} but its image {called(image, side)} has {image.shape}: labels "
+            "and masks must lie on the grid of their image. Resample it with nearest neighbour."
+        )
+    far = np.array([*(size - 1 for size in stack_shape(image)), 1.0])
+    for corner in (np.array([0, 0, 0, 1.0]), far):
+        gap = np.linalg.solve(image.affine, volume.affine @ corner) - corner
+        if np.abs(gap[:3]).max() > SAME_PLACE:
+            raise DataError(
+                f"{file} has the shape of its image {called(image, side)} but another place in the world (a "
+                f"corner is {np.abs(gap[:3]).max():.1f} voxels off). Copy the image's header to it, or "
+                "resample it."
+            )
+    return volume
+
+
+def _points_mm(source: str | Path | NDArray[Any] | None, image: Volume) -> NDArray[np.float64] | None:
+    if source is None:
+        return None
+    voxels = read_points(source) if isinstance(source, str | Path) else np.asarray(source, dtype=np.float64)
+    return voxel_to_world(voxels, image.affine)
+
+
+def _check_points(fixed: NDArray[np.float64] | None, moving: NDArray[np.float64] | None) -> None:
+    if fixed is not None and moving is not None and len(fixed) != len(moving):
+        raise DataError(
+            f"There are {len(fixed)} fixed points and {len(moving)} moving points; row i of one must be the "
+            "same anatomical place as row i of the other."
+        )

@@ -1,0 +1,220 @@
+"""Settings for a kind of images: read from `configs/preset/*.yaml`, or chosen by looking at the pair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from medreg.config.instantiate import build
+from medreg.config.paths import config_dir
+from medreg.config.suggest import leaf_keys, nearest
+from medreg.data.intensity import Intensity
+from medreg.errors import ConfigError
+from medreg.models.base import RegistrationModel
+from medreg.registering.pair import Pair, stack_shape
+
+THICK = 3.0  # spacing between slices over spacing in plane from which a volume is a stack of slices
+FEW_SLICES = 8  # a volume with so many times fewer slices than rows is a stack too, whatever its header says
+AIR_HU, LUNG_HU = -1000.0, -500.0  # Hounsfield range of lung tissue and the air around the body
+LUNG_FRACTION = 0.1  # of voxels in that range, from which a CT is taken for a chest CT
+HEAD_MM = (120.0, 290.0)  # smallest and largest side of a field of view that holds one head
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How one kind of pair is registered.
+
+    Attributes:
+        name: file name without suffix.
+        description: one line on what it is for.
+        mode: "slices" (each slice by itself) or "volume".
+        initialise: see `placement.initial_matrix`.
+        intensity: normalisation of both images.
+        affine: optimisation of an affine or rigid transformation before the deformation.
+        use_affine: whether that stage runs.
+        model: optimisation of the deformation.
+        settings: everything as plain values, for the record.
+    """
+
+    name: str
+    description: str
+    mode: str
+    initialise: str
+    intensity: Intensity
+    affine: RegistrationModel
+    use_affine: bool
+    model: RegistrationModel
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A preset picked for a pair, and why."""
+
+    name: str
+    reason: str
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets that come with medreg."""
+    return sorted(file.stem for file in (config_dir() / "preset").glob("*.yaml"))
+
+
+def load_preset(
+    name: str, *, shape: tuple[int, ...], mode: str | None = None, overrides: Sequence[str] = ()
+) -> Preset:
+    """Read and build a preset.
+
+    Args:
+        name: a name of `preset_names()` or the path of a YAML file of the same form.
+        shape: (X, Y, Z) of the fixed image; levels finer than `finest_voxels` allows are coarsened.
+        mode: "slices" or "volume" in place of the preset's own.
+        overrides: changes such as `model.energy.similarity.window=7`.
+
+    Raises:
+        ConfigError: an unknown preset or key; the nearest names are given.
+    """
+    file = Path(name) if name.endswith((".yaml", ".yml")) else config_dir() / "preset" / f"{name}.yaml"
+    if not file.is_file():
+        known = preset_names()
+        close = nearest(name, known)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise ConfigError(f"There is no preset {name!r}.{hint} Presets: {', '.join(known)}, or a YAML file.")
+    node = OmegaConf.load(file)
+    keys = leaf_keys(node)
+    for text in overrides:
+        key = text.split("=", 1)[0]
+        if "=" not in text or (key not in keys and not any(known.startswith(f"{key}.") for known in keys)):
+            close = nearest(key, keys)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            raise ConfigError(f"--set {text}: the preset {file.stem} has no option {key!r}.{hint}")
+    try:
+        node = OmegaConf.merge(node, OmegaConf.from_dotlist(list(overrides)))
+        settings = OmegaConf.to_container(node, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"Cannot read the preset {file}: {str(error).splitlines()[0]}") from error
+    assert isinstance(settings, dict)
+    if mode is not None:
+        settings["mode"] = mode
+    return _build(file.stem, {str(key): value for key, value in settings.items()}, file, shape=shape)
+
+
+def coarsened(levels: Sequence[Mapping[str, Any]], shrink: float) -> list[dict[str, Any]]:
+    """Return levels none finer than a shrink factor; the finer ones become one level of that factor."""
+    kept = [dict(level) for level in levels if level["shrink"] > shrink]
+    finer = [dict(level) for level in levels if level["shrink"] <= shrink]
+    return [*kept, {**finer[0], "shrink": max(shrink, finer[0]["shrink"])}] if finer else kept
+
+
+def _build(name: str, settings: dict[str, Any], file: Path, *, shape: tuple[int, ...]) -> Preset:
+    wanted = (
+        "description",
+        "mode",
+        "initialise",
+        "finest_voxels",
+        "intensity",
+        "use_affine",
+        "affine",
+        "model",
+    )
+    missing = [key for key in wanted if key not in settings]
+    if missing:
+        raise ConfigError(f"The preset {file} lacks {', '.join(missing)}.")
+    if settings["mode"] not in ("slices", "volume"):
+        raise ConfigError(f"Preset {file.stem} has mode {settings['mode']!r}; choose slices or volume.")
+    ndim = 2 if 1 in shape or settings["mode"] == "slices" else len(shape)
+    shrink = max(1.0, (math.prod(shape) / float(settings["finest_voxels"])) ** (1 / ndim))
+    if shrink > 1:
+        model = settings["model"]
+        levels = coarsened(model["levels"], round(shrink, 2))
+        settings = {**settings, "model": {**model, "levels": levels}}
+    return Preset(
+        name=name,
+        description=str(settings["description"]),
+        mode=settings["mode"],
+        initialise=settings["initialise"],
+        intensity=build(settings["intensity"]),
+        affine=build(settings["affine"]),
+        use_affine=bool(settings["use_affine"]),
+        model=build(settings["model"]),
+        settings=settings,
+    )
+
+
+def choose_preset(pair: Pair) -> Choice:
+    """Pick a preset by the grids and intensities of a pair, with the reason in words.
+
+    Thick slices → cardiac; Hounsfield units with much air-filled tissue → lung; one head in an isotropic
+    field of view with an empty background → brain; everything else → general.
+    """
+    rules: tuple[tuple[str, Callable[[Pair], str | None]], ...] = (
+        ("cardiac", _thick_slices),
+        ("lung", _chest_ct),
+        ("brain", _head),
+    )
+    for name, rule in rules:
+        reason = rule(pair)
+        if reason is not None:
+            return Choice(name, reason)
+    kind = "a single slice" if pair.planar else "a volume of no special kind"
+    return Choice("general", f"the pair is {kind}")
+
+
+def slice_axis_of(pair: Pair) -> int:
+    """Return the axis across slices: the single layer, else the coarsest axis, else the shortest."""
+    shape = stack_shape(pair.fixed)
+    if 1 in shape:
+        return len(shape) - 1 - shape[::-1].index(1)
+    spacing = pair.fixed.spacing_mm
+    if max(spacing) >= 1.5 * min(spacing):
+        return int(np.argmax(spacing))
+    return int(np.argmin(shape))
+
+
+def _thick_slices(pair: Pair) -> str | None:
+    if pair.planar:
+        return None
+    axis = slice_axis_of(pair)
+    spacing, shape = pair.fixed.spacing_mm, stack_shape(pair.fixed)
+    in_plane = [value for k, value in enumerate(spacing) if k != axis]
+    if spacing[axis] >= THICK * max(in_plane):
+        return f"slices are {spacing[axis]:.3g} mm apart but {max(in_plane):.3g} mm in plane"
+    rows = min(size for k, size in enumerate(shape) if k != axis)
+    if shape[axis] * FEW_SLICES <= rows:
+        return f"there are only {shape[axis]} slices of {rows} or more rows"
+    return None
+
+
+def _chest_ct(pair: Pair) -> str | None:
+    if pair.planar:
+        return None
+    fractions = []
+    for volume in (pair.fixed, pair.moving):
+        values = volume.array[::2, ::2, ::2]
+        if values.min() > LUNG_HU or values.max() < 0 or values.max() > 10000:
+            return None
+        fractions.append(float(((values >= AIR_HU - 50) & (values <= LUNG_HU)).mean()))
+    if min(fractions) < LUNG_FRACTION:
+        return None
+    return f"intensities are Hounsfield units and {100 * min(fractions):.0f} % of the voxels are air or lung"
+
+
+def _head(pair: Pair) -> str | None:
+    spacing, shape = pair.fixed.spacing_mm, stack_shape(pair.fixed)
+    if pair.planar or max(spacing) > 2 * min(spacing):
+        return None
+    sides = [size * mm for size, mm in zip(shape, spacing, strict=True)]
+    if min(sides) < HEAD_MM[0] or max(sides) > HEAD_MM[1]:
+        return None
+    empty = [float((v.array == v.array.flat[0]).mean()) for v in (pair.fixed, pair.moving)]
+    if min(empty) < 0.2:
+        return None
+    extent = "×".join(f"{side:.0f}" for side in sides)
+    return f"the field of view of {extent} mm has nearly cubic voxels and an empty background, as a head has"

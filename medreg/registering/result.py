@@ -1,0 +1,137 @@
+"""The outcome of registering a pair, and the files that hold it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medreg.io.field_itk import write_itk_field
+from medreg.io.image import Volume, write_image, write_labels
+from medreg.metrics.evaluator import MetricRow
+from medreg.registering.measure import as_records
+from medreg.registering.pair import Pair, stack_shape
+from medreg.registering.transform import InverseField, PairTransform
+
+
+@dataclass(frozen=True, eq=False)
+class RegistrationResult:
+    """A registered pair.
+
+    Attributes:
+        pair: the images as read.
+        transform: the map from fixed to moving space.
+        start: the map before registration: headers, and what `--initialise` did.
+        warped: the moving image on the fixed grid, interpolated once from its file.
+        warped_labels: the moving labels on the fixed grid, or None.
+        before: metrics of the pair before registration.
+        after: metrics after it.
+        method: what registered the pair: a preset's or a checkpoint's name.
+        reason: why this preset, in words.
+        settings: the preset as plain values.
+        seconds: time of the registration itself.
+        outside: intensity beyond the moving image.
+        notes: what about headers and position a person should know.
+    """
+
+    pair: Pair
+    transform: PairTransform
+    start: PairTransform
+    warped: Volume
+    warped_labels: Volume | None
+    before: list[MetricRow]
+    after: list[MetricRow]
+    method: str
+    reason: str
+    settings: Mapping[str, Any]
+    seconds: float
+    outside: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def displacement(self) -> NDArray[np.float32]:
+        """Displacement (D, *S) of the fixed image, voxels, pull: initial alignment and deformation in one.
+
+        D is 2 for a 2-D file (X, Y); for everything else 3, with a zero component across independent slices.
+        """
+        total = self.transform.total_displacement().to(torch.float32).numpy()
+        if self.pair.fixed.array.ndim == 2:
+            return np.ascontiguousarray(total[:2, :, :, 0])
+        return total
+
+    @property
+    def jacobian(self) -> NDArray[np.float32]:
+        """Jacobian determinant of the whole map on the fixed grid, array shape of the fixed image."""
+        return self.transform.jacobian_determinant()[0].numpy().reshape(self.pair.fixed.shape)
+
+    def metrics(self) -> dict[str, Any]:
+        """Return what `metrics.json` holds."""
+        return {
+            "method": self.method,
+            "reason": self.reason,
+            "fixed": str(self.pair.fixed.path or "array"),
+            "moving": str(self.pair.moving.path or "array"),
+            "shape": list(self.pair.fixed.shape),
+            "spacing_mm": [float(value) for value in self.pair.fixed.spacing_mm],
+            "slice_by_slice": self.transform.slice_axis is not None,
+            "seconds": round(self.seconds, 3),
+            "outside_value": self.outside,
+            "before": as_records(self.before),
+            "after": as_records(self.after),
+            "notes": list(self.notes),
+            "settings": dict(self.settings),
+        }
+
+    def save(self, folder: str | Path, *, inverse: bool = False, jacobian: bool = False) -> list[Path]:
+        """Write the result into a folder and return the files.
+
+        Always `warped.nii.gz`, `displacement.nii.gz` (ITK, LPS mm) and `metrics.json`;
+        `warped_labels.nii.gz` with labels; `inverse_displacement.nii.gz` (on the moving grid) and
+        `jacobian.nii.gz` on demand.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        affine = self.pair.fixed.affine
+        files = [
+            write_image(folder / "warped.nii.gz", self.warped.array, affine),
+            write_itk_field(folder / "displacement.nii.gz", self.displacement, affine),
+        ]
+        if self.warped_labels is not None:
+            files.append(write_labels(folder / "warped_labels.nii.gz", self.warped_labels.array, affine))
+        content = self.metrics()
+        if inverse:
+            found = self.transform.inverse()
+            files.append(self._write_inverse(folder / "inverse_displacement.nii.gz", found))
+            content["inverse"] = {
+                "residual_voxels_max": found.residual_voxels_max,
+                "residual_voxels_mean": found.residual_voxels_mean,
+            }
+        if jacobian:
+            files.append(write_image(folder / "jacobian.nii.gz", self.jacobian, affine))
+        path = folder / "metrics.json"
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        return [*files, path]
+
+    def _write_inverse(self, path: Path, found: InverseField) -> Path:
+        field = found.displacement.to(torch.float32).numpy()
+        if self.pair.moving.array.ndim == 2:
+            field = np.ascontiguousarray(field[:2, :, :, 0])
+        return write_itk_field(path, field, self.pair.moving.affine)
+
+    def overview(self) -> Any:
+        """Return the picture sheet of the pair, a Matplotlib figure."""
+        from medreg.registering.picture import overview_of
+
+        return overview_of(self)
+
+
+def like(volume: Volume, array: NDArray[Any]) -> Volume:
+    """Return an array (1, 1, X, Y, Z) on the grid of a volume, in its number of axes."""
+    assert array.size == np.prod(stack_shape(volume))
+    return Volume(array.reshape(volume.shape), volume.affine, volume.spacing_mm)

@@ -1,0 +1,192 @@
+"""Register one pair from beginning to end: choose, solve, warp once, measure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from medreg.config.checkpoint import load_model
+from medreg.config.instantiate import build
+from medreg.data.preprocess import Preprocess
+from medreg.errors import CheckpointError, ConfigError
+from medreg.io.image import Volume
+from medreg.models.base import RegistrationModel
+from medreg.registering.measure import label_names, measure, unregistered
+from medreg.registering.pair import Pair, stack_shape, tensor_of
+from medreg.registering.placement import initial_matrix, overlap
+from medreg.registering.presets import Choice, Preset, choose_preset, load_preset, slice_axis_of
+from medreg.registering.result import RegistrationResult, like
+from medreg.registering.solve import Report, optimise, predict
+from medreg.registering.transform import PairTransform
+
+LITTLE_OVERLAP = 0.25  # of the fixed grid; below it the initial position is probably wrong
+SEED = 0  # of whatever a model may draw; the same input gives the same output
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the user asked for; None leaves it to the preset. The fields are those of `api.register`."""
+
+    preset: str | None = None
+    ckpt: str | Path | None = None
+    model: RegistrationModel | None = None
+    mode: str | None = None
+    initialise: str | None = None
+    affine: bool | None = None
+    refine: bool = False
+    overrides: tuple[str, ...] = ()
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a pair will be registered.
+
+    Attributes:
+        choice: the preset and why.
+        preset: its settings, with what the user changed.
+        slice_axis: axis across slices, None for a volume.
+    """
+
+    choice: Choice
+    preset: Preset
+    slice_axis: int | None
+
+
+def decide(pair: Pair, plan: Plan) -> Method:
+    """Choose preset and mode for a pair.
+
+    Raises:
+        ConfigError: an unknown preset, option or mode, or a volume registration of single slices.
+    """
+    asked = None if plan.preset in (None, "auto") else plan.preset
+    choice = choose_preset(pair) if asked is None else Choice(asked, "it was asked for")
+    preset = load_preset(choice.name, shape=stack_shape(pair.fixed), mode=plan.mode, overrides=plan.overrides)
+    if plan.initialise is not None:
+        preset = replace(preset, initialise=plan.initialise)
+    if plan.affine is not None:
+        preset = replace(preset, use_affine=plan.affine)
+    if plan.model is not None:
+        preset = replace(preset, model=plan.model)
+    if plan.mode == "volume" and pair.planar:
+        raise ConfigError("--volume does not fit a pair of single slices; leave it out.")
+    by_slice = pair.planar or preset.mode == "slices"
+    return Method(choice, preset, slice_axis_of(pair) if by_slice else None)
+
+
+def run(
+    pair: Pair,
+    plan: Plan,
+    *,
+    label_codes: Mapping[str, int] | None = None,
+    surface: bool = True,
+    progress: Report | None = None,
+) -> RegistrationResult:
+    """Register a pair and measure it before and after.
+
+    Args:
+        pair: checked images.
+        plan: what was asked for.
+        label_codes: structure name → label code; None takes every code.
+        surface: whether surface distances are wanted.
+        progress: told the stage and the fraction of it that is done.
+    """
+    method = decide(pair, plan)
+    device = _device(plan.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        start_time = time.perf_counter()
+        transform, world, name = _solve(pair, plan, method, device, progress)
+        seconds = time.perf_counter() - start_time
+    start = unregistered(pair, world, slice_axis=transform.slice_axis)
+    labels = label_names(pair, label_codes)
+    warped_labels = _warp_labels(pair, transform)
+    outside = min(0.0, float(pair.moving.array.min()))
+    warped = transform.warp_image(tensor_of(pair.moving), outside=outside)
+    return RegistrationResult(
+        pair=pair,
+        transform=transform,
+        start=start,
+        warped=like(pair.fixed, warped.numpy()),
+        warped_labels=warped_labels,
+        before=measure(pair, start, labels=labels, surface=surface, warped_labels=_warp_labels(pair, start)),
+        after=measure(pair, transform, labels=labels, surface=surface, warped_labels=warped_labels),
+        method=name,
+        reason=method.choice.reason,
+        settings=method.preset.settings,
+        seconds=seconds,
+        outside=outside,
+        notes=(*pair.notes, *_remarks(start)),
+    )
+
+
+def _solve(
+    pair: Pair, plan: Plan, method: Method, device: torch.device, progress: Report | None
+) -> tuple[PairTransform, Tensor, str]:
+    """Return the transformation, the world map that it started from, and the name of the method."""
+    preset = method.preset
+    if plan.ckpt is None:
+        world = initial_matrix(pair, preset.initialise)
+        transform = optimise(
+            pair, preset, world=world, slice_axis=method.slice_axis, device=device, progress=progress
+        )
+        return transform, world, f"preset {preset.name}" if plan.model is None else "the given model"
+    transform = _from_checkpoint(pair, Path(plan.ckpt), device)
+    world, name = transform.world, f"checkpoint {plan.ckpt}"
+    if plan.refine:
+        transform = optimise(
+            pair,
+            preset,
+            world=world,
+            slice_axis=transform.slice_axis,
+            device=device,
+            start=transform,
+            progress=progress,
+        )
+        name = f"{name}, refined with preset {preset.name}"
+    return transform, world, name
+
+
+def _from_checkpoint(pair: Pair, path: Path, device: torch.device) -> PairTransform:
+    model, config = load_model(path)
+    data = config.get("data", {})
+    if not isinstance(model, RegistrationModel) or "preprocess" not in data:
+        raise CheckpointError(f"{path} is not the checkpoint of a registration run; its images are unknown.")
+    preprocess = build(data["preprocess"])
+    if not isinstance(preprocess, Preprocess):
+        raise CheckpointError(f"{path} was trained on data prepared in a way that single pairs do not have.")
+    return predict(pair, model, ndim=int(data["ndim"]), preprocess=preprocess, device=device)
+
+
+def _warp_labels(pair: Pair, transform: PairTransform) -> Volume | None:
+    if pair.moving_labels is None or pair.fixed_labels is None:
+        return None
+    warped = transform.warp_labels(tensor_of(pair.moving_labels, dtype=torch.int32))
+    return like(pair.fixed, warped.numpy())
+
+
+def _remarks(start: PairTransform) -> list[str]:
+    """Say what about the position of the images a person should know."""
+    share = overlap(start.fixed, start.moving, start.world)
+    remarks = []
+    if share < LITTLE_OVERLAP:
+        remarks.append(
+            f"the moving image covers only {100 * share:.0f} % of the fixed one; --initialise centre or "
+            "mass may place it better"
+        )
+    return remarks
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device {name} cannot be used here: {reason}. Use --device cpu.") from error
+    return device
