@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from medreg.io.image import Volume
     from medreg.models.base import RegistrationModel
     from medreg.registering.pair import Source
     from medreg.registering.result import RegistrationResult
@@ -91,3 +92,82 @@ def register(
     if output is not None:
         result.save(output)
     return result
+
+
+def warp_image(
+    field: str | Path, image: Source, *, reference: Source | None = None, output: str | Path | None = None
+) -> Volume:
+    """Warp a moving image into fixed space with a displacement field, by linear interpolation.
+
+    Args:
+        field: ITK field (ours, SimpleITK, ANTs, Slicer) or Learn2Reg field, which needs `reference`.
+        image: the moving image.
+        reference: the fixed image; the result takes its grid. Default: the grid of the field.
+        output: NIfTI file to write.
+
+    Raises:
+        MedregError: files that cannot be read or do not belong together.
+    """
+    from medreg.io.image import write_image
+    from medreg.registering.pair import as_image
+
+    warped = _warped(field, as_image(image, "moving"), reference, nearest=False)
+    if output is not None:
+        write_image(output, warped.array, warped.affine)
+    return warped
+
+
+def warp_labels(
+    field: str | Path, labels: Source, *, reference: Source | None = None, output: str | Path | None = None
+) -> Volume:
+    """Warp a moving label map into fixed space with a displacement field, by nearest neighbour, as `warp_image`."""
+    from medreg.io.image import write_labels
+    from medreg.registering.pair import as_labels
+
+    warped = _warped(field, as_labels(labels), reference, nearest=True)
+    if output is not None:
+        write_labels(output, warped.array, warped.affine)
+    return warped
+
+
+def warp_points(
+    field: str | Path,
+    points: str | Path | NDArray[Any],
+    *,
+    space: str = "voxel",
+    reference: Source | None = None,
+    moving: Source | None = None,
+    output: str | Path | None = None,
+) -> NDArray[Any]:
+    """Move points from fixed to moving space, x → x + d(x).
+
+    The same field that warps a moving *image* into fixed space moves *points* the other way; to bring points
+    from moving to fixed space use the inverse field (`medreg register --inverse`).
+
+    Args:
+        field: as for `warp_image`.
+        points: CSV or (N, D) array of points in fixed space.
+        space: unit and frame of the points in and out: "voxel", "ras" or "lps" (mm).
+        reference: the fixed image, for voxels; default the grid of the field.
+        moving: the moving image, in whose voxels the result is given; default the fixed grid.
+        output: CSV file to write.
+
+    Returns:
+        (N, D) points in moving space.
+
+    Raises:
+        MedregError: files that cannot be read or do not belong together.
+    """
+    from medreg.registering.applying import move_points
+
+    return move_points(field, points, space=space, reference=reference, moving=moving, output=output)
+
+
+def _warped(field: str | Path, volume: Volume, reference: Source | None, *, nearest: bool) -> Volume:
+    from medreg.io.field import read_displacement
+    from medreg.registering.applying import warp_volume, world_field
+    from medreg.registering.pair import as_image
+
+    fixed = None if reference is None else as_image(reference, "reference")
+    placed = world_field(read_displacement(field), fixed=fixed, moving=volume)
+    return warp_volume(placed, volume, reference=fixed, nearest=nearest)

@@ -86,7 +86,13 @@ def read_learn2reg_field(path: str | Path, *, shape: tuple[int, ...] | None = No
         notes = ("half-resolution field, enlarged with spline order 2; values are full-resolution voxels",)
     if not np.isfinite(field).all():
         raise FieldFormatError(f"{path}: the field holds NaN or infinite values.")
-    return Field(np.ascontiguousarray(field, dtype=np.float32), affine, notes, path)
+    return Field(
+        np.ascontiguousarray(field, dtype=np.float32),
+        affine,
+        notes,
+        path,
+        placed=bool((affine != np.eye(4)).any()),
+    )
 
 
 def _zoom(field: NDArray[Any], factors: tuple[float, ...]) -> NDArray[Any]:

@@ -32,12 +32,15 @@ class Field:
             identity for formats that store none.
         notes: what the reader had to decide.
         path: the file.
+        placed: whether the file says where its grid lies; Learn2Reg fields do not and match arrays index by
+            index.
     """
 
     displacement: NDArray[np.float32]
     affine: NDArray[np.float64]
     notes: tuple[str, ...] = ()
     path: Path | None = None
+    placed: bool = True
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -148,6 +148,11 @@ def as_image(source: Source, side: str) -> Volume:
     return volume
 
 
+def as_labels(source: Source) -> Volume:
+    """Return a label map from a file, a Volume or an array."""
+    return read_labels(source) if isinstance(source, str | Path) else _in_memory(source, np.int32)
+
+
 def _in_memory(source: Volume | NDArray[Any] | Tensor, dtype: Any) -> Volume:
     if isinstance(source, Volume):
         array = np.ascontiguousarray(source.array, dtype=dtype)
@@ -174,7 +179,7 @@ def _check_dimensions(fixed: Volume, moving: Volume) -> None:
 
 
 def _map_on_grid(source: Source, role: str, image: Volume) -> Volume:
-    volume = read_labels(source) if isinstance(source, str | Path) else _in_memory(source, np.int32)
+    volume = as_labels(source)
     file = called(volume, role)
     side = role.split(" ")[0]
     if volume.path is None and not isinstance(source, Volume):
