@@ -171,10 +171,10 @@ def _irregular(axes: Sequence[NDArray[np.float64]], generator: np.random.Generat
 
 def _solids(p: Sequence[Array]) -> dict[str, Array]:
     """Signed distances of the large parts, for |x|."""
-    cerebrum = ellipsoid(p, (21, -16, 23), (48, 87, 54))
+    cerebrum = ellipsoid(p, (21, -16, 23), (49, 87, 55))
     cerebrum = smooth_union(cerebrum, ellipsoid(p, (20, 34, 8), (30, 38, 34)), 10)
     cerebrum = smooth_union(cerebrum, ellipsoid(p, (21, -72, 6), (30, 33, 27)), 10)
-    temporal = ellipsoid(p, (46, -14, -19), (21, 46, 23), tilt_deg=-8)
+    temporal = ellipsoid(p, (45, -14, -19), (21, 46, 23), tilt_deg=-8)
     cerebrum = smooth_union(cerebrum, temporal, 6)
     cerebellum = smooth_union(
         ellipsoid(p, (25, -62, -38), (29, 28, 22), tilt_deg=10), ellipsoid(p, (0, -62, -34), (15, 25, 22)), 5
@@ -244,7 +244,7 @@ def _folded(
     for share in (1.0, 0.65):  # deep sulci, and shallower ones between them
         wave = np.full(depth.shape, 9, dtype=np.float32)
         wave[near] = wave_noise(feet_mm, folding.wavelength_mm * share, generator)
-        gap = (folding.width_mm + 0.6 * np.exp(-np.maximum(depth, 0) / 3)) * share
+        gap = (folding.width_mm + 0.8 * np.exp(-np.maximum(depth, 0) / 3)) * share
         sulcus = np.maximum(
             _sheet_distance(wave, folding.wavelength_mm * share, spacing_mm) - gap,
             depth - folding.depth_mm * reach * (1.0 if share == 1.0 else 0.4),
