@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from medreg.data.failures import CorruptFile, FlatVolume
 from medreg.data.loading import record_item, truth_item
 from medreg.data.pairing import Pairing
-from medreg.data.preprocess import PreparedPair, Preprocess
+from medreg.data.preprocess import Choice, PreparedPair, Preprocess
 from medreg.data.records import Pair, Record
 from medreg.data.slices import Slices, empty_without_overlap
 from medreg.data.store import RecordStore
@@ -111,39 +111,43 @@ class PairDataset(Dataset):
             pair = drawn if drawn is pair else replace(drawn, truth=self.truth(drawn.fixed, drawn.moving))
         fixed, moving = (self.store[record_item(record)] for record in (pair.fixed, pair.moving))
         truth = None if pair.truth is None else self.store[truth_item(pair.truth)]
-        prepared = self.preprocess.prepare(fixed, moving, truth)
-        if self.slices is None and prepared.grid.shape[2] == 1:
-            raise FlatVolume(
-                f"{pair.fixed.describe()} is a single slice, but data.ndim=3 asks for volumes; use a data "
-                "configuration of slices, such as data=folder_slices."
-            )
-        sample = self._stack(prepared, generator) if self.slices is not None else volume_sample(prepared)
+        if self.slices is None:
+            sample = volume_sample(self.preprocess.prepare(fixed, moving, truth), pair)
+        else:
+            choose = self._chooser(self.slices, generator)
+            sample = slice_sample(self.preprocess.prepare(fixed, moving, truth, choose=choose))
+            self._empty_labels(self.slices, sample)
         count = len(sample["fixed_image"])
         names = {"case": pair.id, "fixed_id": pair.fixed.id, "moving_id": pair.moving.id}
         return {**sample, **{key: [name] * count for key, name in names.items()}}
 
-    def _stack(self, prepared: PreparedPair, generator: np.random.Generator) -> dict[str, Any]:
-        assert self.slices is not None
-        arrays = prepared.arrays
-        labels = [arrays[key][0] for key in ("fixed_label", "moving_label") if key in arrays]
-        candidates = self.slices.candidates(prepared.grid.shape[2], labels, self.codes)
-        if self.training:
-            chosen = self.slices.for_training(candidates, generator)
-        else:
-            chosen = self.slices.for_evaluation(candidates)
-        sample = slice_sample(prepared, chosen)
-        if (
-            self.slices.overlap_only
-            and not self.training
-            and {"fixed_label", "moving_label"} <= sample.keys()
-        ):
+    def _chooser(self, slices: Slices, generator: np.random.Generator) -> Choice:
+        def choose(labels: list[Tensor], depth: int) -> list[int]:
+            candidates = slices.candidates(depth, labels, self.codes)
+            if self.training:
+                return slices.for_training(candidates, generator)
+            return slices.for_evaluation(candidates)
+
+        return choose
+
+    def _empty_labels(self, slices: Slices, sample: dict[str, Any]) -> None:
+        both = {"fixed_label", "moving_label"} <= sample.keys()
+        if slices.overlap_only and both and not self.training:
             pair = empty_without_overlap(sample["fixed_label"], sample["moving_label"], self.codes)
             sample["fixed_label"], sample["moving_label"] = pair
-        return sample
 
 
-def volume_sample(prepared: PreparedPair) -> dict[str, Any]:
-    """Return a prepared pair as one 3-D sample, N = 1."""
+def volume_sample(prepared: PreparedPair, pair: Pair) -> dict[str, Any]:
+    """Return a prepared pair as one 3-D sample, N = 1.
+
+    Raises:
+        FlatVolume: it is a single slice.
+    """
+    if prepared.grid.shape[2] == 1:
+        raise FlatVolume(
+            f"{pair.fixed.describe()} is a single slice, but data.ndim=3 asks for volumes; use a data "
+            "configuration of slices, such as data=folder_slices."
+        )
     sample: dict[str, Any] = {key: _typed(key, array).unsqueeze(0) for key, array in prepared.arrays.items()}
     grid = prepared.grid
     sample["spacing_mm"] = grid.spacing_mm.to(torch.float32).unsqueeze(0)
@@ -152,18 +156,18 @@ def volume_sample(prepared: PreparedPair) -> dict[str, Any]:
     return sample
 
 
-def slice_sample(prepared: PreparedPair, chosen: Sequence[int]) -> dict[str, Any]:
-    """Return slices of a prepared pair as N 2-D samples, without points, with in-plane motion."""
-    index = torch.tensor(list(chosen), dtype=torch.int64)
+def slice_sample(prepared: PreparedPair) -> dict[str, Any]:
+    """Return the chosen slices of a pair as N 2-D samples, without points, with in-plane motion."""
+    index = torch.tensor(prepared.slices, dtype=torch.int64)
     sample: dict[str, Any] = {}
     for key, array in prepared.arrays.items():
         if not key.endswith("_keypoints"):
             plane = array[:2] if key == "displacement" else array
-            sample[key] = _typed(key, plane.index_select(3, index).permute(3, 0, 1, 2).contiguous())
+            sample[key] = _typed(key, plane.permute(3, 0, 1, 2).contiguous())
     grid = prepared.grid
-    affine = grid.affine.unsqueeze(0).repeat(len(chosen), 1, 1)
+    affine = grid.affine.unsqueeze(0).repeat(len(index), 1, 1)
     affine[:, :, 3] += index.to(torch.float64).unsqueeze(1) * grid.affine[:, 2]
-    sample["spacing_mm"] = grid.spacing_mm[:2].to(torch.float32).expand(len(chosen), 2).clone()
+    sample["spacing_mm"] = grid.spacing_mm[:2].to(torch.float32).expand(len(index), 2).clone()
     sample["affine"] = affine
     sample["slice_index"] = index
     return sample

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from monai.transforms.compose import Compose
@@ -17,6 +17,7 @@ from medreg.errors import ConfigError
 from medreg.geometry.grid import Grid
 
 SIDES = ("fixed", "moving")
+Choice: TypeAlias = Callable[[list[Tensor], int], list[int]]  # label maps, number of slices → slices
 
 
 @dataclass(frozen=True)
@@ -74,38 +75,66 @@ class Preprocess:
         return asdict(self)
 
     def prepare(
-        self, fixed: Mapping[str, Tensor], moving: Mapping[str, Tensor], truth: Mapping[str, Tensor] | None
+        self,
+        fixed: Mapping[str, Tensor],
+        moving: Mapping[str, Tensor],
+        truth: Mapping[str, Tensor] | None,
+        *,
+        choose: Choice | None = None,
     ) -> PreparedPair:
-        """Put a pair on the fixed grid: align → crop or pad → normalise → resize.
+        """Put a pair on the fixed grid: align → crop or pad → choose slices → normalise → resize.
 
         Args:
             fixed: loaded record (`image`, `affine`, perhaps `label`, `mask`, `points`).
             moving: loaded record.
             truth: loaded displacement file, or None.
+            choose: picks slices by label maps and number of slices; None keeps volumes.
         """
-        grids = {"fixed": _grid(fixed), "moving": _grid(moving)}
+        items = {"fixed": fixed, "moving": moving}
+        grids = {side: _grid(item) for side, item in items.items()}
         placed = {"fixed": grids["fixed"], "moving": aligned(grids["moving"], grids["fixed"], self.alignment)}
         crop = centre_crop(grids["fixed"], self.size, centre=self._centre(fixed))
         final = resized(crop, self.resize)
-        arrays: dict[str, Tensor] = {}
+        # Labels are interpolated once, unless slices must be chosen by them before the size changes.
+        target = final if choose is None else crop
+        maps = {
+            f"{side}_{name}": to_grid(item[name], placed[side], target, mode="nearest")
+            for side, item in items.items()
+            for name in ("label", "mask")
+            if name in item
+        }
+        labels = [maps[key][0] for key in ("fixed_label", "moving_label") if key in maps]
+        chosen = None if choose is None else choose(labels, crop.shape[2])
         images = {
             side: to_grid(item["image"], placed[side], crop, mode="linear", background=self.background)
-            for side, item in (("fixed", fixed), ("moving", moving))
+            for side, item in items.items()
         }
-        if self.intensity is not None:
-            limits = self.intensity.pair_limits(images["fixed"], images["moving"])
-            images = {side: scale(images[side], found) for side, found in zip(SIDES, limits, strict=True)}
-        for side, item in (("fixed", fixed), ("moving", moving)):
-            arrays[f"{side}_image"] = to_grid(images[side], crop, final, mode="linear")
-            for name in ("label", "mask"):
-                if name in item:
-                    arrays[f"{side}_{name}"] = to_grid(item[name], placed[side], final, mode="nearest")
+        arrays = _resized_arrays(self._normalised(images, chosen), crop, self.resize, mode="linear")
+        if chosen is None:
+            arrays.update(maps)
+        else:
+            picked = {key: array[..., chosen] for key, array in maps.items()}
+            arrays.update(_resized_arrays(picked, crop, self.resize, mode="nearest"))
+        for side, item in items.items():
             if "points" in item:
                 arrays[f"{side}_keypoints"] = points_to_grid(item["points"], grids[side], placed[side], final)
         if truth is not None:
             source = Grid(tuple(truth["truth"].shape[1:]), truth["affine"])
-            arrays["displacement"] = field_to_grid(truth["truth"], source, final)
-        return PreparedPair(arrays, final)
+            field = field_to_grid(truth["truth"], source, final)
+            arrays["displacement"] = field if chosen is None else field[..., chosen]
+        return PreparedPair(arrays, final, None if chosen is None else tuple(chosen))
+
+    def _normalised(self, images: Mapping[str, Tensor], chosen: list[int] | None) -> dict[str, Tensor]:
+        """Images by batch key, of the chosen slices, normalised by slice or by the whole volume."""
+        rule = self.intensity
+        picked = {side: image if chosen is None else image[..., chosen] for side, image in images.items()}
+        if rule is not None:
+            whole = rule.scope == "volume"
+            limits = rule.pair_limits(*(images[side] if whole else picked[side] for side in SIDES))
+            if whole and chosen is not None:
+                limits = (limits[0][:, chosen], limits[1][:, chosen])
+            picked = {side: scale(picked[side], found) for side, found in zip(SIDES, limits, strict=True)}
+        return {f"{side}_image": image for side, image in picked.items()}
 
     def _centre(self, fixed: Mapping[str, Tensor]) -> Tensor | None:
         if self.crop_label is None or "label" not in fixed:
@@ -119,13 +148,31 @@ class PreparedPair:
     """A pair on one grid.
 
     Attributes:
-        arrays: images, labels and masks (1, X, Y, Z), points (P, 3), displacement (3, X, Y, Z), by batch key.
-        grid: the grid of all of them.
+        arrays: by batch key: images, labels and masks (1, X, Y, Z), points (P, 3), displacement (3, X, Y, Z);
+            Z counts the chosen slices.
+        grid: the grid of the whole volume.
+        slices: indices of the chosen slices in it, None for a volume.
     """
 
     arrays: dict[str, Tensor]
     grid: Grid
+    slices: tuple[int, ...] | None
 
 
 def _grid(item: Mapping[str, Tensor]) -> Grid:
     return Grid(tuple(item["image"].shape[1:]), item["affine"])
+
+
+def _resized_arrays(
+    arrays: Mapping[str, Tensor],
+    crop: Grid,
+    shape: Sequence[int | None] | None,
+    *,
+    mode: Literal["linear", "nearest"],
+) -> dict[str, Tensor]:
+    """Arrays of the crop, or of some of its slices, at another size."""
+    out = {}
+    for key, array in arrays.items():
+        stack = Grid(tuple(array.shape[1:]), crop.affine)
+        out[key] = to_grid(array, stack, resized(stack, shape), mode=mode)
+    return out
