@@ -21,6 +21,8 @@ from medreg.config.validate import check_dimensions, check_keys, check_options
 from medreg.errors import CheckpointError
 
 log = logging.getLogger("medreg")
+# The options that decide what an evaluation measures.
+EVALUATED = ("data", "metrics", "refine", "protocol", "seed", "model", "similarity", "regularisation")
 
 
 @dataclass(frozen=True)
@@ -137,18 +139,29 @@ def test(parts: Parts) -> float:
         content = checkpoint.apply_weights(task.model, file)
         used = f"{file} epoch {content.get('epoch')} step {content.get('global_step')}"
         log.info("Evaluating %s.", used)
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, Results):
-            options = OmegaConf.to_container(parts.cfg, resolve=True)
-            assert isinstance(options, dict)
-            kept = ("data", "metrics", "refine", "protocol", "seed", "model", "similarity", "regularisation")
-            callback.evaluated = {"checkpoint": used, **{key: options[key] for key in kept}}
+    left = _cases_left(parts, used)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parts.cfg.seed)
-        trainer.test(task, datamodule=parts.data, verbose=False)
+        if left:
+            trainer.test(task, datamodule=parts.data, verbose=False)
     if trainer.interrupted:
         raise KeyboardInterrupt
     return objective(folder, parts.cfg.objective) if trainer.is_global_zero else math.nan
+
+
+def _cases_left(parts: Parts, checkpoint_used: str) -> int:
+    """Tell the results table what is evaluated, leave out cases it already holds, and count the others."""
+    options = OmegaConf.to_container(parts.cfg, resolve=True)
+    assert isinstance(options, dict)
+    for callback in parts.trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Results):
+            callback.evaluated = {"checkpoint": checkpoint_used, **{key: options[key] for key in EVALUATED}}
+            # Several processes need a case each, so they score all of them again.
+            done = callback.scored(parts.context.folder) if parts.trainer.world_size == 1 else frozenset()
+            if done:
+                log.info("%d cases are scored already; going on with the others.", len(done))
+            parts.data.skip_cases(done)
+    return len(parts.data.pairs("test"))
 
 
 def objective(folder: Path, metric: str) -> float:
@@ -169,7 +182,8 @@ def report(parts: Parts) -> None:
     """Draw figures, write report.html and the summary tables, print the table, and mirror them."""
     from medreg.reporting.html import write_report
 
-    write_report(parts.context.folder)
+    if parts.cfg.report:
+        write_report(parts.context.folder)
     parts.mirror.report(parts.context.folder)
     show(parts.context.folder)
 

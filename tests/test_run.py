@@ -149,3 +149,24 @@ def test_nan_names_the_cases_and_the_remedy(data, tmp_path):
     assert "Lower optimiser.lr" in output
     assert "Traceback" not in output
     assert json.loads((run_folder(tmp_path) / "run.json").read_text())["status"] == "failed"
+
+
+def test_interrupted_evaluation_scores_only_what_is_left(finished, data, tmp_path):
+    source = run_folder(finished[0])
+    options = arguments(data, f"ckpt={source}", "mode=test")
+    assert run(tmp_path, options)[0] == 0
+    folder = run_folder(tmp_path)
+    complete = rows(tmp_path)
+    first = complete[0]["case"]
+    lines = (folder / "results.csv").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if line.startswith("run,") or first in line]
+    (folder / "results.csv").write_text("".join(kept) + lines[-1][:20])  # killed in the middle of a line
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, "status": "running"}))
+    code, output = run(tmp_path, options)
+    assert code == 0, output
+    assert "1 cases are scored already" in output
+    own = {(r["case"], r["method"], r["structure"], r["metric"]): r["value"] for r in rows(tmp_path)}
+    whole = {(r["case"], r["method"], r["structure"], r["metric"]): r["value"] for r in complete}
+    timed = {"time_s", "peak_memory_mib"}
+    assert {k: v for k, v in own.items() if k[3] not in timed} == {k: v for k, v in whole.items() if k[3] not in timed}

@@ -16,6 +16,9 @@ HEADER = (
 )  # fmt: skip
 
 
+TABLE, MARKER = "results.csv", "evaluated.json"
+
+
 class Results(pl.Callback):
     """Write one row per case, method, structure and metric.
 
@@ -31,24 +34,20 @@ class Results(pl.Callback):
         self.labels: dict[str, str] = {"run": "", "model": "", "data": "", "split": "test"}
         self.evaluated: dict[str, Any] = {}
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the table of the same evaluation, put aside that of another."""
-        folder = Path(trainer.default_root_dir)
-        marker = folder / "evaluated.json"
-        if trainer.is_global_zero:
-            same = marker.exists() and _read_json(marker) == self.evaluated
-            if not same:
-                self.table(trainer).unlink(missing_ok=True)
-                marker.write_text(json.dumps(self.evaluated, indent=2))
-            replace_rows(self.table(trainer), HEADER, self._whole_cases(trainer))
-        trainer.strategy.barrier("results.start")
-        done = {row["case"] for row in read_rows(folder / "results.csv")}
-        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-        if done and hasattr(datamodule, "skip_cases"):
-            datamodule.skip_cases(done)
+    def scored(self, folder: Path) -> frozenset[str]:
+        """Return the cases that an interrupted evaluation of the same thing has already scored."""
+        if _read_json(folder / MARKER) != self.evaluated:
+            return frozenset()
+        return frozenset(row["case"] for row in _whole(folder / TABLE))
 
-    def _whole_cases(self, trainer: pl.Trainer) -> list[dict[str, str]]:
-        return [row for row in read_rows(self.table(trainer)) if None not in row.values()]
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the table of the same evaluation, begin anew for another."""
+        if not trainer.is_global_zero:
+            return
+        folder = Path(trainer.default_root_dir)
+        rows = _whole(folder / TABLE) if _read_json(folder / MARKER) == self.evaluated else []
+        replace_rows(folder / TABLE, HEADER, rows)
+        (folder / MARKER).write_text(json.dumps(self.evaluated, indent=2))
 
     def on_test_batch_end(  # noqa: D102
         self,
@@ -78,14 +77,18 @@ class Results(pl.Callback):
         folder = Path(trainer.default_root_dir)
         for part in sorted(folder.glob("results.rank*.csv")):
             rows = read_rows(part)
-            append_rows(folder / "results.csv", HEADER, [[row[key] for key in HEADER] for row in rows])
+            append_rows(folder / TABLE, HEADER, [[row[key] for key in HEADER] for row in rows])
             part.unlink()
 
     @staticmethod
     def table(trainer: pl.Trainer) -> Path:
         """Return the table that this process writes."""
-        name = "results.csv" if trainer.is_global_zero else f"results.rank{trainer.global_rank}.csv"
+        name = TABLE if trainer.is_global_zero else f"results.rank{trainer.global_rank}.csv"
         return Path(trainer.default_root_dir) / name
+
+
+def _whole(file: Path) -> list[dict[str, str]]:
+    return [row for row in read_rows(file) if None not in row.values()]
 
 
 def _read_json(file: Path) -> Any:

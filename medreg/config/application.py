@@ -50,6 +50,7 @@ def launch(job: Job, arguments: Sequence[str]) -> int:
     from medreg.config.suggest import check_overrides
 
     register()
+    _outcome.clear()
     informing = any(word.split("=")[0] in HELP_FLAGS for word in arguments)
     multirun = any(word in ("-m", "--multirun") for word in arguments)
     overrides = overrides_of(arguments)

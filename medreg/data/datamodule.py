@@ -65,8 +65,6 @@ class RegistrationData(pl.LightningDataModule):
         on_corrupt: str = "error",
     ) -> None:
         super().__init__()
-        # Cases are never repeated to fill up a round, so a process may have none.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.dataset = dataset
         self.pairing = pairing
         self.splitter = split
@@ -253,6 +251,11 @@ class RegistrationData(pl.LightningDataModule):
             return []  # type: ignore[return-value]
         dataset = self._dataset(stage)
         replicas, rank = self._world()
+        if len(dataset) < replicas:
+            raise CompositionError(
+                f"{replicas} processes cannot share {len(dataset)} {stage} cases, and no case is evaluated twice. "
+                f"Use at most {len(dataset)} devices, or a larger data.split.{stage}."
+            )
         return self._loader(dataset, CaseSampler(dataset, num_replicas=replicas, rank=rank), batch_size=1)
 
     def _loader(
