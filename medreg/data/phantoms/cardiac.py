@@ -1,4 +1,4 @@
-"""The cardiac phantom: people with beating hearts on short-axis stacks, moved by known maps, in the ACDC layout."""
+"""The cardiac phantom: beating hearts on short-axis stacks, moved by known maps, in the ACDC layout."""
 
 from __future__ import annotations
 
@@ -33,12 +33,15 @@ MOST_WORKERS = 4
 class CardiacPhantom:
     """Writes synthetic cine MR of hearts whose motion is known, once.
 
-    The folder `<root>/<hash of all parameters>` holds `database/training/patient001/…` and `database/testing/…` with the
-    files of ACDC: Info.cfg, the cine `patient001_4d.nii.gz`, and images and labels (RV 1, MYO 2, LV 3) at end-diastole and
-    end-systole. Unlike most ACDC headers, sform, qform and zooms agree. In `patient001/truth` lie the true motion
-    `<fixed>__<moving>_displacement.nii.gz`, an ITK field from end-diastole, and `<fixed>_mask.nii.gz`, the part of the
-    body that may move. There is no motion through the plane: longitudinal shortening is shown as growth of the
-    muscle's area, so that the truth of every slice is exact.
+    The folder `<root>/<hash of all parameters>` holds `database/training/patient001` and so on, and
+    `database/testing`, with the files of ACDC: Info.cfg, the cine `patient001_4d.nii.gz`, and images and
+    labels (RV 1, MYO 2, LV 3) at end-diastole and end-systole. Unlike in some ACDC headers, sform, qform and
+    zooms agree.
+
+    In `patient001/truth` lie the true motion `<fixed>__<moving>_displacement.nii.gz`, an ITK field from
+    end-diastole, and `<fixed>_mask.nii.gz`, the part of the body that may move. There is no motion through
+    the plane: longitudinal shortening is shown as growth of the muscle's area, so that the truth of every
+    slice is exact.
 
     Args:
         root: folder of all such data sets.
@@ -55,10 +58,10 @@ class CardiacPhantom:
         coil: 0 no surface-coil shading, 1 strong.
         drift: standard deviation of the brightness of a frame, fraction.
         texture: standard deviation of the brightness of blood, new in every frame, fraction.
-        contrasts: "bssfp" first; then any of "t1" (like a T1 map) and "lge" (late enhancement, scar bright), written
-            at end-diastole and end-systole as `patient001_frame01_t1.nii.gz` on the same grid, same motion.
-        all_frames: store the truth from end-diastole to every frame, `<fixed>__patient001_4d_t05_displacement.nii.gz`
-            (t counts from 0), not only to end-systole.
+        contrasts: "bssfp" first; then any of "t1" (like a T1 map) and "lge" (late enhancement, scar bright),
+            written at end-diastole and end-systole as `patient001_frame01_t1.nii.gz`: same grid, same motion.
+        all_frames: store the truth from end-diastole to every frame, not only to end-systole, as
+            `<fixed>__patient001_4d_t05_displacement.nii.gz` (t counts from 0).
 
     Raises:
         ConfigError: numbers that make no data set.
@@ -118,8 +121,8 @@ class CardiacPhantom:
     def ensure(self) -> Path:
         """Write the patients that are missing and return the folder.
 
-        A patient is written under another name and then renamed, and the bytes depend on the parameters only: a killed
-        run is continued, and a second process waits for the first.
+        A patient is written under another name and then renamed, and the bytes depend on the parameters only:
+        a killed run is continued, and a second process waits for the first.
         """
         if (self.folder / MARKER).is_file():
             return self.folder
@@ -159,8 +162,8 @@ class CardiacPhantom:
     def _check(self) -> None:
         if not 0 <= self.testing < self.subjects <= 999:
             raise ConfigError(
-                f"The cardiac phantom needs 0 ≤ testing < subjects ≤ 999, not {self.testing} and {self.subjects}; set "
-                "data.dataset.prepare.subjects and data.dataset.prepare.testing."
+                f"The cardiac phantom needs 0 ≤ testing < subjects ≤ 999, not {self.testing} and "
+                f"{self.subjects}; set data.dataset.prepare.subjects and data.dataset.prepare.testing."
             )
         if self.frames < 2:
             raise ConfigError(
@@ -169,7 +172,8 @@ class CardiacPhantom:
         unknown = [c for c in self.contrasts if c not in CONTRASTS]
         if unknown or self.contrasts[:1] != ("bssfp",) or len(set(self.contrasts)) < len(self.contrasts):
             raise ConfigError(
-                f"data.dataset.prepare.contrasts is {list(self.contrasts)}; give bssfp first and then any of t1 and lge."
+                f"data.dataset.prepare.contrasts is {list(self.contrasts)}; give bssfp first, then any "
+                "of t1 and lge."
             )
         negative = [name for name, value in vars(self.appearance).items() if value < 0]
         if negative:

@@ -1,4 +1,4 @@
-"""The heart itself at end-diastole: labels of a slice, and the painted ventricles with muscles, trabeculae and fat."""
+"""The heart at end-diastole: labels of a slice, painted ventricles with muscles, trabeculae and fat."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What lies around the heart in a short-axis slice: chest wall, lungs, diaphragm, liver, stomach, spine, aorta.
+"""What lies around the heart in a short-axis slice: chest wall, lungs, liver, stomach, spine, aorta.
 
-Coordinates are mm from the centre of the left ventricle: x to the back of the chest, y towards the feet, as the slice is
-usually shown, with the front of the chest on the left.
+Coordinates are mm from the centre of the left ventricle: x to the back of the chest, y towards the feet, as
+the slice is usually shown, with the front of the chest on the left.
 """
 
 from __future__ import annotations

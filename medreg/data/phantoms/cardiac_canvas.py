@@ -67,12 +67,12 @@ class Canvas:
                 part += cover * (np.float32(signal) * gain - part)
 
     def signal(self) -> Array:
-        """Magnitude (contrasts, *shape): water and fat are opposed in cine, which draws dark lines between them."""
+        """Magnitude (contrasts, *shape): in cine water and fat are opposed, hence dark lines between them."""
         water, fat = self.layers[:, 0], self.layers[:, 1]
         opposed = np.array([1.0 if c == "bssfp" else -1.0 for c in self.contrasts], dtype=np.float32)
         return np.abs(water - opposed.reshape(-1, 1, 1) * fat)
 
 
-def inside(distance: Array, width: float) -> Array:
+def inside(distance: NDArray[np.floating], width: float) -> Array:
     """Share of a point inside a border: a ramp over `width` around distance 0 (negative inside)."""
-    return np.clip(np.float32(0.5) - distance / np.float32(width), 0, 1)
+    return np.clip(np.float32(0.5) - distance / np.float32(width), 0, 1).astype(np.float32, copy=False)

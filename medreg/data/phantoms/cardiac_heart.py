@@ -1,10 +1,11 @@
-"""One heart at end-diastole and what it does until end-systole: contours of every slice, from clinical numbers.
+"""A heart at end-diastole and what it does until end-systole: contours of slices, from clinical numbers.
 
 All contours are star-shaped about the centre of the left ventricle: radius as a function of the angle.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ THETA: Array = 2 * np.pi * np.arange(ANGLES) / ANGLES
 
 @dataclass(frozen=True)
 class Group:
-    """Ranges of a diagnostic group, drawn uniformly. Volumes after Bernard et al. 2018 and Petersen et al. 2017, rounded.
+    """Ranges of a diagnostic group, drawn uniformly; ours, after the definitions of ACDC (Bernard 2018).
 
     Attributes:
         lv_edv_ml: left-ventricular end-diastolic volume.
@@ -221,7 +222,7 @@ def _draw_shape(ranges: Group, edv_ml: float, generator: np.random.Generator) ->
         a * np.cos((n + 2) * THETA - p) for n, (a, p) in enumerate(zip(sizes, phases, strict=True))
     )
     # a loaded right ventricle flattens the septum
-    load = 0.1 * max(0.0, np.mean(ranges.rv_edv_ml) / np.mean(ranges.lv_edv_ml) - 1)
+    load = 0.1 * max(0.0, sum(ranges.rv_edv_ml) / sum(ranges.lv_edv_ml) - 1)
     lobes = lobes * (1 - load * _lobe(rv_angle, 1.2))
     wall_mm = generator.uniform(*ranges.wall_mm)
     wall = wall_mm * (1 + generator.uniform(*ranges.septum) * _lobe(rv_angle + 0.3, 1.3))
@@ -254,7 +255,7 @@ def _replace(shape: _Shape, **changes: float) -> _Shape:
     return _Shape(**{**shape.__dict__, **changes})
 
 
-def _bisect(function, target: float, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
+def _bisect(function: Callable[[float], float], target: float, low: float, high: float) -> float:
     """Argument at which an increasing function takes a value."""
     for _ in range(50):
         middle = (low + high) / 2

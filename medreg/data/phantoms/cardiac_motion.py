@@ -1,9 +1,9 @@
 """The beating of one slice: a smooth invertible map of the plane, exactly known in both directions.
 
-φ = B ∘ T ∘ S takes a point of the end-diastolic slice to where it is in a frame. S moves along rays from the centre of
-the left ventricle so that areas of cavity, muscle and right ventricle change by prescribed ratios; T twists; B shifts
-the heart as a whole and adds a little irregularity. All fade to the identity outside the heart. There is no motion
-through the plane: longitudinal shortening shows as growth of the muscle's area, which keeps its volume.
+φ = B ∘ T ∘ S takes a point of the end-diastolic slice to where it is in a frame. S moves along rays from the
+centre of the left ventricle so that areas of cavity, muscle and right ventricle change by prescribed ratios;
+T twists; B shifts the heart as a whole and adds a little irregularity. All fade to the identity outside the
+heart. There is no motion through the plane: longitudinal shortening shows as growth of the muscle's area.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def draw_drift(reach_mm: float, generator: np.random.Generator) -> Drift:
 
 @dataclass(frozen=True)
 class SliceMotion:
-    """φ of one slice, about the centre of the left ventricle, mm; for any contraction, 0 = end-diastole, 1 = end-systole.
+    """φ of one slice, mm about the centre of the left ventricle; contraction 0 is diastole, 1 systole.
 
     Attributes:
         slice: contours and area ratios.

@@ -14,7 +14,7 @@ Array = NDArray[np.float32]
 def smooth_plane(
     axes: Sequence[NDArray[np.floating]], wavelength_mm: float, generator: np.random.Generator
 ) -> Array:
-    """Random function of the plane of about unit variance: cubic spline through values half a wavelength apart.
+    """Random function of the plane of about unit variance: cubic spline of values half a wavelength apart.
 
     Args:
         axes: coordinates of rows and columns, mm.

@@ -1,4 +1,4 @@
-"""A person on a stack of slices: end-diastolic picture, its motion, and the frames that a scanner would make of them."""
+"""A person on a stack of slices: end-diastolic picture, motion, and the frames that a scanner would make."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from medreg.data.phantoms.cardiac_noise import noise_bank, rician, smooth_plane,
 
 SCALE = 400  # stored grey value of blood
 FINER = 2  # points per voxel and axis of the end-diastolic picture
-HEART_MM = 115.0  # half width of the square in which the heart is painted
+MARGIN_MM = 16.0  # around the right ventricle, for its wall and the fat
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Stack:
         return affine
 
     def to_mm(self, indices: NDArray[np.floating]) -> NDArray[np.float64]:
-        """In-plane voxel positions (2, …) → mm about the left ventricle in the turned frame of the anatomy."""
+        """In-plane voxel positions (2, …) → mm about the left ventricle, in the frame of the anatomy."""
         offset = [(indices[k] - self.centre[k]) * self.spacing_mm[k] for k in range(2)]
         cosine, sine = np.cos(self.turn), np.sin(self.turn)
         return np.stack([cosine * offset[0] + sine * offset[1], cosine * offset[1] - sine * offset[0]])
@@ -222,7 +222,7 @@ def picture(person: Person, k: int, contrasts: Sequence[str]) -> Picture:
     canvas = Canvas((count[0], count[1]), contrasts)
     level = person.heart.slices[k].level
     skin = paint_body(canvas, (points[0], points[1]), person.body, level=level, axes=axes)
-    box = _box(points)
+    box = _box(points, float(person.heart.slices[k].rv.max()) + MARGIN_MM)
     polar = Polar(points[0][box], points[1][box])
     grain = smooth_plane(axes, 5.0, np.random.default_rng([*person.seed, 1, k]))[box]
     before, after = person.heart.between[k]
@@ -243,8 +243,8 @@ def picture(person: Person, k: int, contrasts: Sequence[str]) -> Picture:
     return Picture(signal, blood, skin)
 
 
-def _box(points: Array) -> tuple[slice, slice]:
-    near = np.abs(points).max(0) < HEART_MM
+def _box(points: Array, reach_mm: float) -> tuple[slice, slice]:
+    near = np.abs(points).max(0) < max(reach_mm, 2 * MARGIN_MM)
     rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
@@ -265,8 +265,8 @@ class Cine:
 def acquire(person: Person, contrasts: Sequence[str], appearance: Appearance) -> Cine:
     """Image all slices and frames.
 
-    A frame shows the end-diastolic picture moved by φ; blood is textured anew in every frame, brightness drifts, coils
-    shade, noise is Rician.
+    A frame shows the end-diastolic picture moved by φ; blood is textured anew in every frame, brightness
+    drifts, coils shade, noise is Rician.
     """
     g = np.random.default_rng([*person.seed, 2])
     stack, count = person.stack, len(person.contraction)
