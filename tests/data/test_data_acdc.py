@@ -103,3 +103,19 @@ def test_a_label_code_outside_the_map_names_the_file(tmp_path):
     data = data_module("acdc", tmp_path, "split.val=0.0")
     with pytest.raises(DataError, match=r"patient001_frame01_gt\.nii\.gz holds label"):
         list(data.train_dataloader())
+
+
+def test_other_contrasts_are_modalities_with_the_same_motion(tmp_path):
+    fixtures.acdc(tmp_path)
+    for file in tmp_path.rglob("*_frame??.nii.gz"):
+        shutil.copy(file, file.with_name(file.name.replace(".nii", "_t1.nii")))
+    truth = tmp_path / "testing/patient101/truth/patient101_frame01__patient101_frame03_displacement.nii.gz"
+    truth.parent.mkdir()
+    truth.touch()
+    multi = ("dataset.contrasts=[t1]", "pairing.fixed_modality=cine", "pairing.moving_modality=t1")
+    pairs = data_module("acdc", tmp_path, *multi).pairs("test")
+    assert [pair.id for pair in pairs] == ["patient101_cine_ED__patient101_t1_ES"]
+    assert pairs[0].truth == truth
+    (tmp_path / "training/patient002/patient002_frame05_t1.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"patient002_frame05_t1\.nii\.gz is missing"):
+        data_module("acdc", tmp_path, *multi).setup()

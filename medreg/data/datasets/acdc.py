@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from medreg.data.datasets.base import DataSource, Generator, nifti, visible
@@ -24,6 +25,8 @@ class ACDC(DataSource):
         root: folder that holds `training` and, perhaps, `testing`; its parent (with `database` in between)
             will do.
         cine: also take every frame of the 4-D file, for `data.pairing` of type Cine.
+        contrasts: further images on the grid of ED and ES, such as `patient001_frame01_t1.nii.gz` for "t1" (the
+            phantom has them, ACDC has not); that is then the modality, and "cine" that of the others.
         prepare: a phantom that writes this layout.
         skip_bad: leave out damaged patients instead of stopping.
         exclude: patients to leave out.
@@ -41,12 +44,14 @@ class ACDC(DataSource):
         root: str | Path,
         *,
         cine: bool = False,
+        contrasts: Sequence[str] = (),
         prepare: Generator | None = None,
         skip_bad: bool = False,
         exclude: Sequence[str] = (),
     ) -> None:
         super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
         self.cine = cine
+        self.contrasts = tuple(contrasts)
 
     def scan(self) -> list[Record]:
         """Return ED and ES of every patient, or all frames with `cine`."""
@@ -87,17 +92,40 @@ class ACDC(DataSource):
                 self.problem(f"{folder / name}_gt.nii.gz is missing.")
                 return []
             record = Record(
-                folder.name, image, label, phase=phase, group=group, split=split, must_have_label=True
+                folder.name,
+                image,
+                label,
+                phase=phase,
+                modality="cine" if self.contrasts else "",
+                group=group,
+                split=split,
+                must_have_label=label is not None,
             )
-            out.append(record)
+            out += [record, *self._other_contrasts(record)]
         return self._all_frames(folder, out, frames) if self.cine else out
+
+    def _other_contrasts(self, record: Record) -> list[Record]:
+        out = []
+        for contrast in self.contrasts:
+            image = nifti(record.image.parent, f"{record.stem}_{contrast}")
+            if image is None:
+                self.problem(f"{record.image.parent / record.stem}_{contrast}.nii.gz is missing.")
+            else:
+                out.append(replace(record, image=image, modality=contrast, id=""))
+        return out
+
+    def truth(self, fixed: Record, moving: Record) -> Path | None:
+        """Return the known motion, which is the same for all contrasts of a frame."""
+        names = [record.stem.removesuffix(f"_{record.modality}") for record in (fixed, moving)]
+        file = self.truth_folder(fixed) / f"{names[0]}__{names[1]}_displacement.nii.gz"
+        return file if file.is_file() else None
 
     def _all_frames(self, folder: Path, labelled: list[Record], frames: dict[str, int]) -> list[Record]:
         cine = nifti(folder, f"{folder.name}_4d")
         if cine is None:
             self.problem(f"{folder / folder.name}_4d.nii.gz is missing; data.dataset.cine=true needs it.")
             return []
-        known = {frames[record.phase]: record for record in labelled}
+        known = {frames[record.phase] for record in labelled}
         count = frame_count(cine)
         if max(known) > count:
             self.problem(f"{cine} has {count} frames, but Info.cfg names frame {max(known)}.")
@@ -105,7 +133,9 @@ class ACDC(DataSource):
         first = labelled[0]
         rest = [n for n in range(1, count + 1) if n not in known]
         others = [
-            Record(first.subject, cine, frame=n - 1, phase=f"t{n:02d}", group=first.group, split=first.split)
+            replace(
+                first, image=cine, label=None, frame=n - 1, phase=f"t{n:02d}", must_have_label=False, id=""
+            )
             for n in rest
         ]
         return [*labelled, *others]
