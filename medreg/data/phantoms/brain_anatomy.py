@@ -239,7 +239,7 @@ def _folded(
         for axis, i, s, b in zip(axes, np.nonzero(near), slope, bend, strict=True)
     ]
     feet_mm = np.stack(feet, axis=1).astype(np.float32)
-    reach = 1 + 0.35 * smooth_noise(axes, 16.0, generator)
+    reach = 1 + 0.35 * smooth_noise(axes, 16.0, generator).astype(np.float32)
     out = np.minimum(depth, nuclei.sylvian(points))
     for share in (1.0, 0.65):  # deep sulci, and shallower ones between them
         wave = np.full(depth.shape, 9, dtype=np.float32)

@@ -92,7 +92,8 @@ def texture(template: Template, seed: int) -> Array:
     """Variation within tissues that belongs to the anatomy and moves with it: about unit variance."""
     generator = np.random.default_rng([seed, 2])
     axes = grid_axes(template.tissue.shape, template.affine)
-    return 0.7 * smooth_noise(axes, 3.0, generator) + 0.7 * smooth_noise(axes, 9.0, generator)
+    grain = smooth_noise(axes, 3.0, generator) + smooth_noise(axes, 9.0, generator)
+    return (0.7 * grain).astype(np.float32)
 
 
 def scan(

@@ -64,10 +64,11 @@ def smooth_union(first: Array, second: Array, width_mm: float) -> Array:
 
 def smooth_noise(
     axes: Sequence[NDArray[np.floating]], spacing_mm: float, generator: np.random.Generator
-) -> Array:
+) -> NDArray[np.float64]:
     """Cubic B-spline through no data: standard normal coefficients on a lattice, about unit variance.
 
-    The lattice lies at fixed world coordinates: one generator state gives the same function on any grid.
+    The lattice lies at fixed world coordinates: one generator state gives the same function on any grid. In double
+    precision, because the order of sums may depend on the number of threads.
 
     Args:
         axes: world coordinates of the three axes of a grid, mm.
@@ -78,9 +79,9 @@ def smooth_noise(
         (X, Y, Z).
     """
     count = int(np.ceil(2 * REACH_MM / spacing_mm)) + 4
-    out = generator.standard_normal((count, count, count)).astype(np.float32) / np.float32(NORM)
+    out = generator.standard_normal((count, count, count)) / NORM
     for axis in axes:
-        out = np.tensordot(out, _basis(axis, spacing_mm, count).astype(np.float32), axes=([0], [1]))
+        out = np.tensordot(out, _basis(axis, spacing_mm, count), axes=([0], [1]))
     return out
 
 
