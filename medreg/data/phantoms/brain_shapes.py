@@ -67,8 +67,8 @@ def smooth_noise(
 ) -> NDArray[np.float64]:
     """Cubic B-spline through no data: standard normal coefficients on a lattice, about unit variance.
 
-    The lattice lies at fixed world coordinates: one generator state gives the same function on any grid. In double
-    precision, because the order of sums may depend on the number of threads.
+    The lattice lies at fixed world coordinates: one generator state gives the same function on any grid. In
+    double precision, because the order of sums may depend on the number of threads.
 
     Args:
         axes: world coordinates of the three axes of a grid, mm.
