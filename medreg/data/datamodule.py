@@ -253,7 +253,7 @@ class RegistrationData(pl.LightningDataModule):
         replicas, rank = self._world()
         if len(dataset) < replicas:
             raise CompositionError(
-                f"{replicas} processes cannot share {len(dataset)} {stage} cases, and none is evaluated twice. "
+                f"{replicas} processes cannot share {len(dataset)} {stage} cases without repeating one. "
                 f"Use at most {len(dataset)} devices, or a larger data.split.{stage}."
             )
         return self._loader(dataset, CaseSampler(dataset, num_replicas=replicas, rank=rank), batch_size=1)

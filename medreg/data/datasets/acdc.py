@@ -24,9 +24,9 @@ class ACDC(DataSource):
     Args:
         root: folder that holds `training` and, perhaps, `testing`; its parent (with `database` in between)
             will do.
-        cine: also take every frame of the 4-D file, for `data.pairing` of type Cine.
-        contrasts: further images on the grid of ED and ES, `patient001_frame01_t1.nii.gz` for "t1" (the phantom
-            has them, ACDC has not); that is then the modality, and "cine" that of the others.
+        cine: also take every frame of the 4-D file, to register all of them to ED.
+        contrasts: further images on the grid of ED and ES, `patient001_frame01_t1.nii.gz` for "t1" (only the
+            phantom has them); that is then the modality, and "cine" that of the others.
         prepare: a phantom that writes this layout.
         skip_bad: leave out damaged patients instead of stopping.
         exclude: patients to leave out.
