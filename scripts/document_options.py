@@ -1,0 +1,97 @@
+"""Write the generated pages of docs/reference: configuration.md from configs/, batch.md from the batch contract."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from medreg.config.listing import options
+from medreg.config.paths import config_dir
+from medreg.data.sample import ALWAYS, KEYS
+
+REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
+NOTE = "<!-- Written by scripts/document_options.py; do not edit. -->"
+# What a person does not choose with group=option.
+OTHERWISE = {
+    "data/base": "parts that data sets share; not chosen by themselves",
+    "hydra": "names of run folders, logging and the help page; not chosen",
+    "hydra/launcher": "where the jobs of a sweep run; Hydra and its plug-ins bring more, see [Sweeps](../how-to/sweeps.md)",
+    "preset": "settings of `medreg register --preset NAME`; not part of a run",
+}
+
+
+def first_keys(group: str, option: str) -> str:
+    """Return the class that an option builds, in words, or nothing."""
+    node = OmegaConf.load(config_dir() / group / f"{option}.yaml")
+    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    return f"`{target}`" if target else ""
+
+
+def top_level() -> list[str]:
+    """Return a table row for every top-level option of train.yaml, with its end-of-line comment."""
+    rows = []
+    for line in (config_dir() / "train.yaml").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith((" ", "#", "defaults")):
+            setting, _, comment = line.partition(" # ")
+            name, _, value = setting.partition(": ")
+            rows.append(f"| `{name}` | `{value}` | {comment.replace('|', chr(92) + '|')} |")
+    return rows
+
+
+def defaults() -> dict[str, str]:
+    """Return the option of each group that runs unless another is chosen."""
+    entries = OmegaConf.load(config_dir() / "train.yaml")["defaults"]
+    return {str(group): str(option) for entry in entries if not isinstance(entry, str) for group, option in entry.items()}
+
+
+def configuration() -> str:
+    """Return the page of groups and options."""
+    chosen = defaults()
+    lines = [
+        NOTE, "# Configuration: groups and options", "",
+        "A run is composed of one option a group: `python train.py model=voxelmorph data=acdc`. Every number below an",
+        "option is an option too: `python train.py model.tau.init=0.25`. `medreg show` prints them all with the file that",
+        "each value comes from; `medreg show --key model model=midir` only those of a node.", "",
+        "## Options of the run", "", "| option | default | meaning |", "| --- | --- | --- |", *top_level(), "",
+    ]  # fmt: skip
+    for group, entries in options().items():
+        lines += [f"## {group}", ""]
+        if group in OTHERWISE:
+            lines += [f"{OTHERWISE[group][0].upper()}{OTHERWISE[group][1:]}.", ""]
+        lines += ["| option | what it is | builds |", "| --- | --- | --- |"]
+        for option, text in entries.items():
+            mark = " (default)" if chosen.get(group) == option and group not in OTHERWISE else ""
+            lines.append(f"| `{option}`{mark} | {text.replace('|', chr(92) + '|')} | {first_keys(group, option)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def batch() -> str:
+    """Return the page of the batch contract."""
+    lines = [
+        NOTE, "# The batch contract", "",
+        "Every item of a data set, and every batch, is a dictionary with these keys (`medreg/data/sample.py`). The leading",
+        "axis N is 1 for a volume and the number of slices for a stack; `collate` concatenates along it. A training batch",
+        "holds several items, a validation or test batch exactly one case. S is (X, Y) or (X, Y, Z), D its length. A key",
+        "that the data do not have is absent, never `None`.", "",
+        "| key | always | content |", "| --- | --- | --- |",
+    ]  # fmt: skip
+    lines += [f"| `{key}` | {'yes' if key in ALWAYS else ''} | {text} |" for key, text in KEYS.items()]
+    return "\n".join([*lines, ""])
+
+
+PAGES = {"configuration.md": configuration, "batch.md": batch}
+
+
+def main() -> int:
+    """Write the pages."""
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page(), encoding="utf-8")
+        print(REFERENCE / name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,313 @@
+"""The documentation is true: links lead somewhere, names exist, commands compose, and marked blocks run.
+
+A fenced block whose info string is `bash run` or `python run` is executed by the slow test, page by page and in order,
+in an empty folder, with the training shortened. Every other command is parsed and its configuration composed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+from medreg.cli.main import build_parser
+from medreg.config.application import overrides_of
+from medreg.config.compose import compose_unchecked
+from medreg.config.suggest import groups, leaf_keys, parse
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+SHELLS, RUN = ("bash", "sh"), "run"
+PLUGINS = ("joblib", "submitit_local", "submitit_slurm", "slurm", "ray")  # launchers that are extras
+SHORT = "trainer.max_epochs=1 pictures=1"
+SMALL = "data.dataset.prepare.subjects=6 data.dataset.prepare.testing=2"
+# Of the shell that runs a page: the checkout is elsewhere, and training is short.
+PREAMBLE = f"""
+set -euo pipefail
+short() {{
+  local extra="{SHORT}"
+  case " $* " in
+    *" data=folder"*|*" data=acdc"*) ;;
+    *) extra="$extra {SMALL}" ;;
+  esac
+  for word in $extra; do
+    case " $* " in *" ${{word%%=*}}="*) ;; *) printf '%s ' "$word" ;; esac
+  done
+}}
+python() {{
+  if [ "$1" = train.py ]; then shift; command python {ROOT}/train.py "$@" $(short "$@"); else command python "$@"; fi
+}}
+medreg() {{
+  if [ "$1" = train ]; then
+    shift; command python -m medreg.cli.main train "$@" $(short "$@")
+  else
+    command python -m medreg.cli.main "$@"
+  fi
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    runs: bool
+    text: str
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@lru_cache
+def blocks(page: Path) -> tuple[Block, ...]:
+    found, lines = [], page.read_text(encoding="utf-8").splitlines()
+    start: int | None = None
+    for number, line in enumerate(lines):
+        if not line.lstrip().startswith("```"):
+            continue
+        if start is None:
+            start = number
+            continue
+        words = lines[start].strip().removeprefix("```").split() or [""]
+        found.append(Block(page, start + 1, words[0], RUN in words[1:], "\n".join(lines[start + 1 : number]) + "\n"))
+        start = None
+    assert start is None, f"{name_of(page)}:{start}: a fence is not closed"
+    return tuple(found)
+
+
+@lru_cache
+def prose(page: Path) -> str:
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+
+
+def inline_code(page: Path) -> list[str]:
+    return re.findall(r"`([^`\n]+)`", prose(page))
+
+
+def every_code() -> list[tuple[Path, str]]:
+    return [(page, code) for page in PAGES for code in inline_code(page)]
+
+
+def anchors(page: Path) -> set[str]:
+    heads = re.findall(r"^#+ (.+)$", prose(page), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def commands(block: Block) -> list[list[str]]:
+    """Words of each command of a shell block; here-documents, comments and variables are taken away."""
+    text = re.sub(r"<<'?(\w+)'?.*?^\1$", "", block.text, flags=re.S | re.M)
+    text = re.sub(r"^\s*#.*$", "", text.replace("\\\n", " "), flags=re.M)
+    found = []
+    for line in text.splitlines():
+        line = re.sub(r"\$\([^)]*\)", "x", line)
+        for part in re.split(r"&&|\||;", line):
+            words = shlex.split(re.sub(r"\$\{?\w+\}?", "x", part), comments=True)
+            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                words.pop(0)
+            if words:
+                found.append(words)
+    return found
+
+
+def shell_commands() -> list[tuple[Block, tuple[str, ...]]]:
+    return [
+        (block, tuple(words))
+        for page in PAGES
+        for block in blocks(page)
+        if block.language in SHELLS
+        for words in commands(block)
+    ]
+
+
+def train_arguments() -> list[tuple[str, tuple[str, ...]]]:
+    """Arguments of every command that composes a configuration, once each, with where it first stands."""
+    seen: dict[tuple[str, ...], str] = {}
+    for block, words in shell_commands():
+        verb = words[:2]
+        if verb in (("python", "train.py"), ("medreg", "train"), ("medreg", "show"), ("medreg", "doctor")):
+            arguments = words[2:]
+            if "--config-dir" not in arguments and "--help" not in arguments:
+                seen.setdefault(tuple(arguments), f"{name_of(block.page)}:{block.line}")
+    return [(where, arguments) for arguments, where in seen.items()]
+
+
+def test_every_page_is_on_the_map():
+    listed = set(re.findall(r"\]\(([^)#]+\.md)", (ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
+    there = {page.relative_to(ROOT / "docs").as_posix() for page in PAGES} - {"index.md"}
+    assert there == listed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (page.parent / file).resolve() if file else page
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            broken.append(target)
+    assert not broken
+
+
+def test_paths_in_the_text_exist():
+    wrong = []
+    for page, code in every_code():
+        path = code.split(":")[0].rstrip("/")
+        if re.fullmatch(r"(medreg|configs|tests|scripts|docs)/[\w./-]+", path) and not (ROOT / path).exists():
+            wrong.append(f"{name_of(page)}: {code}")
+    assert not wrong
+
+
+def located(dotted: str) -> bool:
+    """Say whether a dotted name is a module of the package or something in one."""
+    parts = dotted.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[length:]:
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+    return False
+
+
+def test_python_names_in_the_text_exist():
+    text = [(page, page.read_text(encoding="utf-8")) for page in PAGES]
+    names = {(page, name) for page, body in text for name in re.findall(r"\bmedreg(?:\.\w+)+", body)}
+    wrong = sorted(f"{name_of(page)}: {name}" for page, name in names if not located(name))
+    assert not wrong
+
+
+def test_group_options_in_the_text_exist():
+    known, wrong = groups(), []
+    for page, code in every_code():
+        for group, option in re.findall(r"(?<![\w.])([a-z/]+)=([a-z_0-9]+)\b", code):
+            if group in known and option not in known[group] and option not in (*PLUGINS, "null"):
+                wrong.append(f"{name_of(page)}: {group}={option}")
+    assert not wrong
+
+
+@lru_cache
+def option_keys() -> frozenset[str]:
+    compositions = (
+        [], ["data=folder_slices"], ["data=learn2reg"], ["data=brain_phantom"], ["data=ixi"],
+        ["model=midir"], ["model=optimise"], ["model=voxelmorph", "trainer=ddp"], ["regularisation=elastic"],
+        ["similarity=lncc"], ["similarity=nmi"],
+    )  # fmt: skip
+    found: set[str] = set()
+    for overrides in compositions:
+        found.update(leaf_keys(compose_unchecked(overrides)))
+    return frozenset(found)
+
+
+def test_options_in_the_text_exist():
+    wrong = []
+    tops = {key.split(".")[0] for key in option_keys()}
+    for page, code in every_code():
+        for key in re.findall(r"(?<![\w./+~-])([a-z_]+(?:\.[a-z_0-9]+)+)(?![\w(/])", code):
+            leaf = not re.search(r"\.(py|md|yaml|csv|json|html|gz|ckpt|png|npz|log|txt|eps)$", key)
+            if leaf and key.split(".")[0] in tops and key not in option_keys():
+                wrong.append(f"{name_of(page)}: {key}")
+    assert not wrong
+
+
+@pytest.mark.parametrize(("where", "arguments"), train_arguments(), ids=lambda value: value if isinstance(value, str) else "")
+def test_training_commands_compose(where, arguments):
+    overrides = overrides_of(arguments)
+    if arguments and "--key" in arguments:
+        overrides = [word for word in overrides if word != arguments[arguments.index("--key") + 1]]
+    own = [item for item in parse(overrides) if not item.key_or_group.startswith("hydra")]
+    if "-m" in arguments:
+        jobs = BasicSweeper.split_arguments(own, None)[0]
+        for words in (jobs[0], jobs[-1]):
+            compose_unchecked(words)
+    else:
+        assert not any(item.is_sweep_override() for item in own), "a sweep without -m"
+        compose_unchecked([str(item.input_line) for item in own])
+
+
+def test_other_commands_parse(capsys):
+    wrong, verbs = [], ("register", "warp", "report", "list", "doctor", "show")
+    for block, words in shell_commands():
+        if words[0] != "medreg" or words[1] not in verbs or "--help" in words:
+            continue
+        cut = [word for word in words[1:] if word not in (">", "2>")]
+        try:
+            build_parser().parse_args(cut)
+        except (SystemExit, argparse.ArgumentError):
+            wrong.append(f"{name_of(block.page)}:{block.line}: {shlex.join(words)}: {capsys.readouterr().err}")
+    assert not wrong
+
+
+def test_python_and_yaml_blocks_are_well_formed():
+    for page in PAGES:
+        for block in blocks(page):
+            if block.language == "python":
+                ast.parse(block.text, filename=name_of(page))
+            elif block.language == "yaml":
+                yaml.safe_load(block.text)
+
+
+def test_generated_pages_are_current():
+    spec = importlib.util.spec_from_file_location("document_options", ROOT / "scripts" / "document_options.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    for name, page in script.PAGES.items():
+        written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
+        assert written == page(), f"docs/reference/{name} is out of date: python scripts/document_options.py"
+
+
+def page_script(page: Path) -> str:
+    """The marked blocks of a page as one shell script."""
+    parts = [PREAMBLE]
+    for block in blocks(page):
+        if block.runs and block.language in SHELLS:
+            parts.append(f"echo '--- {name_of(page)}:{block.line}'\n{block.text}")
+        elif block.runs:
+            parts.append(f"echo '--- {name_of(page)}:{block.line}'\npython - <<'END_OF_BLOCK'\n{block.text}END_OF_BLOCK\n")
+    return "\n".join(parts)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("page", [page for page in PAGES if any(block.runs for block in blocks(page))], ids=name_of)
+def test_marked_blocks_run(page, cache, tmp_path):
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "MEDREG_CACHE": str(cache),
+        "WANDB_MODE": "offline",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
+    environment.pop("MEDREG_DATA", None)
+    done = subprocess.run(
+        ["bash", "-c", page_script(page)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1100, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
