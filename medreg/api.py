@@ -120,7 +120,7 @@ def warp_image(
 def warp_labels(
     field: str | Path, labels: Source, *, reference: Source | None = None, output: str | Path | None = None
 ) -> Volume:
-    """Warp a moving label map into fixed space with a displacement field, by nearest neighbour, as `warp_image`."""
+    """Warp a moving label map into fixed space, by nearest neighbour; otherwise as `warp_image`."""
     from medreg.io.image import write_labels
     from medreg.registering.pair import as_labels
 

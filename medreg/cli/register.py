@@ -189,6 +189,7 @@ def metric_table(result: RegistrationResult) -> Any:
     """Return a rich table: one row per structure and metric, before and after."""
     from rich.table import Table
 
+    hidden = ("mag_grad_det_j",)  # in metrics.json only
     before = {(row.structure, row.metric): row.value for row in result.before}
     table = Table()
     table.add_column("structure")
@@ -196,6 +197,8 @@ def metric_table(result: RegistrationResult) -> Any:
     for title in ("before", "after"):
         table.add_column(title, justify="right")
     for row in result.after:
+        if row.metric in hidden:
+            continue
         value = before.get((row.structure, row.metric), float("nan"))
         known = row.metric in ("dice", "hd95_mm", "assd_mm", "tre_mm", "tre_max_mm", "image_correlation")
         unit = f" ({row.unit})" if row.unit not in ("1", "mm") else ""

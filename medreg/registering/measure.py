@@ -33,6 +33,7 @@ def measure(
     *,
     labels: Mapping[str, int],
     surface: bool,
+    warped: Tensor,
     warped_labels: Volume | None,
 ) -> list[MetricRow]:
     """Return the rows of one state of a pair.
@@ -42,13 +43,15 @@ def measure(
         transform: the map; the initial one for "before".
         labels: structure name → code.
         surface: whether surface distances are wanted.
+        warped: (1, 1, *S_f) moving image through that map.
         warped_labels: moving labels through that map on the fixed grid, None without labels.
     """
     rows: list[MetricRow] = []
     if warped_labels is not None and pair.fixed_labels is not None and labels:
-        warped = tensor_of(warped_labels, dtype=torch.int64)
-        rows += _overlap(pair, transform, warped, labels=labels, surface=surface)
+        moved = tensor_of(warped_labels, dtype=torch.int64)
+        rows += _overlap(pair, transform, moved, labels=labels, surface=surface)
     rows += _landmarks(pair, transform)
+    rows.append(_correlation(pair, transform, warped))
     rows += _deformation(pair, transform)
     return rows
 
@@ -82,13 +85,25 @@ def _landmarks(pair: Pair, transform: PairTransform) -> list[MetricRow]:
     ]
 
 
+def _correlation(pair: Pair, transform: PairTransform, warped: Tensor) -> MetricRow:
+    """Return the correlation of fixed and warped image where both exist, inside the fixed mask."""
+    where = transform.covered()
+    if pair.fixed_mask is not None:
+        where = where & (tensor_of(pair.fixed_mask) > 0)
+    values = torch.stack([tensor_of(pair.fixed)[where], warped[where]]).double()
+    spread = values.std(dim=1) if values.shape[1] > 1 else torch.zeros(2)
+    known = bool((spread > 0).all())
+    value = float(torch.corrcoef(values)[0, 1]) if known else float("nan")
+    return MetricRow("all", "image_correlation", value, "1")
+
+
 def _deformation(pair: Pair, transform: PairTransform) -> list[MetricRow]:
     mask = None if pair.fixed_mask is None else (tensor_of(pair.fixed_mask) > 0).to(torch.uint8)
     batch = _batch(transform, {} if mask is None else {"fixed_mask": mask})
     rows = CaseEvaluator({}, masked=mask is not None)(batch, _field(transform))
     length = transform.displacement[0].double() * transform.fixed.spacing_mm.reshape(3, 1, 1, 1)
     largest = float(length.norm(dim=0).max())
-    return [*rows, MetricRow("all", "largest_displacement_mm", largest, "mm")]
+    return [*rows, MetricRow("all", "largest_deformation_mm", largest, "mm")]
 
 
 def _field(transform: PairTransform) -> Tensor:

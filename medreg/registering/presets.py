@@ -20,6 +20,7 @@ from medreg.errors import ConfigError
 from medreg.models.base import RegistrationModel
 from medreg.registering.pair import Pair, stack_shape
 
+CLOSE_LEVELS = 1.3  # ratio of shrink factors below which two levels are one
 THICK = 3.0  # spacing between slices over spacing in plane from which a volume is a stack of slices
 FEW_SLICES = 8  # a volume with so many times fewer slices than rows is a stack too, whatever its header says
 AIR_HU, LUNG_HU = -1000.0, -500.0  # Hounsfield range of lung tissue and the air around the body
@@ -108,9 +109,10 @@ def load_preset(
 
 def coarsened(levels: Sequence[Mapping[str, Any]], shrink: float) -> list[dict[str, Any]]:
     """Return levels none finer than a shrink factor; the finer ones become one level of that factor."""
-    kept = [dict(level) for level in levels if level["shrink"] > shrink]
-    finer = [dict(level) for level in levels if level["shrink"] <= shrink]
-    return [*kept, {**finer[0], "shrink": max(shrink, finer[0]["shrink"])}] if finer else kept
+    # A level hardly coarser than the new finest one would repeat its work.
+    kept = [dict(level) for level in levels if level["shrink"] > CLOSE_LEVELS * shrink]
+    finer = [dict(level) for level in levels if level["shrink"] <= CLOSE_LEVELS * shrink]
+    return [*kept, {**finer[0], "shrink": max(shrink, finer[-1]["shrink"])}] if finer else kept
 
 
 def _build(name: str, settings: dict[str, Any], file: Path, *, shape: tuple[int, ...]) -> Preset:
@@ -130,11 +132,12 @@ def _build(name: str, settings: dict[str, Any], file: Path, *, shape: tuple[int,
     if settings["mode"] not in ("slices", "volume"):
         raise ConfigError(f"Preset {file.stem} has mode {settings['mode']!r}; choose slices or volume.")
     ndim = 2 if 1 in shape or settings["mode"] == "slices" else len(shape)
-    shrink = max(1.0, (math.prod(shape) / float(settings["finest_voxels"])) ** (1 / ndim))
-    if shrink > 1:
-        model = settings["model"]
-        levels = coarsened(model["levels"], round(shrink, 2))
-        settings = {**settings, "model": {**model, "levels": levels}}
+    for stage in ("affine", "model"):
+        limit = float(settings["finest_voxels"][stage])
+        shrink = (math.prod(shape) / limit) ** (1 / ndim)
+        if shrink > 1:
+            levels = coarsened(settings[stage]["levels"], round(shrink, 2))
+            settings = {**settings, stage: {**settings[stage], "levels": levels}}
     return Preset(
         name=name,
         description=str(settings["description"]),

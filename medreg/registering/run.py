@@ -15,6 +15,7 @@ from medreg.config.instantiate import build
 from medreg.data.preprocess import Preprocess
 from medreg.errors import CheckpointError, ConfigError
 from medreg.io.image import Volume
+from medreg.metrics.evaluator import MetricRow
 from medreg.models.base import RegistrationModel
 from medreg.registering.measure import label_names, measure, unregistered
 from medreg.registering.pair import Pair, stack_shape, tensor_of
@@ -104,18 +105,29 @@ def run(
         transform, world, name = _solve(pair, plan, method, device, progress)
         seconds = time.perf_counter() - start_time
     start = unregistered(pair, world, slice_axis=transform.slice_axis)
-    labels = label_names(pair, label_codes)
-    warped_labels = _warp_labels(pair, transform)
     outside = min(0.0, float(pair.moving.array.min()))
-    warped = transform.warp_image(tensor_of(pair.moving), outside=outside)
+    labels = label_names(pair, label_codes)
+
+    def state(of: PairTransform) -> tuple[Tensor, Volume | None, list[MetricRow]]:
+        """Warp image and labels once through a map and measure the outcome."""
+        image = of.warp_image(tensor_of(pair.moving), outside=outside)
+        moved = _warp_labels(pair, of)
+        return (
+            image,
+            moved,
+            measure(pair, of, labels=labels, surface=surface, warped=image, warped_labels=moved),
+        )
+
+    _, _, before = state(start)
+    warped, warped_labels, after = state(transform)
     return RegistrationResult(
         pair=pair,
         transform=transform,
         start=start,
         warped=like(pair.fixed, warped.numpy()),
         warped_labels=warped_labels,
-        before=measure(pair, start, labels=labels, surface=surface, warped_labels=_warp_labels(pair, start)),
-        after=measure(pair, transform, labels=labels, surface=surface, warped_labels=warped_labels),
+        before=before,
+        after=after,
         method=name,
         reason=method.choice.reason,
         settings=method.preset.settings,

@@ -77,10 +77,13 @@ class PairTransform:
 
         Beyond the moving image (half a voxel past its outer centres, as ITK counts) the value is `outside`.
         """
-        field = self.sampling_displacement()
-        warped = warp(moving.double(), field, padding="border")
-        covered = inside(identity_grid(self.fixed.shape, dtype=torch.float64) + field, self.moving.shape)
-        return torch.where(covered, warped, outside).to(torch.float32)
+        warped = warp(moving.double(), self.sampling_displacement(), padding="border")
+        return torch.where(self.covered(), warped, outside).to(torch.float32)
+
+    def covered(self) -> Tensor:
+        """Return where on the fixed grid the map lands inside the moving image, (1, 1, *S_f) bool."""
+        position = identity_grid(self.fixed.shape, dtype=torch.float64) + self.sampling_displacement()
+        return inside(position, self.moving.shape)
 
     def warp_labels(self, labels: Tensor) -> Tensor:
         """Return moving labels (1, 1, *S_m) on the fixed grid, nearest neighbour, 0 outside."""
