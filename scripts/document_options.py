@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+import medreg
 from medreg.config.listing import options
 from medreg.config.paths import config_dir
 from medreg.data.sample import ALWAYS, KEYS
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
+PACKAGE = Path(medreg.__file__).resolve().parent
 NOTE = "<!-- Written by scripts/document_options.py; do not edit. -->"
 # What a person does not choose with group=option.
 OTHERWISE = {
@@ -22,11 +25,20 @@ OTHERWISE = {
 }
 
 
-def first_keys(group: str, option: str) -> str:
-    """Return the class that an option builds, in words, or nothing."""
+def target_of(group: str, option: str) -> str:
+    """Return the dotted name of the class that an option builds, or nothing."""
     node = OmegaConf.load(config_dir() / group / f"{option}.yaml")
-    target = node.get("_target_") if isinstance(node, DictConfig) else None
-    return f"`{target}`" if target else ""
+    return str(node.get("_target_") or "") if isinstance(node, DictConfig) else ""
+
+
+def summary(target: str) -> str:
+    """Return the first line of a class's docstring without importing it, or nothing."""
+    module, _, name = target.rpartition(".")
+    file = PACKAGE.parent / f"{module.replace('.', '/')}.py"
+    if not file.is_file():
+        return ""
+    classes = {node.name: node for node in ast.parse(file.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)}
+    return (ast.get_docstring(classes[name]) or "").split("\n\n")[0].replace("\n", " ") if name in classes else ""
 
 
 def top_level() -> list[str]:
@@ -63,7 +75,9 @@ def configuration() -> str:
         lines += ["| option | what it is | builds |", "| --- | --- | --- |"]
         for option, text in entries.items():
             mark = " (default)" if chosen.get(group) == option and group not in OTHERWISE else ""
-            lines.append(f"| `{option}`{mark} | {text.replace('|', chr(92) + '|')} | {first_keys(group, option)} |")
+            target = target_of(group, option)
+            told = (text or summary(target)).replace("|", chr(92) + "|")
+            lines.append(f"| `{option}`{mark} | {told} | {f'`{target}`' if target else ''} |")
         lines.append("")
     return "\n".join(lines)
 

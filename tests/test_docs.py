@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.errors import HydraException
 
 from medreg.cli.main import build_parser
 from medreg.config.application import overrides_of
@@ -31,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 SHELLS, RUN = ("bash", "sh"), "run"
 PLUGINS = ("joblib", "submitit_local", "submitit_slurm", "slurm", "ray")  # launchers that are extras
+OF_THE_USER = ("configs/local/default.yaml", "data=liver")  # files that a page tells the reader to write
 SHORT = "trainer.max_epochs=1 pictures=1"
 SMALL = "data.dataset.prepare.subjects=6 data.dataset.prepare.testing=2"
 # Of the shell that runs a page: the checkout is elsewhere, and training is short.
@@ -136,15 +138,38 @@ def shell_commands() -> list[tuple[Block, tuple[str, ...]]]:
 
 
 def train_arguments() -> list[tuple[str, tuple[str, ...]]]:
-    """Arguments of every command that composes a configuration, once each, with where it first stands."""
-    seen: dict[tuple[str, ...], str] = {}
+    """Arguments of every command that composes a configuration, with where it stands."""
+    found = []
     for block, words in shell_commands():
-        verb = words[:2]
+        verb, arguments = words[:2], words[2:]
         if verb in (("python", "train.py"), ("medreg", "train"), ("medreg", "show"), ("medreg", "doctor")):
-            arguments = words[2:]
             if "--config-dir" not in arguments and "--help" not in arguments:
-                seen.setdefault(tuple(arguments), f"{name_of(block.page)}:{block.line}")
-    return [(where, arguments) for arguments, where in seen.items()]
+                found.append((f"{name_of(block.page)}:{block.line}", arguments))
+    return found
+
+
+def jobs_of(arguments: tuple[str, ...]) -> list[list[str]]:
+    """Overrides of the first and the last job of a command."""
+    overrides = overrides_of(arguments)
+    if "--key" in arguments:
+        overrides.remove(arguments[arguments.index("--key") + 1])
+    own = [item for item in parse(overrides) if not item.key_or_group.startswith("hydra")]
+    if "-m" in arguments:
+        jobs = BasicSweeper.split_arguments(own, None)[0]
+        return [jobs[0], jobs[-1]]
+    assert not any(item.is_sweep_override() for item in own), f"a sweep without -m: {arguments}"
+    return [[str(item.input_line) for item in own]]
+
+
+def compositions() -> dict[tuple[str, ...], dict[str, str]]:
+    """Choices of groups → (override → where it stands): commands of the same choices are composed together."""
+    known: dict[tuple[str, ...], dict[str, str]] = {}
+    for where, arguments in train_arguments():
+        for words in jobs_of(arguments):
+            choices = tuple(sorted(word for word in words if word.lstrip("+~").split("=")[0] in groups()))
+            node = known.setdefault(choices, {})
+            node.update({word: where for word in words if word not in choices})
+    return known
 
 
 def test_every_page_is_on_the_map():
@@ -170,8 +195,9 @@ def test_paths_in_the_text_exist():
     wrong = []
     for page, code in every_code():
         path = code.split(":")[0].rstrip("/")
-        if re.fullmatch(r"(medreg|configs|tests|scripts|docs)/[\w./-]+", path) and not (ROOT / path).exists():
-            wrong.append(f"{name_of(page)}: {code}")
+        if re.fullmatch(r"(medreg|configs|tests|scripts|docs)/[\w./-]+", path) and path not in OF_THE_USER:
+            if not (ROOT / path).exists():
+                wrong.append(f"{name_of(page)}: {code}")
     assert not wrong
 
 
@@ -202,20 +228,23 @@ def test_group_options_in_the_text_exist():
     known, wrong = groups(), []
     for page, code in every_code():
         for group, option in re.findall(r"(?<![\w.])([a-z/]+)=([a-z_0-9]+)\b", code):
-            if group in known and option not in known[group] and option not in (*PLUGINS, "null"):
-                wrong.append(f"{name_of(page)}: {group}={option}")
+            written = f"{group}={option}"
+            if group in known and option not in (*known[group], *PLUGINS, "null") and written not in OF_THE_USER:
+                wrong.append(f"{name_of(page)}: {written}")
     assert not wrong
 
 
 @lru_cache
 def option_keys() -> frozenset[str]:
-    compositions = (
-        [], ["data=folder_slices"], ["data=learn2reg"], ["data=brain_phantom"], ["data=ixi"],
-        ["model=midir"], ["model=optimise"], ["model=voxelmorph", "trainer=ddp"], ["regularisation=elastic"],
-        ["similarity=lncc"], ["similarity=nmi"],
-    )  # fmt: skip
-    found: set[str] = set()
-    for overrides in compositions:
+    together = (
+        ["data=folder_slices"],
+        ["data=brain_phantom", "model=midir", "trainer=ddp", "regularisation=elastic", "similarity=lncc"],
+        ["model=optimise", "similarity=nmi"],
+        ["model=voxelmorph"],
+        [],
+    )
+    found = {f"model.{name}.{key}" for name in ("similarity", "regularisation") for key in ("weight", "window")}  # presets
+    for overrides in together:
         found.update(leaf_keys(compose_unchecked(overrides)))
     return frozenset(found)
 
@@ -231,19 +260,12 @@ def test_options_in_the_text_exist():
     assert not wrong
 
 
-@pytest.mark.parametrize(("where", "arguments"), train_arguments(), ids=lambda value: value if isinstance(value, str) else "")
-def test_training_commands_compose(where, arguments):
-    overrides = overrides_of(arguments)
-    if arguments and "--key" in arguments:
-        overrides = [word for word in overrides if word != arguments[arguments.index("--key") + 1]]
-    own = [item for item in parse(overrides) if not item.key_or_group.startswith("hydra")]
-    if "-m" in arguments:
-        jobs = BasicSweeper.split_arguments(own, None)[0]
-        for words in (jobs[0], jobs[-1]):
-            compose_unchecked(words)
-    else:
-        assert not any(item.is_sweep_override() for item in own), "a sweep without -m"
-        compose_unchecked([str(item.input_line) for item in own])
+def test_training_commands_compose():
+    for choices, others in compositions().items():
+        try:
+            compose_unchecked([*choices, *others])
+        except HydraException as error:
+            pytest.fail(f"{choices} with {others}: {error}")
 
 
 def test_other_commands_parse(capsys):
