@@ -44,14 +44,14 @@ def run_job(cfg: DictConfig) -> float:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        text = f"The disk that holds {context.folder} is full ({error}). Free some space and give the same command. {AGAIN}"
+        text = f"The disk that holds {context.folder} is full ({error}). Free some space. {AGAIN}"
         return _failed(record, text, main)
     except RuntimeError as error:
-        text = _known_runtime_error(error)
-        if text is None:
+        known = _known_runtime_error(error)
+        if known is None:
             record.fail("failed", f"{type(error).__name__}: {error}")
             raise
-        return _failed(record, text, main)
+        return _failed(record, known, main)
     except KeyboardInterrupt:
         if main:
             record.fail("interrupted", f"Interrupted. {AGAIN}")
@@ -92,13 +92,18 @@ def _stages_of(cfg: DictConfig) -> dict[str, Any]:
 
 def _finished(record: RunRecord, cfg: DictConfig) -> bool:
     done = record.content.get("done", {})
-    return record.content.get("status") == "finished" and all(done.get(k) == v for k, v in _stages_of(cfg).items())
+    return record.content.get("status") == "finished" and all(
+        done.get(k) == v for k, v in _stages_of(cfg).items()
+    )
 
 
 def _show_finished(record: RunRecord, context: RunContext) -> float:
     from medreg import stages
 
-    log.info("Already finished (%s). fresh=true runs it again and keeps the earlier result.", record.content.get("finished"))
+    log.info(
+        "Already finished (%s). fresh=true runs it again and keeps the earlier result.",
+        record.content.get("finished"),
+    )
     if not context.sweep:
         stages.show(context.folder)
     value = record.content.get("objective")
@@ -123,8 +128,8 @@ def _known_runtime_error(error: RuntimeError) -> str | None:
         )
     if "out of memory" in text:
         return (
-            "The device has too little memory for this step. Lower data.loader.batch_size, use trainer.precision=16-mixed "
-            f"on a GPU, or, for GraDIRN, model.checkpoint=true. {AGAIN}"
+            "The device has too little memory for this step. Lower data.loader.batch_size, use "
+            f"trainer.precision=16-mixed on a GPU, or, for GraDIRN, model.checkpoint=true. {AGAIN}"
         )
     return None
 

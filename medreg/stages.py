@@ -61,7 +61,12 @@ def prepare(cfg: DictConfig, context: RunContext, record: RunRecord) -> Parts:
 
 
 def _write_down(
-    trainer: pl.Trainer, context: RunContext, record: RunRecord, data: Any, task: Any, resolved: dict[Any, Any]
+    trainer: pl.Trainer,
+    context: RunContext,
+    record: RunRecord,
+    data: Any,
+    task: Any,
+    resolved: dict[Any, Any],
 ) -> dict[str, Any]:
     """Write run.json, config.yaml and split.csv; return the facts that checkpoints and W&B carry."""
     facts = {
@@ -85,12 +90,22 @@ def _write_down(
 
 
 def _introduce(
-    trainer: pl.Trainer, mirror: Any, context: RunContext, resolved: dict[Any, Any], facts: dict[str, Any], cfg: DictConfig
+    trainer: pl.Trainer,
+    mirror: Any,
+    context: RunContext,
+    resolved: dict[Any, Any],
+    facts: dict[str, Any],
+    cfg: DictConfig,
 ) -> None:
     """Start the mirror on the main process and tell the results table whose rows it writes."""
     if trainer.is_global_zero:
         kind = "sweep" if context.sweep else {"fit": "train", "both": "train", "test": "test"}[cfg.mode]
-        named = {**facts, "name": context.folder.name, "group": f"{context.model}_{context.data}", "job_type": kind}
+        named = {
+            **facts,
+            "name": context.folder.name,
+            "group": f"{context.model}_{context.data}",
+            "job_type": kind,
+        }
         logger = mirror.connect(context.folder, config=resolved, facts=named)
         if logger is not None:
             trainer.loggers = [logger]
@@ -114,7 +129,9 @@ def fit(parts: Parts) -> None:
     elif parts.cfg.init is not None:
         source = checkpoint.find(str(parts.cfg.init), folder)
         if source is None:
-            raise CheckpointError(f"init={parts.cfg.init}: this run has no checkpoint yet; give the path of another run.")
+            raise CheckpointError(
+                f"init={parts.cfg.init}: this run has no checkpoint yet; give the path of another run."
+            )
         checkpoint.apply_weights(task.model, source)
         log.info("Warm start from the weights of %s.", source)
     try:

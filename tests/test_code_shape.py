@@ -24,7 +24,9 @@ def test_no_long_files():
 
 
 def test_no_long_functions():
-    sizes = {f"{file.name}:{f.name}": f.end_lineno - f.lineno for file, tree in trees() for f in functions(tree)}
+    sizes = {
+        f"{file.name}:{f.name}": f.end_lineno - f.lineno for file, tree in trees() for f in functions(tree)
+    }
     assert {name: size for name, size in sizes.items() if size > FUNCTION_CAP} == {}
     assert statistics.median(sizes.values()) <= 15
 
@@ -43,7 +45,11 @@ def test_every_function_is_annotated():
 def test_public_names_have_docstrings():
     bare, total = [], 0
     for file, tree in trees():
-        nodes = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
+        nodes = [
+            n
+            for n in tree.body
+            if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")
+        ]
         for node in [tree, *nodes]:
             total += 1
             if not ast.get_docstring(node):

@@ -74,7 +74,12 @@ def test_a_dead_worker_is_explained(data, tmp_path):
 def test_two_processes_see_the_same_cases_once(tmp_path):
     data = tiny_acdc(tmp_path / "acdc", subjects=9)
     options = arguments(
-        data, "trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=2", "data.split.test=0.34", "data.split.val=0.34"
+        data,
+        "trainer=ddp",
+        "trainer.accelerator=cpu",
+        "trainer.max_epochs=2",
+        "data.split.test=0.34",
+        "data.split.val=0.34",
     )
     code, output = run_process(tmp_path, options)
     assert code == 0, output
@@ -104,7 +109,12 @@ def test_wandb_online_without_key_or_network_does_not_stop_the_run(data, tmp_pat
     options = arguments(data, "logger=wandb", "logger.offline=false", "trainer.max_epochs=1")
     home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc"), "WANDB_API_KEY": ""}
     code, output = run_process(
-        tmp_path, options, WANDB_MODE="online", WANDB_BASE_URL="http://127.0.0.1:9", WANDB_INIT_TIMEOUT="5", **home
+        tmp_path,
+        options,
+        WANDB_MODE="online",
+        WANDB_BASE_URL="http://127.0.0.1:9",
+        WANDB_INIT_TIMEOUT="5",
+        **home,
     )
     assert code == 0, output
     assert "W&B is not available" in output

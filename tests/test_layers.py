@@ -84,7 +84,18 @@ def test_only_callbacks_know_wandb():
 
 
 def test_geometry_needs_torch_alone():
-    allowed = {"torch", "medreg", "__future__", "abc", "collections", "dataclasses", "functools", "itertools", "math", "typing"}
+    allowed = {
+        "torch",
+        "medreg",
+        "__future__",
+        "abc",
+        "collections",
+        "dataclasses",
+        "functools",
+        "itertools",
+        "math",
+        "typing",
+    }
     for file in (PACKAGE / "geometry").rglob("*.py"):
         foreign = {name.split(".")[0] for name in imports(file)} - allowed
         assert not foreign, f"{file.name} imports {foreign}"
@@ -100,7 +111,8 @@ def test_one_caller_of_grid_sample():
         file.relative_to(PACKAGE).as_posix()
         for file in modules()
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "grid_sample"
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "attr", getattr(node.func, "id", "")) == "grid_sample"
     ]
     assert set(callers) == {"geometry/warp.py"}
 

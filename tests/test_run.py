@@ -45,11 +45,28 @@ def rows(folder):
 
 def test_run_folder_explains_itself(finished):
     folder = run_folder(finished[0])
-    for name in ("config.yaml", "run.json", "results.csv", "history.csv", "split.csv", "report.html", "train.log"):
+    for name in (
+        "config.yaml",
+        "run.json",
+        "results.csv",
+        "history.csv",
+        "split.csv",
+        "report.html",
+        "train.log",
+    ):
         assert (folder / name).stat().st_size > 0, name
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "finished"
-    assert {"command", "overrides", "commit", "dirty", "versions", "hardware", "seed", "data_fingerprint"} <= set(record)
+    assert {
+        "command",
+        "overrides",
+        "commit",
+        "dirty",
+        "versions",
+        "hardware",
+        "seed",
+        "data_fingerprint",
+    } <= set(record)
     assert list((folder / "figures").glob("*.png"))
 
 
@@ -112,8 +129,14 @@ def test_evaluating_another_runs_checkpoint(finished, data, tmp_path):
     source = run_folder(finished[0])
     code, output = run(tmp_path, arguments(data, f"ckpt={source}", "mode=test"))
     assert code == 0, output
-    ours = {(r["case"], r["structure"], r["metric"]): r["value"] for r in rows(tmp_path) if r["metric"] == "dice"}
-    theirs = {(r["case"], r["structure"], r["metric"]): r["value"] for r in rows(finished[0]) if r["metric"] == "dice"}
+    ours = {
+        (r["case"], r["structure"], r["metric"]): r["value"] for r in rows(tmp_path) if r["metric"] == "dice"
+    }
+    theirs = {
+        (r["case"], r["structure"], r["metric"]): r["value"]
+        for r in rows(finished[0])
+        if r["metric"] == "dice"
+    }
     assert ours == theirs
 
 
@@ -169,4 +192,6 @@ def test_interrupted_evaluation_scores_only_what_is_left(finished, data, tmp_pat
     own = {(r["case"], r["method"], r["structure"], r["metric"]): r["value"] for r in rows(tmp_path)}
     whole = {(r["case"], r["method"], r["structure"], r["metric"]): r["value"] for r in complete}
     timed = {"time_s", "peak_memory_mib"}
-    assert {k: v for k, v in own.items() if k[3] not in timed} == {k: v for k, v in whole.items() if k[3] not in timed}
+    assert {k: v for k, v in own.items() if k[3] not in timed} == {
+        k: v for k, v in whole.items() if k[3] not in timed
+    }

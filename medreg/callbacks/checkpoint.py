@@ -7,7 +7,6 @@ the new one or the one before.
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ def save_atomically(trainer: pl.Trainer, name: str, *, weights_only: bool = Fals
     part = target.with_suffix(".part")
     trainer.save_checkpoint(part, weights_only=weights_only)
     if trainer.is_global_zero:
-        os.replace(part, target)
+        part.replace(target)
 
 
 class LastCheckpoint(Checkpoint):
@@ -58,7 +57,7 @@ class BestCheckpoint(Checkpoint):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the weights if the metric improved."""
-        if trainer.sanity_checking or not trainer.training and trainer.state.fn != "fit":
+        if trainer.sanity_checking or (not trainer.training and trainer.state.fn != "fit"):
             return
         if self.monitor not in trainer.callback_metrics:
             self.monitor, self.mode = "val/loss", "min"

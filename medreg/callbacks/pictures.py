@@ -41,7 +41,9 @@ class Pictures(pl.Callback):
             return
         folder = Path(trainer.default_root_dir) / "cases"
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(folder / f"{file_name(outputs.case)}.npz", allow_pickle=False, **self._arrays(outputs, batch))
+        np.savez_compressed(
+            folder / f"{file_name(outputs.case)}.npz", allow_pickle=False, **self._arrays(outputs, batch)
+        )
 
     @staticmethod
     def _arrays(result: CaseResult, batch: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +63,9 @@ class Pictures(pl.Callback):
         if "displacement" in batch:
             found["truth"] = batch["displacement"].float().cpu().numpy()
         if found["fixed"].shape[0] == 1:  # a volume or a single slice, not a stack
-            found = {key: value if key in ("spacing_mm", "affine") else value[0] for key, value in found.items()}
+            found = {
+                key: value if key in ("spacing_mm", "affine") else value[0] for key, value in found.items()
+            }
         return found
 
 

@@ -31,14 +31,24 @@ class Progress(RichProgressBar):
         """Log loss and validation, at most every two seconds, and at the end."""
         super().on_train_epoch_end(trainer, pl_module)
         now, done = time.monotonic(), trainer.current_epoch + 1
-        if not self.is_enabled and trainer.is_global_zero and (now - self._told > 2 or done == trainer.max_epochs):
+        if (
+            not self.is_enabled
+            and trainer.is_global_zero
+            and (now - self._told > 2 or done == trainer.max_epochs)
+        ):
             self._told = now
             shown = {k: v for k, v in trainer.callback_metrics.items() if k in SHOWN}
             text = "  ".join(f"{name} {float(value):.5g}" for name, value in shown.items())
             log.info("epoch %d/%s  %s", done, trainer.max_epochs, text)
 
     def on_test_batch_end(  # noqa: D102
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: pl.Trainer,
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         super().on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
         total = trainer.num_test_batches[dataloader_idx]

@@ -20,7 +20,12 @@ class RandomState(pl.Callback):
         return {
             "torch": torch.get_rng_state(),
             "cuda": list(torch.cuda.get_rng_state_all()) if torch.cuda.is_available() else [],
-            "numpy": [torch.as_tensor(np.asarray(keys, dtype=np.int64)), int(position), int(has_gauss), float(gauss)],
+            "numpy": [
+                torch.as_tensor(np.asarray(keys, dtype=np.int64)),
+                int(position),
+                int(has_gauss),
+                float(gauss),
+            ],
             "python": [version, list(words), following],
         }
 

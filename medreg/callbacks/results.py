@@ -64,7 +64,17 @@ class Results(pl.Callback):
     def _rows(self, result: CaseResult) -> list[list[object]]:
         constant = [self.labels[key] for key in ("run", "model", "data", "split")]
         return [
-            [*constant, result.case, result.fixed, result.moving, method, row.structure, row.metric, row.value, row.unit]
+            [
+                *constant,
+                result.case,
+                result.fixed,
+                result.moving,
+                method,
+                row.structure,
+                row.metric,
+                row.value,
+                row.unit,
+            ]
             for method, rows in result.rows.items()
             for row in rows
         ]

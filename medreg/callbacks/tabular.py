@@ -40,4 +40,4 @@ def replace_rows(file: Path, header: Sequence[str], rows: Iterable[dict[str, str
         writer.writerows(rows)
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(part, file)
+    part.replace(file)

@@ -68,7 +68,7 @@ class RunWandb:
                 job_type=self.job_type or facts["job_type"],
                 tags=self.tags,
                 settings=wandb.Settings(silent=True, console="off"),
-                **({} if self.offline else {"resume": "allow"}),
+                resume=None if self.offline else "allow",
             )
             self._run = logger.experiment
             self._run.config.update({**config, "facts": facts}, allow_val_change=True)
@@ -89,9 +89,10 @@ class RunWandb:
         if table.exists():
             frame = pd.read_csv(table)
             self._run.log({"test/cases": wandb.Table(dataframe=frame)})
-            means = frame.groupby(["method", "structure", "metric"])["value"].mean()
-            for (method, structure, metric), value in means.items():
-                self._run.summary[f"test/{method}/{structure}/{metric}"] = float(value)
+            means = frame.groupby(["method", "structure", "metric"])["value"].mean().reset_index()
+            for row in means.to_dict("records"):
+                name = f"test/{row['method']}/{row['structure']}/{row['metric']}"
+                self._run.summary[name] = float(row["value"])
         if self.pictures:
             for picture in sorted((folder / "figures").glob("*.png")):
                 self._run.log({f"pictures/{picture.stem}": wandb.Image(str(picture))})

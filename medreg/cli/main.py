@@ -15,7 +15,9 @@ VERBS = ("train", "register", "warp", "doctor", "show", "list", "report")
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all verbs; importing them costs nothing because their work is imported when run."""
-    parser = argparse.ArgumentParser(prog="medreg", description="One energy, many solvers: medical image registration.")
+    parser = argparse.ArgumentParser(
+        prog="medreg", description="One energy, many solvers: medical image registration."
+    )
     parser.add_argument("--version", action="version", version=f"medreg {__version__}")
     subparsers = parser.add_subparsers(dest="verb", required=True, metavar="verb")
     for verb in VERBS:

@@ -8,9 +8,13 @@ from typing import Any
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb."""
-    parser = subparsers.add_parser("show", help="print the composed configuration and where each value comes from")
+    parser = subparsers.add_parser(
+        "show", help="print the composed configuration and where each value comes from"
+    )
     parser.add_argument("overrides", nargs="*", help="as for train.py: group=option key=value")
-    parser.add_argument("--key", default="", help="only keys that start with this, such as model or data.preprocess")
+    parser.add_argument(
+        "--key", default="", help="only keys that start with this, such as model or data.preprocess"
+    )
     parser.set_defaults(run=run)
 
 

@@ -14,7 +14,17 @@ from medreg.errors import MedregError
 
 Job = Callable[[Any], float]
 INTERRUPTED = 130  # what a shell expects after Ctrl-C
-HELP_FLAGS = ("--help", "-h", "--hydra-help", "--info", "--cfg", "-c", "--shell-completion", "-sc", "--version")
+HELP_FLAGS = (
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--info",
+    "--cfg",
+    "-c",
+    "--shell-completion",
+    "-sc",
+    "--version",
+)
 
 
 def overrides_of(arguments: Sequence[str]) -> list[str]:

@@ -41,7 +41,9 @@ def find(spec: str, folder: Path) -> Path | None:
         found = find("best", path)
         if found is not None:
             return found
-        raise CheckpointError(f"The run folder {path} holds no checkpoint in {path / FOLDER}: its training never ended an epoch.")
+        raise CheckpointError(
+            f"The run folder {path} holds no checkpoint in {path / FOLDER}: its training never ended an epoch."
+        )
     raise CheckpointError(f"No checkpoint at {path}. Give best, last, a .ckpt file or a run folder.")
 
 
@@ -83,12 +85,18 @@ def apply_weights(model: nn.Module, path: Path, *, content: dict[str, Any] | Non
         CheckpointError: the checkpoint was made by another model; the message says by which options.
     """
     content = content or read(path)
-    weights = {key.removeprefix("model."): value for key, value in content["state_dict"].items() if key.startswith("model.")}
+    weights = {
+        key.removeprefix("model."): value
+        for key, value in content["state_dict"].items()
+        if key.startswith("model.")
+    }
     own = model.state_dict()
     made_by = " ".join(content.get("medreg", {}).get("overrides", []))
     hint = f" It was made with: {made_by or 'the default options'}."
     if set(own) != set(weights):
-        raise CheckpointError(f"{path} does not fit this model: it {_differences(set(own), set(weights))}.{hint}")
+        raise CheckpointError(
+            f"{path} does not fit this model: it {_differences(set(own), set(weights))}.{hint}"
+        )
     for key, value in own.items():
         if value.shape != weights[key].shape:
             raise CheckpointError(
@@ -113,7 +121,10 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     content = read(file)
     config = content.get("medreg", {}).get("config")
     if not isinstance(config, dict) or "model" not in config:
-        raise CheckpointError(f"{file} carries no configuration, so its model cannot be rebuilt; it was not saved by a medreg run.")
+        raise CheckpointError(
+            f"{file} carries no configuration, so its model cannot be rebuilt; "
+            "it was not saved by a medreg run."
+        )
     model = build(config["model"])
     apply_weights(model, file, content=content)
     return model.eval(), config

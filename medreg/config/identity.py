@@ -13,7 +13,20 @@ from omegaconf import DictConfig, OmegaConf
 
 # What may change without making it another run: where results go, what is shown, and what is done with the run.
 NOT_IDENTITY = frozenset(
-    {"hydra", "paths", "logger", "callbacks", "report", "mode", "resume", "ckpt", "fresh", "tags", "notes", "test_split"}
+    {
+        "hydra",
+        "paths",
+        "logger",
+        "callbacks",
+        "report",
+        "mode",
+        "resume",
+        "ckpt",
+        "fresh",
+        "tags",
+        "notes",
+        "test_split",
+    }
 )
 OWN_CHECKPOINTS = ("best", "last", None)
 

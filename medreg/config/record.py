@@ -15,7 +15,17 @@ from typing import Any
 
 import medreg
 
-PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "monai", "nibabel", "numpy", "scipy", "wandb")
+PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "hydra-core",
+    "omegaconf",
+    "monai",
+    "nibabel",
+    "numpy",
+    "scipy",
+    "wandb",
+)
 
 
 def git_state() -> dict[str, Any]:
@@ -34,12 +44,15 @@ def git_state() -> dict[str, Any]:
     inside = git("rev-parse", "--show-toplevel")
     if inside is None or Path(inside) != root:
         return {"commit": None, "dirty": None}
-    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+    }
 
 
 def environment() -> dict[str, Any]:
     """Return versions and hardware."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)
@@ -75,7 +88,7 @@ class RunRecord:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         part = self.file.with_suffix(".part")
         part.write_text(json.dumps(self.content, indent=2, default=str))
-        os.replace(part, self.file)
+        part.replace(self.file)
 
     def start(self, *, overrides: tuple[str, ...], **facts: Any) -> None:
         """Record command, code and environment before the work starts."""

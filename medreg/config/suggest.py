@@ -34,7 +34,9 @@ def nearest(word: str, candidates: Iterable[str], *, limit: int = 3) -> list[str
     pool = sorted(set(candidates))
     close = difflib.get_close_matches(word, pool, n=limit, cutoff=0.6)
     tail = word.rsplit(".", 1)[-1]
-    tails = [name for name in pool if difflib.SequenceMatcher(None, tail, name.rsplit(".", 1)[-1]).ratio() > 0.75]
+    tails = [
+        name for name in pool if difflib.SequenceMatcher(None, tail, name.rsplit(".", 1)[-1]).ratio() > 0.75
+    ]
     tails.sort(key=lambda name: -difflib.SequenceMatcher(None, word, name).ratio())
     merged = list(dict.fromkeys([*close, *tails]))
     return merged[:limit]
@@ -51,7 +53,7 @@ def leaf_keys(node: DictConfig | ListConfig, prefix: str = "") -> list[str]:
     if isinstance(node, ListConfig):
         return keys
     for key in node:
-        name = f"{prefix}{key}"
+        name = f"{prefix}{key!s}"
         keys.append(name)
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_interpolation() and not child._is_none():
@@ -143,7 +145,9 @@ def _first_choices(group_overrides: Sequence[Override]) -> list[list[str]]:
     first: dict[str, list[str]] = {}
     for item in group_overrides:
         prefix = "+" if item.is_add() else "~" if item.is_delete() else ""
-        first[item.key_or_group] = [f"{prefix}{item.key_or_group}={_literal(value)}" for value in _values(item)]
+        first[item.key_or_group] = [
+            f"{prefix}{item.key_or_group}={_literal(value)}" for value in _values(item)
+        ]
     base = [values[0] for values in first.values()]
     choices = [base]
     for group, values in first.items():

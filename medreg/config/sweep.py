@@ -71,7 +71,13 @@ def report(jobs: Sequence[Job]) -> int:
         failed += status != FINISHED
         value = record.get("objective")
         told = str(job.folder) if status == FINISHED else str(record.get("error") or job.folder)
-        table.add_row(str(number), " ".join(w for w in job.overrides if w not in common), status, "" if value is None else f"{value:.4f}", told)
+        table.add_row(
+            str(number),
+            " ".join(w for w in job.overrides if w not in common),
+            status,
+            "" if value is None else f"{value:.4f}",
+            told,
+        )
     console = Console()
     console.print(table)
     if failed:

@@ -21,7 +21,10 @@ def check_options(cfg: DictConfig, context: RunContext) -> None:
     """
     if cfg.mode not in MODES:
         raise ConfigError(f"mode={cfg.mode}: choose one of {', '.join(MODES)}.")
-    several = OmegaConf.select(cfg, "trainer.devices") not in (1, "1", "auto", [0]) or cfg.trainer.get("num_nodes", 1) != 1
+    several = (
+        OmegaConf.select(cfg, "trainer.devices") not in (1, "1", "auto", [0])
+        or cfg.trainer.get("num_nodes", 1) != 1
+    )
     if context.sweep and several:
         raise CompositionError(
             "A sweep gives each job one device: several devices inside a multirun start each other's jobs. "

@@ -94,7 +94,8 @@ class RegistrationTask(pl.LightningModule):
         )
         if not torch.isfinite(value.total):
             raise NumericalError(
-                f"The energy is {float(value.total.detach())} in epoch {self.current_epoch} (cases {sorted(set(batch['case']))}). "
+                f"The energy is {float(value.total.detach())} in epoch {self.current_epoch} "
+                f"(cases {', '.join(sorted(set(batch['case'])))}). "
                 "Lower optimiser.lr, or set trainer.gradient_clip_val=1.0; debug=anomaly names the operation. "
                 "The same command continues from the last checkpoint."
             )
@@ -133,7 +134,7 @@ class RegistrationTask(pl.LightningModule):
         self.val_loss.reset()
         self.val_dice.reset()
 
-    def test_step(self, batch: Batch, batch_index: int) -> CaseResult:
+    def test_step(self, batch: Batch, batch_index: int) -> CaseResult:  # type: ignore[override]
         """Score one case: unregistered, the model, and the refined model where asked for."""
         nothing = torch.zeros_like(batch["fixed_image"][:, :1]).expand(
             -1, batch["fixed_image"].ndim - 2, *batch["fixed_image"].shape[2:]
@@ -186,7 +187,10 @@ class RegistrationTask(pl.LightningModule):
         optimiser = self._optimiser(parameters)
         if self._scheduler is None:
             return optimiser
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": self._scheduler(optimiser), "interval": "epoch"}}
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": self._scheduler(optimiser), "interval": "epoch"},
+        }
 
 
 def _cost(usage: RuntimeUsage) -> list[MetricRow]:

@@ -16,13 +16,16 @@ def test_same_composition_same_name():
     assert name("model=voxelmorph") == name("model=voxelmorph")
 
 
-@pytest.mark.parametrize("override", ["seed=2", "optimiser.lr=0.5", "model=voxelmorph", "+trainer.fast_dev_run=true"])
+@pytest.mark.parametrize(
+    "override", ["seed=2", "optimiser.lr=0.5", "model=voxelmorph", "+trainer.fast_dev_run=true"]
+)
 def test_what_changes_the_result_changes_the_name(override):
     assert name(override) != name()
 
 
 @pytest.mark.parametrize(
-    "override", ["mode=test", "logger=none", "paths.outputs=elsewhere", "resume=never", "tags=[a]", "ckpt=last"]
+    "override",
+    ["mode=test", "logger=none", "paths.outputs=elsewhere", "resume=never", "tags=[a]", "ckpt=last"],
 )
 def test_what_does_not_change_the_result_keeps_the_name(override):
     assert name(override) == name()

@@ -30,7 +30,10 @@ def test_forbidden_targets_are_refused_before_anything_runs(target):
 
 
 def test_forbidden_target_deep_inside_is_found():
-    node = {"_target_": "torch.nn.Identity", "rest": [{"inner": {"_target_": "os.system", "command": "true"}}]}
+    node = {
+        "_target_": "torch.nn.Identity",
+        "rest": [{"inner": {"_target_": "os.system", "command": "true"}}],
+    }
     with pytest.raises(ConfigError, match=r"os\.system"):
         build(node)
 

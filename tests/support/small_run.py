@@ -49,7 +49,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **more}
 
 
-def start(folder: Path, options: list[str], *, flags: tuple[str, ...] = (), **more: str) -> subprocess.Popen[str]:
+def start(
+    folder: Path, options: list[str], *, flags: tuple[str, ...] = (), **more: str
+) -> subprocess.Popen[str]:
     """Start `python train.py` in a folder and return the process."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *flags, *options],
@@ -80,7 +82,9 @@ def run(folder: Path, options: list[str], *, flags: tuple[str, ...] = ()) -> tup
     return code, output.getvalue()
 
 
-def run_process(folder: Path, options: list[str], *, flags: tuple[str, ...] = (), **more: str) -> tuple[int, str]:
+def run_process(
+    folder: Path, options: list[str], *, flags: tuple[str, ...] = (), **more: str
+) -> tuple[int, str]:
     """Run in a process of its own; return exit code and output."""
     folder.mkdir(parents=True, exist_ok=True)
     process = start(folder, options, flags=flags, **more)
