@@ -19,17 +19,11 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a table of key, value and source."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """Print one line a value: `key: value  # source`, which is YAML too."""
     from medreg.config.provenance import origins
 
-    table = Table(show_lines=False)
-    for title in ("key", "value", "from"):
-        table.add_column(title, overflow="fold")
-    for origin in origins(args.overrides):
-        if origin.key.startswith(args.key):
-            table.add_row(origin.key, origin.value, origin.source)
-    Console().print(table)
+    found = [origin for origin in origins(args.overrides) if origin.key.startswith(args.key)]
+    wide = min(72, max((len(f"{origin.key}: {origin.value}") for origin in found), default=0))
+    for origin in found:
+        print(f"{f'{origin.key}: {origin.value}':<{wide}}  # {origin.source}")
     return 0

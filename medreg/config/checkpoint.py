@@ -100,7 +100,8 @@ def apply_weights(model: nn.Module, path: Path, *, content: dict[str, Any] | Non
     for key, value in own.items():
         if value.shape != weights[key].shape:
             raise CheckpointError(
-                f"{path} does not fit this model: {key} is {tuple(weights[key].shape)} there and {tuple(value.shape)} here.{hint}"
+                f"{path} does not fit this model: {key} is {tuple(weights[key].shape)} there "
+                f"and {tuple(value.shape)} here.{hint}"
             )
     model.load_state_dict(weights)
     return content
