@@ -20,7 +20,7 @@ NOTE = "<!-- Written by scripts/document_options.py; do not edit. -->"
 OTHERWISE = {
     "data/base": "parts that data sets share; not chosen by themselves",
     "hydra": "names of run folders, logging and the help page; not chosen",
-    "hydra/launcher": "where the jobs of a sweep run; Hydra and its plug-ins bring more, see [Sweeps](../how-to/sweeps.md)",
+    "hydra/launcher": "where the jobs of a sweep run; plug-ins bring more: [Sweeps](../how-to/sweeps.md)",
     "preset": "settings of `medreg register --preset NAME`; not part of a run",
 }
 
@@ -37,8 +37,11 @@ def summary(target: str) -> str:
     file = PACKAGE.parent / f"{module.replace('.', '/')}.py"
     if not file.is_file():
         return ""
-    classes = {node.name: node for node in ast.parse(file.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)}
-    return (ast.get_docstring(classes[name]) or "").split("\n\n")[0].replace("\n", " ") if name in classes else ""
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    texts = [
+        ast.get_docstring(node) or "" for node in body if isinstance(node, ast.ClassDef) and node.name == name
+    ]
+    return texts[0].split("\n\n")[0].replace("\n", " ") if texts else ""
 
 
 def top_level() -> list[str]:
@@ -55,7 +58,8 @@ def top_level() -> list[str]:
 def defaults() -> dict[str, str]:
     """Return the option of each group that runs unless another is chosen."""
     entries = OmegaConf.load(config_dir() / "train.yaml")["defaults"]
-    return {str(group): str(option) for entry in entries if not isinstance(entry, str) for group, option in entry.items()}
+    pairs = [pair for entry in entries if not isinstance(entry, str) for pair in entry.items()]
+    return {str(group): str(option) for group, option in pairs}
 
 
 def configuration() -> str:
@@ -63,9 +67,9 @@ def configuration() -> str:
     chosen = defaults()
     lines = [
         NOTE, "# Configuration: groups and options", "",
-        "A run is composed of one option a group: `python train.py model=voxelmorph data=acdc`. Every number below an",
-        "option is an option too: `python train.py model.tau.init=0.25`. `medreg show` prints them all with the file that",
-        "each value comes from; `medreg show --key model model=midir` only those of a node.", "",
+        "A run is composed of one option a group: `python train.py model=voxelmorph data=acdc`. Every number below",
+        "an option is an option too: `python train.py model.tau.init=0.25`. `medreg show` prints them all with the",
+        "file that each value comes from; `medreg show --key model model=midir` only those of a node.", "",
         "## Options of the run", "", "| option | default | meaning |", "| --- | --- | --- |", *top_level(), "",
     ]  # fmt: skip
     for group, entries in options().items():
@@ -86,10 +90,10 @@ def batch() -> str:
     """Return the page of the batch contract."""
     lines = [
         NOTE, "# The batch contract", "",
-        "Every item of a data set, and every batch, is a dictionary with these keys (`medreg/data/sample.py`). The leading",
-        "axis N is 1 for a volume and the number of slices for a stack; `collate` concatenates along it. A training batch",
-        "holds several items, a validation or test batch exactly one case. S is (X, Y) or (X, Y, Z), D its length. A key",
-        "that the data do not have is absent, never `None`.", "",
+        "Every item of a data set, and every batch, is a dictionary with these keys (`medreg/data/sample.py`). The",
+        "leading axis N is 1 for a volume and the number of slices for a stack; `collate` concatenates along it. A",
+        "training batch holds several items, a validation or test batch exactly one case. S is (X, Y) or (X, Y, Z),",
+        "D its length. A key that the data do not have is absent, never `None`.", "",
         "| key | always | content |", "| --- | --- | --- |",
     ]  # fmt: skip
     lines += [f"| `{key}` | {'yes' if key in ALWAYS else ''} | {text} |" for key, text in KEYS.items()]
