@@ -71,7 +71,8 @@ def _run(cfg: DictConfig, context: RunContext, record: RunRecord) -> float:
         objective = stages.test(parts) if cfg.mode in ("test", "both") else math.nan
         if parts.trainer.is_global_zero:
             done = {**record.content.get("done", {}), **_stages_of(cfg)}
-            record.finish(done=done, objective=objective, seconds=round(time.perf_counter() - started, 1))
+            left_out = dict(parts.data.left_out)
+            record.finish(done=done, objective=objective, left_out=left_out, seconds=round(time.perf_counter() - started, 1))
             stages.report(parts)
     except BaseException:
         parts.mirror.close(failed=True)

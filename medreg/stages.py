@@ -55,6 +55,8 @@ def prepare(cfg: DictConfig, context: RunContext, record: RunRecord) -> Parts:
     data.prepare_data() if trainer.is_global_zero else None
     trainer.strategy.barrier("prepare")
     data.setup()
+    if not data.pairs("val"):
+        trainer.limit_val_batches = 0  # nothing to choose the best by: the last checkpoint is evaluated
     facts = _write_down(trainer, context, record, data, task, resolved)
     _introduce(trainer, mirror, context, resolved, facts, cfg)
     return Parts(cfg, context, record, data, task, trainer, mirror)
@@ -84,6 +86,7 @@ def _write_down(
         record.start(overrides=context.overrides, **{k: v for k, v in facts.items() if k != "overrides"})
         (context.folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(resolved)))
         data.save_split(context.folder / "split.csv")
+        data.save_inventory(context.folder / "inventory.csv")
     code = {key: record.content.get(key) for key in ("commit", "dirty")}
     task.provenance = {**facts, **code, "config": resolved}
     return facts

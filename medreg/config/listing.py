@@ -24,6 +24,6 @@ def options() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for file in sorted(root.rglob("*.yaml")):
         group = file.parent.relative_to(root).as_posix()
-        if group not in (".", "local"):
+        if group not in (".", "local") and not group.endswith("/base"):  # base holds parts, not options
             found.setdefault(group, {})[file.stem] = description(file)
     return dict(sorted(found.items()))
