@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 
 from medreg.registering.pair import tensor_of
-from medreg.registering.placement import on_fixed_grid
 from medreg.registering.transform import PairTransform, to_slices
 from medreg.reporting.figures import overview
 from medreg.reporting.planes import axis_codes
@@ -25,7 +24,7 @@ SLICES_SHOWN = 4
 def overview_of(result: RegistrationResult) -> Figure:
     """Draw fixed, moving (on the fixed grid, as placed before registration), warped, field and Jacobian."""
     pair, transform, start = result.pair, result.transform, result.start
-    moving = on_fixed_grid(tensor_of(pair.moving), transform.fixed, transform.moving, start.world)
+    moving = start.warp_image(tensor_of(pair.moving), outside=result.outside)
     labels: dict[str, Any] = {}
     if pair.fixed_labels is not None and result.warped_labels is not None and pair.moving_labels is not None:
         placed = start.warp_labels(tensor_of(pair.moving_labels, dtype=torch.int32))
@@ -48,6 +47,8 @@ def overview_of(result: RegistrationResult) -> Figure:
         title=f"{result.method}: {_name(result, 'moving')} → {_name(result, 'fixed')}",
         orientation=axis_codes(pair.fixed.affine) if axis is None else None,
         slices=SLICES_SHOWN,
+        label_names={code: name for name, code in result.labels.items()},
+        focus=bool(labels) and axis is not None,
         **labels,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class RegistrationResult:
         settings: the preset as plain values.
         seconds: time of the registration itself.
         outside: intensity beyond the moving image.
+        labels: structure name → label code.
         notes: what about headers and position a person should know.
     """
 
@@ -52,6 +53,7 @@ class RegistrationResult:
     settings: Mapping[str, Any]
     seconds: float
     outside: float
+    labels: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -119,10 +121,10 @@ class RegistrationResult:
         return [*files, path]
 
     def _write_inverse(self, path: Path, found: InverseField) -> Path:
-        field = found.displacement.to(torch.float32).numpy()
+        displacement = found.displacement.to(torch.float32).numpy()
         if self.pair.moving.array.ndim == 2:
-            field = np.ascontiguousarray(field[:2, :, :, 0])
-        return write_itk_field(path, field, self.pair.moving.affine)
+            displacement = np.ascontiguousarray(displacement[:2, :, :, 0])
+        return write_itk_field(path, displacement, self.pair.moving.affine)
 
     def overview(self) -> Any:
         """Return the picture sheet of the pair, a Matplotlib figure."""

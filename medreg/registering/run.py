@@ -133,6 +133,7 @@ def run(
         settings=method.preset.settings,
         seconds=seconds,
         outside=outside,
+        labels=labels,
         notes=(*pair.notes, *_remarks(start)),
     )
 
