@@ -18,7 +18,6 @@ PACKAGE = Path(medreg.__file__).resolve().parent
 NOTE = "<!-- Written by scripts/document_options.py; do not edit. -->"
 # What a person does not choose with group=option.
 OTHERWISE = {
-    "data/base": "parts that data sets share; not chosen by themselves",
     "hydra": "names of run folders, logging and the help page; not chosen",
     "hydra/launcher": "where the jobs of a sweep run; plug-ins bring more: [Sweeps](../how-to/sweeps.md)",
     "preset": "settings of `medreg register --preset NAME`; not part of a run",

@@ -34,7 +34,7 @@ SHELLS, RUN = ("bash", "sh"), "run"
 PLUGINS = ("joblib", "submitit_local", "submitit_slurm", "slurm", "ray")  # launchers that are extras
 OF_THE_USER = ("configs/local/default.yaml", "data=liver")  # files that a page tells the reader to write
 SHORT = "trainer.max_epochs=1 pictures=1"
-SMALL = "data.dataset.prepare.subjects=6 data.dataset.prepare.testing=2"
+SMALL = "data.dataset.prepare.subjects=6 data.dataset.prepare.testing=2 data.loader.repeat=1"
 # Of the shell that runs a page: the checkout is elsewhere, and training is short.
 PREAMBLE = f"""
 set -euo pipefail
