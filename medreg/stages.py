@@ -21,6 +21,8 @@ from medreg.config.validate import check_dimensions, check_keys, check_options
 from medreg.errors import CheckpointError
 
 log = logging.getLogger("medreg")
+for _library in ("pytorch_lightning", "lightning_fabric"):  # their hints are not about this run
+    logging.getLogger(_library).setLevel(logging.WARNING)
 # The options that decide what an evaluation measures.
 EVALUATED = ("data", "metrics", "refine", "protocol", "seed", "model", "similarity", "regularisation")
 
@@ -55,6 +57,7 @@ def prepare(cfg: DictConfig, context: RunContext, record: RunRecord) -> Parts:
     data.prepare_data() if trainer.is_global_zero else None
     trainer.strategy.barrier("prepare")
     data.setup()
+    task.evaluator.labels = dict(data.labels)  # some data sets name their structures only on disk
     if not data.pairs("val"):
         trainer.limit_val_batches = 0  # nothing to choose the best by: the last checkpoint is evaluated
     facts = _write_down(trainer, context, record, data, task, resolved)

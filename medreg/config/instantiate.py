@@ -98,6 +98,11 @@ def build(node: DictConfig | ListConfig | dict[str, Any] | None, **arguments: An
         raise _explained(error, plain) from error
 
 
+def _of_lightning(cause: BaseException | None) -> bool:
+    """Say whether Lightning refused an option, such as an accelerator that is not there."""
+    return type(cause).__name__ == "MisconfigurationException"
+
+
 def _explained(error: InstantiationException, plain: Any) -> MedregError:
     """Turn Hydra's wrapper into the error of ours that caused it, or into a sentence."""
     cause = error.__cause__
@@ -105,7 +110,7 @@ def _explained(error: InstantiationException, plain: Any) -> MedregError:
         if isinstance(cause, MedregError):
             return cause
         cause = cause.__cause__
-    if isinstance(error.__cause__, TypeError | ValueError):
+    if isinstance(error.__cause__, TypeError | ValueError) or _of_lightning(error.__cause__):
         name = plain.get("_target_", "?") if isinstance(plain, dict) else "?"
         return ConfigError(f"The options do not fit {name} or a part of it: {error.__cause__}")
     raise error

@@ -13,6 +13,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from medreg.data.pairs_dataset import SKIPPED, Access, PairDataset, readable
 from medreg.data.sample import collate
+from medreg.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,16 @@ class LoaderOptions:
     drop_last: bool
     pin_memory: bool
     repeat: int
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing.
+
+        Raises:
+            ConfigError: naming the option.
+        """
+        for name, least in (("batch_size", 1), ("repeat", 1), ("num_workers", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"data.loader.{name} is {getattr(self, name)}; it must be {least} or more.")
 
 
 class EpochSampler(DistributedSampler):

@@ -101,7 +101,7 @@ class CaseEvaluator:
     `protocol=gradirn_paper` selects together.
 
     Args:
-        labels: structure name → label code; only these are scored.
+        labels: structure name → label code; only these are scored. None: not known before the data are read.
         surface: whether to compute surface distances, the slowest part.
         jacobian: "exact", folds are det J ≤ 0; "authors", axes swapped and folds det < 0 (GraDIRN release).
         surface_definition: "assd" gives hd95_mm and assd_mm; "itk_avg_hd" gives hd_mm and itk_avg_hd_mm, over
@@ -121,7 +121,7 @@ class CaseEvaluator:
 
     def __init__(
         self,
-        labels: Mapping[str, int],
+        labels: Mapping[str, int] | None,
         *,
         surface: bool = True,
         jacobian: Convention = "exact",
@@ -134,7 +134,7 @@ class CaseEvaluator:
         tre_interpolation: Interpolation = "linear",
         masked: bool = False,
     ) -> None:
-        self.labels = {str(name): int(code) for name, code in labels.items()}
+        self.labels = {str(name): int(code) for name, code in (labels or {}).items()}
         self.surface = surface
         self.jacobian = jacobian
         self.surface_definition = surface_definition

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from medreg.errors import NumericalError
+from medreg.errors import ConfigError, NumericalError
 from medreg.geometry.warp import warp, warp_labels
 from medreg.losses.energy import Energy, EnergyValue
 from medreg.metrics.evaluator import CaseEvaluator, MetricRow
@@ -184,7 +184,12 @@ class RegistrationTask(pl.LightningModule):
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         if not parameters or self._optimiser is None:
             return None
-        optimiser = self._optimiser(parameters)
+        try:
+            optimiser = self._optimiser(parameters)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"The options of the optimiser do not fit it: {error}. See `medreg show --key optimiser`."
+            ) from error
         if self._scheduler is None:
             return optimiser
         return {
