@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medreg.data.records import Record
+from medreg.errors import DataError
 from medreg.io.report import header_report
 
 COLUMNS = ("id", "subject", "phase", "modality", "group", "shape", "spacing_mm", "axes", "dtype")
@@ -39,9 +40,13 @@ def write_inventory(records: Iterable[Record], path: str | Path) -> Path:
         table = csv.writer(file)
         table.writerow(COLUMNS)
         for record in records:
-            report = header_report(record.image, voxels=False)
+            who = (record.id, record.subject, record.phase, record.modality, record.group)
+            try:
+                report = header_report(record.image, voxels=False)
+            except DataError:  # loading decides what a damaged file means for the run
+                table.writerow([*who, "unreadable", "", "", ""])
+                continue
             shape = "x".join(map(str, report.shape))
             spacing = "x".join(f"{size:.4g}" for size in report.spacing_mm)
-            who = (record.id, record.subject, record.phase, record.modality, record.group)
             table.writerow([*who, shape, spacing, "".join(report.axis_codes), report.dtype])
     return path
