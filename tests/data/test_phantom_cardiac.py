@@ -13,11 +13,14 @@ import time
 import numpy as np
 import pytest
 import torch
+from scipy.interpolate import BSpline
 
+from medreg.data.datasets.acdc import ACDC
 from medreg.data.phantoms import cardiac
 from medreg.data.phantoms.cardiac import CardiacPhantom
 from medreg.data.phantoms.cardiac_heart import GROUPS
 from medreg.data.phantoms.cardiac_motion import contraction_curve
+from medreg.data.phantoms.cardiac_noise import smooth_plane
 from medreg.errors import ConfigError
 from medreg.geometry.derivatives import jacobian_determinant
 from medreg.geometry.warp import warp
@@ -102,6 +105,23 @@ def test_layout_is_that_of_acdc(phantom, patients):
         assert set(np.unique(patient.labels)) == {0, 1, 2, 3}
         assert 120 < float(patient.info["Height"]) < 220
     assert {p.group for p in patients} == set(GROUPS)
+
+
+def test_reader_of_acdc_finds_patients_phases_splits_and_truth(phantom):
+    source = ACDC("unused", prepare=phantom)
+    source.ensure()
+    pairs = {}
+    for record in source.records():
+        pairs.setdefault(record.subject, {})[record.phase] = record
+    assert len(pairs) == 5
+    for phases in pairs.values():
+        fixed, moving = phases["ED"], phases["ES"]
+        truth = source.truth(fixed, moving)
+        assert truth is not None
+        assert read_displacement(truth).displacement.shape[1:] == read_image(fixed.image).array.shape
+        assert source.truth(moving, fixed) is None  # only from end-diastole
+    assert [phases["ED"].split for phases in pairs.values()] == ["train"] * 4 + ["test"]
+    assert {phases["ED"].group for phases in pairs.values()} == set(GROUPS)
 
 
 def test_header_says_the_true_geometry(patients):
@@ -262,6 +282,40 @@ def test_same_seed_same_bytes_other_options_other_folder(tmp_path):
     assert other.folder.parent == first.folder.parent
     other.ensure()
     assert set(digest(other.folder).items()) & set(digest(first.folder).items()) == set()
+
+
+def test_texture_is_the_cubic_spline_of_its_values():
+    axes = [np.linspace(0, 90, 41), np.linspace(-20, 50, 33)]
+    step = 3.5
+    starts = [axis.min() - 3 * step for axis in axes]
+    counts = [int(np.ceil((axis.max() - s) / step)) + 4 for axis, s in zip(axes, starts, strict=True)]
+    values = np.random.default_rng(4).standard_normal(counts)
+    kernel = BSpline.basis_element([-2, -1, 0, 1, 2], extrapolate=False)
+    rows, columns = (
+        np.nan_to_num(kernel((axis - s)[:, None] / step - np.arange(count)))
+        for axis, s, count in zip(axes, starts, counts, strict=True)
+    )
+    found = smooth_plane(axes, 2 * step, np.random.default_rng(4))
+    np.testing.assert_allclose(found, 1.45 * rows @ values @ columns.T, atol=2e-6)
+
+
+def test_bytes_do_not_depend_on_the_number_of_threads():
+    code = (
+        "import hashlib, numpy as np\n"
+        "from medreg.data.phantoms.cardiac_noise import smooth_plane\n"
+        "axes = [np.linspace(0, 180, n) for n in (208, 200)]\n"
+        "planes = [smooth_plane(axes, mm, np.random.default_rng(1)) for mm in (90.0, 28.0, 7.0, 3.5)]\n"
+        "print(hashlib.sha256(np.stack(planes).tobytes()).hexdigest())"
+    )
+    found = set()
+    for threads in ("1", "3"):
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        environment = os.environ | dict.fromkeys(names, threads)
+        run = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        found.add(run.stdout)
+    assert len(found) == 1
 
 
 def test_second_call_touches_nothing(tmp_path):

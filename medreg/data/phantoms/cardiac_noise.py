@@ -25,17 +25,29 @@ def smooth_plane(
     starts = [float(axis.min()) - 3 * step for axis in axes]
     counts = [int(np.ceil((float(axis.max()) - s) / step)) + 4 for axis, s in zip(axes, starts, strict=True)]
     values = generator.standard_normal(counts).astype(np.float32)
-    positions = [(axis - s) / step for axis, s in zip(axes, starts, strict=True)]
-    rows, columns = (_spline(p, n) for p, n in zip(positions, counts, strict=True))
-    return (rows @ values @ columns.T * np.float32(1.45)).astype(np.float32)
+    for axis, start in zip(axes, starts, strict=True):
+        values = _spline_first_axis(values, (axis - start) / step).T
+    return np.ascontiguousarray(values * np.float32(1.45))
 
 
-def _spline(position: NDArray[np.floating], count: int) -> Array:
-    """Matrix of the cubic B-spline, (len(position), count)."""
-    distance = np.abs(position[:, None] - np.arange(count)[None])
-    near = 2 / 3 - distance**2 + distance**3 / 2
-    far = np.maximum(2 - distance, 0) ** 3 / 6
-    return np.where(distance < 1, near, far).astype(np.float32)
+def _spline_first_axis(values: Array, position: NDArray[np.floating]) -> Array:
+    """Cubic B-spline along the first axis of (M, N) at positions (P,): (P, N).
+
+    The four terms are added in a fixed order; a matrix product would add them in an order that depends on the
+    number of threads, and the files would differ.
+    """
+    first = np.floor(position).astype(np.intp) - 1
+    t = (position - first - 1)[:, None]
+    weights = (
+        (1 - t) ** 3 / 6,
+        2 / 3 - t**2 + t**3 / 2,
+        2 / 3 - (1 - t) ** 2 + (1 - t) ** 3 / 2,
+        t**3 / 6,
+    )
+    out = np.zeros((len(position), values.shape[1]), dtype=np.float32)
+    for k, weight in enumerate(weights):
+        out += weight.astype(np.float32) * values[first + k]
+    return out
 
 
 def noise_bank(size: int, sigma: float, generator: np.random.Generator) -> Array:
