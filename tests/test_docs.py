@@ -29,7 +29,7 @@ from medreg.config.compose import compose_unchecked
 from medreg.config.suggest import groups, leaf_keys, parse
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHELLS, RUN = ("bash", "sh"), "run"
 PLUGINS = ("joblib", "submitit_local", "submitit_slurm", "slurm", "ray")  # launchers that are extras
 OF_THE_USER = ("configs/local/default.yaml", "data=liver")  # files that a page tells the reader to write
@@ -129,11 +129,17 @@ def commands(block: Block) -> list[list[str]]:
     return found
 
 
+def indented(page: Path) -> Block:
+    """The commands that a page shows by indentation, as README does."""
+    lines = re.findall(r"^ {4}((?:python train\.py|medreg) .*)$", prose(page), flags=re.M)
+    return Block(page, 0, "sh", False, "\n".join(line for line in lines if "…" not in line))
+
+
 def shell_commands() -> list[tuple[Block, tuple[str, ...]]]:
     return [
         (block, tuple(words))
         for page in PAGES
-        for block in blocks(page)
+        for block in (*blocks(page), indented(page))
         if block.language in SHELLS
         for words in commands(block)
     ]
@@ -181,7 +187,7 @@ def compositions() -> dict[tuple[str, ...], dict[str, str]]:
 
 def test_every_page_is_on_the_map():
     listed = set(re.findall(r"\]\(([^)#]+\.md)", (ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
-    there = {page.relative_to(ROOT / "docs").as_posix() for page in PAGES} - {"index.md"}
+    there = {page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]} - {"index.md"}
     assert there == listed
 
 
