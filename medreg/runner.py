@@ -37,6 +37,12 @@ def run_job(cfg: DictConfig) -> float:
     record = RunRecord(context.folder)
     if main and _finished(record, cfg):
         return _show_finished(record, context)
+    with record.watch():
+        return _attempt(cfg, context, record, main)
+
+
+def _attempt(cfg: DictConfig, context: RunContext, record: RunRecord, main: bool) -> float:
+    """Run, and answer the failures that a person can mend with a sentence."""
     try:
         return _run(cfg, context, record)
     except MedregError as error:
@@ -49,7 +55,6 @@ def run_job(cfg: DictConfig) -> float:
     except RuntimeError as error:
         known = _known_runtime_error(error)
         if known is None:
-            record.fail("failed", f"{type(error).__name__}: {error}")
             raise
         return _failed(record, known, main)
     except KeyboardInterrupt:

@@ -9,6 +9,8 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,16 @@ class RunRecord:
     def finish(self, **facts: Any) -> None:
         """Record a good end."""
         self.update(status="finished", finished=_now(), **facts)
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Record an error that leaves the block, whatever it is, and let it go on."""
+        try:
+            yield
+        finally:
+            error = sys.exception()
+            if isinstance(error, Exception) and self.content.get("status") not in ("failed", "interrupted"):
+                self.fail("failed", f"{type(error).__name__}: {error}")
 
     def fail(self, status: str, error: str) -> None:
         """Record a bad end: `failed` or `interrupted`, with the sentence shown to the user."""
