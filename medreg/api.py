@@ -39,18 +39,17 @@ def register(
     device: str = "cpu",
     progress: Callable[[str, float], None] | None = None,
 ) -> RegistrationResult:
-    """Register a moving image to a fixed image.
+    """Register a moving image to a fixed image and measure the pair before and after.
 
-    Without `preset`, `ckpt` or `model` the settings are chosen by looking at the pair; `result.reason` says
-    why. The same input gives the same output.
+    Without `preset`, `ckpt` or `model` the settings are chosen by looking at the pair; `result.reason` says why.
 
     Args:
         fixed: file, `medreg.io.image.Volume`, or array (X, Y[, Z]) of 1 mm voxels.
         moving: likewise; its grid may differ, its header says where it lies.
-        preset: name of a preset (`medreg register --help` lists them) or a YAML file.
+        preset: name of a preset (`medreg register --help` names them) or a YAML file.
         ckpt: run folder or checkpoint of a trained model.
-        model: a registration model in memory, used with the normalisation of the preset.
-        output: folder to write `warped.nii.gz`, `displacement.nii.gz`, `metrics.json` to.
+        model: a registration model in memory, with the normalisation of the preset.
+        output: folder to write the results to, see `RegistrationResult.save`.
         fixed_labels: label map of the fixed image, for Dice and surface distances.
         moving_labels: label map of the moving image.
         fixed_mask: where the fixed image may be compared.
@@ -59,17 +58,13 @@ def register(
         moving_points: the same places in voxels of the moving image.
         label_names: structure name → label code; default every code.
         mode: "slices" registers each slice by itself, "volume" in 3-D; default by the preset.
-        initialise: "world" trusts the headers, "centre" or "mass" shift centres onto each other; default by
-            the preset.
+        initialise: "world" trusts the headers, "centre" or "mass" shift centres onto each other.
         affine: whether an affine registration comes first; default by the preset.
-        refine: improve the answer of `ckpt` or `model` by the optimisation of the preset.
+        refine: improve the answer of `ckpt` by the optimisation of the preset.
         surface: whether to compute surface distances, the slowest metric.
         overrides: changes to the preset, such as `model.similarity.window=7`.
         device: "cpu", "cuda", …
         progress: called with the stage under way and the fraction of it that is done.
-
-    Returns:
-        The warped image, the transformation, and metrics before and after; `.save(folder)` writes them.
 
     Raises:
         MedregError: input that cannot be registered, with what to do about it.
@@ -80,12 +75,9 @@ def register(
     pair = load_pair(
         fixed,
         moving,
-        fixed_labels=fixed_labels,
-        moving_labels=moving_labels,
-        fixed_mask=fixed_mask,
-        moving_mask=moving_mask,
-        fixed_points=fixed_points,
-        moving_points=moving_points,
+        labels=(fixed_labels, moving_labels),
+        masks=(fixed_mask, moving_mask),
+        points=(fixed_points, moving_points),
     )
     plan = Plan(preset, ckpt, model, mode, initialise, affine, refine, tuple(overrides), device)
     result = run(pair, plan, label_codes=label_names, surface=surface, progress=progress)

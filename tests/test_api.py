@@ -387,3 +387,41 @@ def test_field_of_a_slice_pair_reads_back(tmp_path):
         sphere((20, 20)) + 0.1, np.indices((20, 20)) + result.displacement, order=1, mode="nearest"
     )
     np.testing.assert_allclose(result.warped.array[3:-3, 3:-3], moved[3:-3, 3:-3], atol=1e-5)
+
+
+def save_identity_checkpoint(path):
+    """A checkpoint of a model without weights, trained (as it says) on crops of 12 x 12 pixels."""
+    intensity = {
+        "_target_": "medreg.data.intensity.Intensity",
+        "percentiles": [0.0, 100.0],
+        "window": None,
+        "scope": "volume",
+    }
+    preprocess = {
+        "_target_": "medreg.data.preprocess.Preprocess",
+        "orientation": "stored",
+        "spacing_mm": None,
+        "size": [12, 12],
+        "resize": None,
+        "alignment": "world",
+        "intensity": intensity,
+    }
+    model = {"_target_": "medreg.models.identity.Identity"}
+    config = {"model": model, "data": {"ndim": 2, "preprocess": preprocess}}
+    torch.save({"state_dict": {}, "medreg": {"config": config}}, path)
+    return path
+
+
+def test_checkpoint_registers_and_is_refined(tmp_path):
+    ckpt = save_identity_checkpoint(tmp_path / "run.ckpt")
+    shape, affine = (40, 36, 4), affine_about((40, 36, 4), spacing=(0.8, 0.9, 6.0))
+    paths = write_pair(tmp_path, shape, shape, affine, affine)
+    plain = register(paths["fixed"], paths["moving"], ckpt=ckpt)
+    assert np.abs(plain.displacement).max() < 1e-9
+    assert "run.ckpt" in plain.method
+    assert "12×12" in plain.notes[-1]
+    refined = register(**paths, ckpt=ckpt, refine=True, overrides=QUICK)
+    assert refined.method.endswith("refined with preset cardiac")
+    assert value(refined.after, "dice") > value(refined.before, "dice")
+    with pytest.raises(ConfigError, match="do not apply to --ckpt"):
+        register(paths["fixed"], paths["moving"], ckpt=ckpt, initialise="centre")

@@ -18,6 +18,7 @@ from medreg.io.points import read_points, voxel_to_world
 
 SAME_PLACE = 0.1  # voxels; label maps whose corners lie further from their image's are on another grid
 Source = str | Path | Volume | NDArray[Any] | Tensor
+Table = str | Path | NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -72,52 +73,51 @@ def load_pair(
     fixed: Source,
     moving: Source,
     *,
-    fixed_labels: Source | None = None,
-    moving_labels: Source | None = None,
-    fixed_mask: Source | None = None,
-    moving_mask: Source | None = None,
-    fixed_points: str | Path | NDArray[Any] | None = None,
-    moving_points: str | Path | NDArray[Any] | None = None,
+    labels: tuple[Source | None, Source | None] = (None, None),
+    masks: tuple[Source | None, Source | None] = (None, None),
+    points: tuple[Table | None, Table | None] = (None, None),
 ) -> Pair:
     """Read and check a pair.
 
     Args:
         fixed: file, `Volume`, or array (identity affine, 1 mm).
         moving: likewise.
-        fixed_labels: label map on the grid of the fixed image.
-        moving_labels: label map on the grid of the moving image.
-        fixed_mask: where the fixed image may be compared (> 0).
-        moving_mask: where the moving image may be compared (> 0).
-        fixed_points: CSV or (N, D) array, 0-based voxels of the fixed image.
-        moving_points: CSV or (N, D) array, 0-based voxels of the moving image, row by row the same places.
+        labels: label maps of fixed and moving image, each on the grid of its image.
+        masks: where the fixed and the moving image may be compared (> 0).
+        points: CSV or (N, D) array, 0-based voxels of each image, row by row the same places.
 
     Raises:
-        DataError: a file that cannot be read, 2-D with 3-D, NaN, a constant image, a label map or mask on
-            another grid than its image, only one of two label maps or point lists.
+        DataError: a file that cannot be read, 2-D with 3-D, NaN, a constant image, a label map or mask on another
+            grid than its image, only one of two label maps or point lists.
     """
-    images = {"fixed": as_image(fixed, "fixed"), "moving": as_image(moving, "moving")}
-    _check_dimensions(images["fixed"], images["moving"])
-    for pair in ((fixed_labels, moving_labels, "labels"), (fixed_points, moving_points, "points")):
-        if (pair[0] is None) != (pair[1] is None):
-            have, lack = ("fixed", "moving") if pair[1] is None else ("moving", "fixed")
-            raise DataError(f"--{have}-{pair[2]} is given but --{lack}-{pair[2]} is not; metrics need both.")
+    images = (as_image(fixed, "fixed"), as_image(moving, "moving"))
+    _check_dimensions(*images)
+    _check_both(labels, "labels")
+    _check_both(points, "points")
 
-    def on_grid(source: Source | None, role: str) -> Volume | None:
-        return None if source is None else _map_on_grid(source, role, images[role.split(" ")[0]])
+    def on_grid(source: Source | None, role: str, image: Volume) -> Volume | None:
+        return None if source is None else _map_on_grid(source, role, image)
 
-    points = (_points_mm(fixed_points, images["fixed"]), _points_mm(moving_points, images["moving"]))
-    _check_points(*points)
+    places = (_points_mm(points[0], images[0]), _points_mm(points[1], images[1]))
+    _check_points(*places)
+    sides = tuple(zip(("fixed", "moving"), images, strict=True))
     return Pair(
-        fixed=images["fixed"],
-        moving=images["moving"],
-        fixed_labels=on_grid(fixed_labels, "fixed labels"),
-        moving_labels=on_grid(moving_labels, "moving labels"),
-        fixed_mask=on_grid(fixed_mask, "fixed mask"),
-        moving_mask=on_grid(moving_mask, "moving mask"),
-        fixed_points_mm=points[0],
-        moving_points_mm=points[1],
-        notes=tuple(f"{called(v, side)}: {note}" for side, v in images.items() for note in v.notes),
+        fixed=images[0],
+        moving=images[1],
+        fixed_labels=on_grid(labels[0], "fixed labels", images[0]),
+        moving_labels=on_grid(labels[1], "moving labels", images[1]),
+        fixed_mask=on_grid(masks[0], "fixed mask", images[0]),
+        moving_mask=on_grid(masks[1], "moving mask", images[1]),
+        fixed_points_mm=places[0],
+        moving_points_mm=places[1],
+        notes=tuple(f"{called(volume, side)}: {note}" for side, volume in sides for note in volume.notes),
     )
+
+
+def _check_both(pair: tuple[Any, Any], kind: str) -> None:
+    if (pair[0] is None) != (pair[1] is None):
+        have, lack = ("fixed", "moving") if pair[1] is None else ("moving", "fixed")
+        raise DataError(f"--{have}-{kind} is given but --{lack}-{kind} is not; metrics need both.")
 
 
 def called(volume: Volume, side: str) -> str:
@@ -201,7 +201,7 @@ def _map_on_grid(source: Source, role: str, image: Volume) -> Volume:
     return volume
 
 
-def _points_mm(source: str | Path | NDArray[Any] | None, image: Volume) -> NDArray[np.float64] | None:
+def _points_mm(source: Table | None, image: Volume) -> NDArray[np.float64] | None:
     if source is None:
         return None
     voxels = read_points(source) if isinstance(source, str | Path) else np.asarray(source, dtype=np.float64)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,10 +69,13 @@ def decide(pair: Pair, plan: Plan) -> Method:
     asked = None if plan.preset in (None, "auto") else plan.preset
     choice = choose_preset(pair) if asked is None else Choice(asked, "it was asked for")
     preset = load_preset(choice.name, shape=stack_shape(pair.fixed), mode=plan.mode, overrides=plan.overrides)
-    if plan.initialise is not None:
-        preset = replace(preset, initialise=plan.initialise)
-    if plan.affine is not None:
-        preset = replace(preset, use_affine=plan.affine)
+    if plan.ckpt is not None and (plan.initialise is not None or plan.affine is not None):
+        raise ConfigError(
+            "--initialise and --affine do not apply to --ckpt: the images are placed as in its training."
+        )
+    asked_for = {"initialise": plan.initialise, "use_affine": plan.affine}
+    changed: dict[str, Any] = {key: value for key, value in asked_for.items() if value is not None}
+    preset = replace(preset, settings={**preset.settings, **changed}, **changed)
     if plan.model is not None:
         preset = replace(preset, model=plan.model)
     if plan.mode == "volume" and pair.planar:
@@ -102,9 +106,9 @@ def run(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         start_time = time.perf_counter()
-        transform, world, name = _solve(pair, plan, method, device, progress)
+        found = _solve(pair, plan, method, device, progress)
         seconds = time.perf_counter() - start_time
-    start = unregistered(pair, world, slice_axis=transform.slice_axis)
+    start = unregistered(pair, found.world, slice_axis=found.transform.slice_axis)
     outside = min(0.0, float(pair.moving.array.min()))
     labels = label_names(pair, label_codes)
 
@@ -119,53 +123,69 @@ def run(
         )
 
     _, _, before = state(start)
-    warped, warped_labels, after = state(transform)
+    warped, warped_labels, after = state(found.transform)
     return RegistrationResult(
         pair=pair,
-        transform=transform,
+        transform=found.transform,
         start=start,
         warped=like(pair.fixed, warped.numpy()),
         warped_labels=warped_labels,
         before=before,
         after=after,
-        method=name,
-        reason=method.choice.reason,
-        settings=method.preset.settings,
+        method=found.name,
+        reason=found.reason,
+        settings=found.settings,
         seconds=seconds,
         outside=outside,
         labels=labels,
-        notes=(*pair.notes, *_remarks(start)),
+        notes=(*pair.notes, *found.notes, *_remarks(start)),
     )
 
 
-def _solve(
-    pair: Pair, plan: Plan, method: Method, device: torch.device, progress: Report | None
-) -> tuple[PairTransform, Tensor, str]:
-    """Return the transformation, the world map that it started from, and the name of the method."""
-    preset = method.preset
+@dataclass(frozen=True)
+class Solution:
+    """A transformation and how it came about; `world` is the map that it started from."""
+
+    transform: PairTransform
+    world: Tensor
+    name: str
+    reason: str
+    settings: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def _solve(pair: Pair, plan: Plan, method: Method, device: torch.device, progress: Report | None) -> Solution:
+    """Register by the preset, or by a checkpoint and, on demand, the preset after it."""
+    preset, choice = method.preset, method.choice
     if plan.ckpt is None:
         world = initial_matrix(pair, preset.initialise)
         transform = optimise(
             pair, preset, world=world, slice_axis=method.slice_axis, device=device, progress=progress
         )
-        return transform, world, f"preset {preset.name}" if plan.model is None else "the given model"
-    transform = _from_checkpoint(pair, Path(plan.ckpt), device)
-    world, name = transform.world, f"checkpoint {plan.ckpt}"
-    if plan.refine:
-        transform = optimise(
-            pair,
-            preset,
-            world=world,
-            slice_axis=transform.slice_axis,
-            device=device,
-            start=transform,
-            progress=progress,
-        )
-        name = f"{name}, refined with preset {preset.name}"
-    return transform, world, name
+        name = f"preset {preset.name}" if plan.model is None else f"{type(plan.model).__name__} given"
+        return Solution(transform, world, name, choice.reason, preset.settings)
+    found = _from_checkpoint(pair, Path(plan.ckpt), device)
+    if not plan.refine:
+        return found
+    refined = optimise(
+        pair,
+        preset,
+        world=found.world,
+        slice_axis=found.transform.slice_axis,
+        device=device,
+        start=found.transform,
+        progress=progress,
+    )
+    return replace(
+        found,
+        transform=refined,
+        name=f"{found.name}, refined with preset {preset.name}",
+        reason=f"{found.reason}; refined because {choice.reason}",
+        settings={**found.settings, "refine": preset.settings},
+    )
 
 
-def _from_checkpoint(pair: Pair, path: Path, device: torch.device) -> PairTransform:
+def _from_checkpoint(pair: Pair, path: Path, device: torch.device) -> Solution:
     model, config = load_model(path)
     data = config.get("data", {})
     if not isinstance(model, RegistrationModel) or "preprocess" not in data:
@@ -173,7 +193,23 @@ def _from_checkpoint(pair: Pair, path: Path, device: torch.device) -> PairTransf
     preprocess = build(data["preprocess"])
     if not isinstance(preprocess, Preprocess):
         raise CheckpointError(f"{path} was trained on data prepared in a way that single pairs do not have.")
-    return predict(pair, model, ndim=int(data["ndim"]), preprocess=preprocess, device=device)
+    transform = predict(pair, model, ndim=int(data["ndim"]), preprocess=preprocess, device=device)
+    notes: tuple[str, ...] = ()
+    if preprocess.size is not None and _smaller(preprocess.size, transform.fixed.shape):
+        size = "×".join("all" if value is None else str(value) for value in preprocess.size)
+        notes = (f"the model sees the central {size} voxels; beyond, the field continues as at their border",)
+    return Solution(
+        transform=transform,
+        world=transform.world,
+        name=f"checkpoint {path}",
+        reason="images prepared as in its training",
+        settings={"model": config["model"], "preprocess": data["preprocess"]},
+        notes=notes,
+    )
+
+
+def _smaller(size: Sequence[int | None], shape: Sequence[int]) -> bool:
+    return any(wanted is not None and wanted < have for wanted, have in zip(size, shape, strict=False))
 
 
 def _warp_labels(pair: Pair, transform: PairTransform) -> Volume | None:
