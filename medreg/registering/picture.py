@@ -25,6 +25,12 @@ def overview_of(result: RegistrationResult) -> Figure:
     """Draw fixed, moving (on the fixed grid, as placed before registration), warped, field and Jacobian."""
     pair, transform, start = result.pair, result.transform, result.start
     moving = start.warp_image(tensor_of(pair.moving), outside=result.outside)
+    window = result.settings.get("intensity", {}).get("window")
+
+    def shown(image: torch.Tensor) -> torch.Tensor:
+        """Clip to the window of the preset: padding far below air would take up the grey scale."""
+        return image if window is None else image.clamp(*window)
+
     labels: dict[str, Any] = {}
     if pair.fixed_labels is not None and result.warped_labels is not None and pair.moving_labels is not None:
         placed = start.warp_labels(tensor_of(pair.moving_labels, dtype=torch.int32))
@@ -38,9 +44,9 @@ def overview_of(result: RegistrationResult) -> Figure:
     axis = transform.slice_axis
     field = relative if axis is None else to_slices(relative, axis)
     return overview(
-        _arranged(tensor_of(pair.fixed), transform),
-        _arranged(moving, transform),
-        _arranged(tensor_of(result.warped), transform),
+        _arranged(shown(tensor_of(pair.fixed)), transform),
+        _arranged(shown(moving), transform),
+        _arranged(shown(tensor_of(result.warped)), transform),
         _without_single(field.float().numpy()),
         spacing_mm=[value for k, value in enumerate(spacing) if k != axis],
         jacobian=_arranged(torch.from_numpy(result.jacobian).reshape(moving.shape), transform),
