@@ -128,9 +128,15 @@ def fit(parts: Parts) -> None:
     if not task.trainable:
         log.info("model=%s has nothing to train.", parts.context.model)
         return
-    resume = None if parts.cfg.resume == "never" else checkpoint.find(str(parts.cfg.resume), folder)
+    resume = (
+        None if parts.cfg.resume == "never" else checkpoint.find(str(parts.cfg.resume), folder, inside="last")
+    )
     if resume is not None:
-        checkpoint.read(resume)  # a truncated file is said so here, not from deep inside
+        if "optimizer_states" not in checkpoint.read(resume):
+            raise CheckpointError(
+                f"resume={resume} holds weights only, so training cannot continue from it. Resume from last.ckpt, "
+                "or start from its weights with init=PATH."
+            )
         log.info("Continuing from %s.", resume)
     elif parts.cfg.init is not None:
         source = checkpoint.find(str(parts.cfg.init), folder)

@@ -157,6 +157,9 @@ def test_warm_start_takes_weights_only(finished, data, tmp_path):
         (["data.dataset.root=/nowhere"], "/nowhere"),
         (["ckpt=/nowhere.ckpt", "mode=test"], "No checkpoint at"),
         (["mode=test"], "Train first"),
+        (["optimiser.lr=abc"], "options of the optimiser"),
+        (["trainer.accelerator=gpu"], "options of trainer"),
+        (["data.loader.batch_size=0"], "data.loader.batch_size"),
     ],
 )
 def test_mistakes_end_in_a_sentence(data, tmp_path, options, expected):
@@ -195,3 +198,13 @@ def test_interrupted_evaluation_scores_only_what_is_left(finished, data, tmp_pat
     assert {k: v for k, v in own.items() if k[3] not in timed} == {
         k: v for k, v in whole.items() if k[3] not in timed
     }
+
+
+def test_resuming_needs_more_than_weights(finished, data, tmp_path):
+    best = run_folder(finished[0]) / "checkpoints" / "best.ckpt"
+    code, output = run(tmp_path, arguments(data, f"resume={best}"))
+    assert code == 1
+    assert "weights only" in output
+    code, output = run(tmp_path, arguments(data, f"resume={run_folder(finished[0])}", "trainer.max_epochs=4"))
+    assert code == 0, output
+    assert "Continuing from" in output

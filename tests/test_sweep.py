@@ -29,7 +29,7 @@ def test_repeating_a_sweep_runs_only_what_is_missing(data, tmp_path):
     options = arguments(data, "trainer.max_epochs=1")
     assert run(tmp_path, [*options, "seed=1"])[0] == 0
     before = records(tmp_path)
-    code, output = run(tmp_path, [*options, "seed=1,2"], flags=("-m",))
+    code, output = run(tmp_path, [*options, "-m", "seed=1,2"])  # the flag anywhere
     assert code == 0, output
     after = records(tmp_path)
     assert len(after) == 2

@@ -70,7 +70,8 @@ def launch(job: Job, arguments: Sequence[str]) -> int:
             check_overrides(overrides)
         plan = sweep.plan(overrides) if multirun and not informing else []
         application = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(job)
-        sys.argv = [sys.argv[0], *arguments]
+        # Hydra's parser wants flags before overrides; people put them anywhere.
+        sys.argv = [sys.argv[0], *(word for word in arguments if word not in overrides), *overrides]
         code = _run(application)
     except MedregError as error:
         print(f"\n{error}", file=sys.stderr)

@@ -20,12 +20,13 @@ FOLDER = "checkpoints"
 FILES = {"best": "best.ckpt", "last": "last.ckpt"}
 
 
-def find(spec: str, folder: Path) -> Path | None:
+def find(spec: str, folder: Path, *, inside: str = "best") -> Path | None:
     """Return the file that `best`, `last` or a path means; None where the run has no such checkpoint yet.
 
     Args:
         spec: `best` (falls back on last), `last`, or the path of a checkpoint or of a run folder.
         folder: run folder for `best` and `last`.
+        inside: which checkpoint a run folder stands for: `best`, or `last` to resume.
 
     Raises:
         CheckpointError: a path that does not exist, or a run folder without checkpoints.
@@ -38,7 +39,7 @@ def find(spec: str, folder: Path) -> Path | None:
     if path.is_file():
         return path
     if path.is_dir():
-        found = find("best", path)
+        found = find(inside, path)
         if found is not None:
             return found
         raise CheckpointError(

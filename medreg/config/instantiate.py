@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -112,5 +113,7 @@ def _explained(error: InstantiationException, plain: Any) -> MedregError:
         cause = cause.__cause__
     if isinstance(error.__cause__, TypeError | ValueError) or _of_lightning(error.__cause__):
         name = plain.get("_target_", "?") if isinstance(plain, dict) else "?"
-        return ConfigError(f"The options do not fit {name} or a part of it: {error.__cause__}")
+        inside = re.search(r"full_key: (\S+)", str(error))
+        where = f" (options of {inside.group(1)})" if inside else ""
+        return ConfigError(f"The options do not fit {name} or a part of it{where}: {error.__cause__}")
     raise error

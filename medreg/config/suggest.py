@@ -24,7 +24,9 @@ def groups(root: Path | None = None) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for file in sorted(root.rglob("*.yaml")):
         group = file.parent.relative_to(root).as_posix()
-        if group not in (".", "preset") and not group.endswith("/base"):  # parts, and settings of `medreg register`
+        if group not in (".", "preset") and not group.endswith(
+            "/base"
+        ):  # parts, and settings of `medreg register`
             found.setdefault(group, []).append(file.stem)
     return found
 

@@ -37,3 +37,13 @@ def test_evaluating_another_checkpoint_is_another_run():
 
 def test_name_is_readable():
     assert name("model=voxelmorph", "seed=3").startswith("voxelmorph_cardiac_phantom_s3_")
+
+
+def test_paper_protocol_reaches_model_loss_and_metrics():
+    cfg = compose(["protocol=gradirn_paper"])
+    assert cfg.model.convention == "authors"
+    assert cfg.model.regulariser.last_layer_scale == 1.0
+    assert cfg.task.energy.padding == "zeros"
+    assert cfg.regularisation.units == "voxel"
+    assert (cfg.metrics.jacobian, cfg.metrics.surface_definition) == ("authors", "itk_avg_hd")
+    assert (cfg.metrics.convention, cfg.metrics.image_padding) == ("authors", "zeros")

@@ -42,8 +42,10 @@ def build(node):
 
 
 def load(path, *overrides):
-    config = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
-    return build(OmegaConf.to_container(config, resolve=True))
+    node = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
+    protocol = OmegaConf.load(path.parents[1] / "protocol" / "exact.yaml")
+    config = OmegaConf.create({"protocol": protocol, "node": node})
+    return build(OmegaConf.to_container(config, resolve=True)["node"])
 
 
 def concrete_classes(package, base):
