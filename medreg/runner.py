@@ -6,6 +6,7 @@ import errno
 import logging
 import math
 import shutil
+import sys
 import time
 import warnings
 from contextlib import suppress
@@ -76,13 +77,12 @@ def _run(cfg: DictConfig, context: RunContext, record: RunRecord) -> float:
         objective = stages.test(parts) if cfg.mode in ("test", "both") else math.nan
         if parts.trainer.is_global_zero:
             done = {**record.content.get("done", {}), **_stages_of(cfg)}
+            seconds = round(time.perf_counter() - started, 1)
             left_out = dict(parts.data.left_out)
-            record.finish(done=done, objective=objective, left_out=left_out, seconds=round(time.perf_counter() - started, 1))
+            record.finish(done=done, objective=objective, left_out=left_out, seconds=seconds)
             stages.report(parts)
-    except BaseException:
-        parts.mirror.close(failed=True)
-        raise
-    parts.mirror.close(failed=False)
+    finally:
+        parts.mirror.close(failed=sys.exception() is not None)
     return objective
 
 

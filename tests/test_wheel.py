@@ -60,7 +60,14 @@ def test_misspelt_option_outside_the_checkout(installed, tmp_path):
 
 @pytest.mark.slow
 def test_training_outside_the_checkout(installed, tmp_path):
-    words = ["debug=one_batch", "data.dataset.prepare.subjects=4", "data.dataset.prepare.testing=1", "logger=none"]
-    done = medreg(installed, tmp_path, "train", *words, f"paths.cache={tmp_path}/cache", "data.split.val=0.34")
+    words = [
+        "debug=one_batch",
+        "data.dataset.prepare.subjects=4",
+        "data.dataset.prepare.testing=1",
+        "logger=none",
+    ]
+    done = medreg(
+        installed, tmp_path, "train", *words, f"paths.cache={tmp_path}/cache", "data.split.val=0.34"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert list((tmp_path / "outputs").glob("*/report.html"))

@@ -38,6 +38,11 @@ def test_nothing_heavy_is_imported(words, expected):
 
 def test_help_is_one_screen():
     done = subprocess.run(
-        [sys.executable, "train.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "train.py", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert len(done.stdout.splitlines()) <= 45

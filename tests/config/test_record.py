@@ -33,9 +33,9 @@ def test_unforeseen_error_is_recorded_and_goes_on(tmp_path):
 
 def test_a_foreseen_failure_keeps_its_sentence(tmp_path):
     record = RunRecord(tmp_path)
-    with pytest.raises(KeyError), record.watch():
-        record.fail("interrupted", "Stopped by hand.")
-        raise KeyError
+    record.fail("interrupted", "Stopped by hand.")
+    with pytest.raises(ZeroDivisionError), record.watch():
+        _ = 1 / 0
     assert read(tmp_path)["error"] == "Stopped by hand."
 
 

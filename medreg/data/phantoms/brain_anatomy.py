@@ -230,7 +230,7 @@ def _folded(
     depth = -hull
     smooth = ndimage.gaussian_filter(depth, 3.0 / spacing_mm)
     near = (depth > -2) & (depth < 34)
-    slope = [g[near] for g in np.gradient(smooth, spacing_mm)]
+    slope = [np.asarray(g)[near] for g in np.gradient(smooth, spacing_mm)]
     length = np.maximum(np.sqrt(sum(s * s for s in slope)), 0.3)
     # sulci bend on their way down
     bend = [2.5 * smooth_noise(axes, 13.0, generator)[near] for _ in axes]

@@ -118,7 +118,7 @@ def _from_ventricles(
     positions = [(a - template.affine[k, 3]) / spacing for k, a in enumerate(axes)]
     grid = np.stack(np.meshgrid(*positions, indexing="ij"))
     distance = ndimage.map_coordinates(smooth, grid, order=1, mode="nearest").astype(np.float64)
-    slope = np.stack(np.gradient(distance, *np.diag(affine)[:3]))
+    slope = np.stack(list(np.gradient(distance, *np.diag(affine)[:3])))
     return slope * np.exp(-np.square(distance / 10.0))
 
 
