@@ -129,8 +129,7 @@ class GraDIRN(RegistrationModel):
         convention: exact or authors.
         padding: value outside the moving image inside the network: border or zeros.
         first_order: treat the inner gradient as a constant in the backward pass; cheaper, biased.
-        checkpoint: recompute each step in the backward pass instead of storing it; same gradients, less
-            memory.
+        checkpoint: recompute each CNN in the backward pass instead of storing it; same gradients.
         channels: channels of one image.
         keep_steps: return the displacement after every step.
 
@@ -235,7 +234,7 @@ class GraDIRN(RegistrationModel):
             pair = images.at(shape)
             theta = self._enter(theta, shapes[max(level - 1, 0)], shape)
             for number, block in enumerate(self._schedule(level)):
-                theta, before = self._advance(block, theta, pair)
+                theta, before = self._step(block, theta, pair)
                 if number:
                     steps.append(before)
             deformation = self.transformation(theta, shape)
@@ -252,11 +251,15 @@ class GraDIRN(RegistrationModel):
             return resize_displacement(theta, new, gain="authors")
         return self.transformation.resample(theta, old, new)
 
-    def _advance(self, block: Block, theta: Tensor, pair: ImagePair) -> tuple[Tensor, Tensor]:
-        """One step, recomputed in the backward pass where asked for."""
+    def _learned(self, block: Block, field: Tensor, images: tuple[Tensor, ...]) -> Tensor:
+        """Output of the CNN, its activations recomputed in the backward pass where asked for.
+
+        They are nine tenths of the memory of a step. The inner gradient stays outside: recomputing it would run
+        the step a third time.
+        """
         if self.checkpoint and torch.is_grad_enabled():
-            return recompute(self._step, block, theta, pair, use_reentrant=False)
-        return self._step(block, theta, pair)
+            return recompute(block.regulariser, field, images, use_reentrant=False)
+        return block.regulariser(field, images)
 
     def _step(self, block: Block, theta: Tensor, pair: ImagePair) -> tuple[Tensor, Tensor]:
         """θ after one step, and the displacement before it."""
@@ -271,7 +274,7 @@ class GraDIRN(RegistrationModel):
         )
         second = {"explicit": data.warped, "implicit": pair.moving, "none": None}[self.architecture.inputs]
         images = () if second is None else (pair.fixed, second)
-        learned = block.regulariser(data.deformation.regularised, images)
+        learned = self._learned(block, data.deformation.regularised, images)
         learned = self.transformation.restrict(at_least_single(learned), pair.shape)
         theta = theta - self.step_size.train_scale * block.tau * data.gradient - learned
         return theta, data.deformation.displacement

@@ -275,8 +275,8 @@ def test_20_checkpoint_round_trip(gradirn, tmp_path):
     assert taus == pytest.approx([0.06] * 3)
 
 
-def test_checkpointing_changes_no_gradient(gradirn):
-    images = off_lattice()
+def test_checkpointing_changes_no_gradient_even_in_a_fresh_process(gradirn):
+    images = off_lattice((28, 20))  # a size of its own: nothing about it is cached by an earlier forward pass
     plain = gradirn(channels=4).double()
     saving = copy.deepcopy(plain)
     saving.checkpoint = True
