@@ -56,27 +56,26 @@ class RunWandb:
         if not marker.exists():
             marker.write_text(uuid.uuid4().hex[:12])
         try:
-            logger = WandbLogger(
+            # Started here and handed over: Lightning would pass options that wandb has given up.
+            self._run = wandb.init(
                 name=facts["name"],
-                save_dir=folder,
+                dir=folder,
                 id=marker.read_text().strip(),
                 project=self.project,
                 entity=self.entity,
-                offline=self.offline,
-                log_model=False,
+                mode="offline" if self.offline else None,  # None: online, or what WANDB_MODE says
                 group=self.group or facts["group"],
                 job_type=self.job_type or facts["job_type"],
                 tags=self.tags,
+                config={**config, "facts": facts},
                 settings=wandb.Settings(silent=True, console="off"),
                 resume=None if self.offline else "allow",
             )
-            self._run = logger.experiment
-            self._run.config.update({**config, "facts": facts}, allow_val_change=True)
         except (wandb.Error, OSError) as error:
             log.warning("W&B is not available (%s); going on with the local files alone.", error)
             self._run = None
             return None
-        return logger
+        return WandbLogger(experiment=self._run, log_model=False)
 
     def report(self, folder: Path) -> None:
         """Send the per-case table, the summary, the pictures and, if asked for, the best checkpoint."""
