@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "medreg"
 LAYERS = {
-    "errors": 0, "typing": 0,
+    "errors": 0,
     "geometry": 1, "io": 1,
     "losses": 2, "metrics": 2,
     "models": 3, "inference": 3, "data": 3, "augmentation": 3, "baselines": 3,

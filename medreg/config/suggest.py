@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig
 
 from medreg.config.paths import config_dir
+from medreg.config.unchecked import compose_unchecked
 from medreg.errors import ConfigError
 
 # Groups that Hydra and its plugins define; their options are not files of ours.
@@ -129,8 +130,6 @@ def check_overrides(overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: naming the nearest valid names.
     """
-    from medreg.config.compose import compose_unchecked
-
     parsed = [item for item in parse(overrides) if not item.key_or_group.startswith(FOREIGN_PREFIXES)]
     known = groups()
     group_overrides = [item for item in parsed if item.key_or_group in known]

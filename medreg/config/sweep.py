@@ -10,9 +10,9 @@ from pathlib import Path
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from omegaconf import OmegaConf
 
-from medreg.config.compose import compose_unchecked
 from medreg.config.identity import run_name
 from medreg.config.suggest import parse
+from medreg.config.unchecked import compose_unchecked
 
 FINISHED = "finished"
 
