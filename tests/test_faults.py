@@ -95,7 +95,7 @@ def test_two_processes_see_the_same_cases_once(tmp_path):
 
 
 def test_wandb_is_offline_and_complete(data, tmp_path):
-    code, output = run(tmp_path, arguments(data, "logger=wandb", "trainer.max_epochs=1"))
+    code, output = run_process(tmp_path, arguments(data, "logger=wandb", "trainer.max_epochs=1"))
     assert code == 0, output
     folder = run_folder(tmp_path)
     assert len((folder / "wandb_id.txt").read_text().strip()) == 12

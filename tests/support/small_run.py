@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
 from data_fixtures import acdc_patient
 from hydra.core.global_hydra import GlobalHydra
 
@@ -69,13 +70,15 @@ def run(folder: Path, options: list[str], *, flags: tuple[str, ...] = ()) -> tup
 
     folder.mkdir(parents=True, exist_ok=True)
     output = io.StringIO()
-    before, words = Path.cwd(), list(sys.argv)
+    before, words, threads = Path.cwd(), list(sys.argv), torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a process of its own: sums depend on the number of threads in the last bits
     os.chdir(folder)
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             code = main([*flags, *options])
     finally:
         os.chdir(before)
+        torch.set_num_threads(threads)
         sys.argv[:] = words
         GlobalHydra.instance().clear()
         logging.getLogger().handlers.clear()
