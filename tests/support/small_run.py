@@ -71,7 +71,8 @@ def run(folder: Path, options: list[str], *, flags: tuple[str, ...] = ()) -> tup
     folder.mkdir(parents=True, exist_ok=True)
     output = io.StringIO()
     before, words, threads = Path.cwd(), list(sys.argv), torch.get_num_threads()
-    torch.set_num_threads(1)  # as in a process of its own: sums depend on the number of threads in the last bits
+    # As in a process of its own: sums depend on the number of threads in the last bits.
+    torch.set_num_threads(1)
     os.chdir(folder)
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
