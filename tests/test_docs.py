@@ -278,11 +278,13 @@ def test_options_in_the_text_exist():
 
 
 def test_training_commands_compose():
+    wrong = []
     for choices, others in compositions().items():
         try:
             compose_unchecked([*choices, *others])
         except HydraException as error:
-            pytest.fail(f"{choices} with {others}: {error}")
+            wrong.append(f"{choices} with {others}: {error}")
+    assert not wrong
 
 
 def test_other_commands_parse(capsys):
@@ -301,12 +303,17 @@ def test_other_commands_parse(capsys):
 
 
 def test_python_and_yaml_blocks_are_well_formed():
+    wrong = []
     for page in PAGES:
         for block in blocks(page):
-            if block.language == "python":
-                ast.parse(block.text, filename=name_of(page))
-            elif block.language == "yaml":
-                yaml.safe_load(block.text)
+            try:
+                if block.language == "python":
+                    ast.parse(block.text, filename=name_of(page))
+                elif block.language == "yaml":
+                    yaml.safe_load(block.text)
+            except (SyntaxError, yaml.YAMLError) as error:
+                wrong.append(f"{name_of(page)}:{block.line}: {error}")
+    assert not wrong
 
 
 def test_generated_pages_are_current():
