@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "medreg"
 LAYERS = {
-    "errors": 0,
+    "errors": 0, "kernels": 0,
     "geometry": 1, "io": 1,
     "losses": 2, "metrics": 2,
     "models": 3, "inference": 3, "data": 3, "augmentation": 3, "baselines": 3,
@@ -83,6 +83,10 @@ def test_only_config_knows_hydra():
 
 def test_only_callbacks_know_wandb():
     assert {path.split("/")[0] for path in importers("wandb")} == {"callbacks"}
+
+
+def test_only_kernels_know_numba():
+    assert {path.split("/")[0] for path in importers("numba")} == {"kernels"}
 
 
 def test_geometry_needs_torch_alone():
