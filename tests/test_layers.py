@@ -15,8 +15,8 @@ LAYERS = {
     "losses": 2, "metrics": 2,
     "models": 3, "inference": 3, "data": 3, "augmentation": 3, "baselines": 3,
     "tasks": 4,
-    "reporting": 5, "callbacks": 5, "config": 5, "benchmark": 5,
-    "runner": 6, "stages": 6, "api": 6, "registering": 6, "cli": 6,
+    "reporting": 5, "callbacks": 5, "config": 5, "challenge": 5,
+    "runner": 6, "stages": 6, "api": 6, "registering": 6, "cli": 6, "benchmark": 6,
 }  # fmt: skip
 # Same-layer imports that the design allows: models may optimise a pair; commands use one another's work.
 SIDEWAYS = {("models", "inference"), ("inference", "models")}
