@@ -66,6 +66,10 @@ class RegistrationModel(nn.Module, ABC):
             moving_mask: (B, 1, *S) where the moving image may be compared; ignored likewise.
         """
 
+    def monitored(self) -> dict[str, Tensor]:
+        """Scalars of the model worth a curve in training, such as step sizes, by name; none by default."""
+        return {}
+
 
 def check_pair(fixed: Tensor, moving: Tensor, *, ndim: int | None = None) -> tuple[int, ...]:
     """Return the spatial shape of a pair after checking that the two images can be registered.

@@ -196,6 +196,12 @@ class GraDIRN(RegistrationModel):
             lambda *images: self._unroll(ImagePair(*images), shapes), fixed, moving, fixed_mask, moving_mask
         )
 
+    def monitored(self) -> dict[str, Tensor]:
+        """Effective step size κτ of every block, coarsest level first."""
+        blocks = [cast("Block", block) for level in self.levels for block in cast("nn.ModuleList", level)]
+        scale = self.step_size.train_scale
+        return {f"tau_{number}": scale * block.tau.detach() for number, block in enumerate(blocks)}
+
     def level_shapes(self, shape: Sequence[int]) -> list[tuple[int, ...]]:
         """Shapes of the levels, coarsest first.
 

@@ -109,6 +109,7 @@ class RegistrationTask(pl.LightningModule):
                 "train/loss": value.total.detach(),
                 "train/similarity": value.similarity.detach().mean(),
                 "train/regularisation": value.regularisation.detach().mean(),
+                **{f"train/{name}": scalar for name, scalar in self.model.monitored().items()},
             },
             on_step=False,
             on_epoch=True,

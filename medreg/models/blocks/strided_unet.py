@@ -1,0 +1,86 @@
+"""The U-Net of VR-Net: strided convolutions down, transposed convolutions up."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from medreg.models.blocks.conv import channels_last
+
+CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+_TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+HALVINGS = 4
+# Channels in multiples of those of the finest level: in and out of the two convolutions of a level of the
+# decoder, coarsest first; the first concatenates the upsampled features with those of the encoder.
+DECODER = ((8, 8, 4), (4, 4, 2), (2, 4, 2), (2, 2, 2))
+
+
+def _convolution(ndim: int, inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        CONVOLUTIONS[ndim](inputs, outputs, 3, stride=stride, padding=1), nn.ReLU(inplace=True)
+    )
+
+
+class StridedUNet(nn.Module):
+    """U-Net with four halvings, ReLU, no normalisation, a linear 5^D last convolution without bias.
+
+    With c channels at the finest level the encoder has c, 2c, 4c, 8c and 16c → 8c. For c = 8 and three inputs
+    it has 1 118 664 parameters in 3-D. Source: VR-Net, released L1Models.py and L2Models.py; torch's
+    initialisation as there.
+
+    Args:
+        ndim: spatial dimensions, 2 or 3.
+        inputs: input channels.
+        start_channels: c.
+        last_layer_scale: factor of the last convolution's initial weights; 1 = release.
+        outputs: output channels; None means `ndim`.
+    """
+
+    multiple = 2**HALVINGS
+
+    def __init__(
+        self,
+        ndim: int,
+        inputs: int,
+        *,
+        start_channels: int,
+        last_layer_scale: float,
+        outputs: int | None = None,
+    ) -> None:
+        super().__init__()
+        c = start_channels
+        self.entry = nn.Sequential(_convolution(ndim, inputs, c), _convolution(ndim, c, c))
+        self.down = nn.ModuleList()
+        for level in range(HALVINGS):
+            wide = 2 ** (level + 1) * c
+            narrow = wide if level < HALVINGS - 1 else wide // 2
+            self.down.append(
+                nn.Sequential(_convolution(ndim, wide // 2, wide, stride=2), _convolution(ndim, wide, narrow))
+            )
+        self.up, self.merge = nn.ModuleList(), nn.ModuleList()
+        width = 8 * c
+        for level, (up, middle, out) in enumerate(DECODER):
+            skip = 2 ** (HALVINGS - 1 - level) * c
+            transposed = _TRANSPOSED[ndim](width, up * c, 2, stride=2)
+            self.up.append(nn.Sequential(transposed, nn.ReLU(inplace=True)))
+            self.merge.append(
+                nn.Sequential(
+                    _convolution(ndim, up * c + skip, middle * c), _convolution(ndim, middle * c, out * c)
+                )
+            )
+            width = out * c
+        self.last = CONVOLUTIONS[ndim](width, outputs or ndim, 5, padding=2, bias=False)
+        self.last.weight.data.mul_(last_layer_scale)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (B, inputs, *S) to (B, outputs, *S); every size of S must divide by `multiple`."""
+        features = [self.entry(channels_last(image))]
+        for down in self.down:
+            features.append(down(features[-1]))
+        answer = features.pop()
+        for up, merge in zip(self.up, self.merge, strict=True):
+            answer = merge(torch.cat((up(answer), features.pop()), dim=1))
+        return self.last(answer).contiguous()
