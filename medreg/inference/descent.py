@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from medreg.errors import NumericalError
+from medreg.inference.directions import Adaptive
+from medreg.inference.progress import Report
 
 Objective = Callable[[Tensor], Tensor]  # θ (B, ...) → energy of every sample (B,)
 Smoother = Callable[[Tensor], Tensor]  # update (B, ...) → smoothed update
-Report = Callable[[int, Tensor], None]  # iteration, energies (B,)
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Trace:
         return cls(theta.detach().clone(), theta.new_full((theta.shape[0],), math.inf))
 
     def add(self, theta: Tensor, energies: Tensor) -> None:
-        """Record an evaluation.
+        """Record an evaluation; the caller does not write into θ afterwards.
 
         Raises:
             NumericalError: an energy is NaN or infinite.
@@ -68,8 +69,11 @@ class Trace:
                 "check the images for NaN, or lower the learning rate (model.levels[*].learning_rate)."
             )
         better = energies < self.lowest
-        chosen = better.reshape(-1, *[1] * (theta.ndim - 1))
-        self.theta = torch.where(chosen, theta.detach(), self.theta)
+        if better.all():  # the usual case needs no copy
+            self.theta = theta.detach()
+        else:
+            chosen = better.reshape(-1, *[1] * (theta.ndim - 1))
+            self.theta = torch.where(chosen, theta.detach(), self.theta) if better.any() else self.theta
         self.lowest = torch.where(better, energies, self.lowest)
         self.energies.append(energies)
 
@@ -100,40 +104,29 @@ class Minimiser(ABC):
 
 
 class Adam(Minimiser):
-    """Adam (Kingma & Ba, ICLR 2015) with a damping relative to the gradient of the sample.
-
-        θ ← θ − learning_rate · smooth( m̂ / (√v̂ + damping · rms(√v̂)) )
-
-    Plain Adam moves voxels without information as far as those with a strong gradient; damping leaves them
-    where they are. The rms is taken over each sample, so that samples of a batch do not see one another.
+    """Descent along the directions of `Adaptive`, whose arguments it takes: θ ← θ − learning_rate · smooth(d).
 
     Args:
-        betas: decay of the two moments.
+        betas: decay of the two moments; Kingma & Ba, ICLR 2015.
         damping: 0 = plain Adam; the larger, the nearer to descent of normalised length.
     """
 
     def __init__(self, *, betas: tuple[float, float], damping: float) -> None:
-        self.betas = (float(betas[0]), float(betas[1]))
-        self.damping = damping
+        self.direction = Adaptive(betas=betas, damping=damping)
 
     def minimise(
         self, objective: Objective, theta: Tensor, *, effort: Effort, smooth: Smoother, report: Report
     ) -> Trace:
         """Descend; the last update is evaluated too, and the best parameters of each sample are kept."""
         trace = Trace.begin(theta)
-        one, two = self.betas
-        mean, square = torch.zeros_like(theta), torch.zeros_like(theta)
-        for iteration in range(1, effort.iterations + 1):
+        rule = self.direction.begin(theta)
+        for iteration in range(effort.iterations):
             energies, gradient = value_and_gradient(objective, theta)
             trace.add(theta, energies)
-            report(iteration - 1, energies)
+            report(iteration, energies)
             if trace.converged(effort):
                 return trace
-            mean = torch.lerp(gradient, mean, one)
-            square = torch.lerp(gradient.square(), square, two)
-            size = (square / (1 - two**iteration)).sqrt_()
-            size = size + self.damping * _root_mean_square(size) + torch.finfo(size.dtype).tiny
-            theta = theta - effort.learning_rate * smooth(mean / (1 - one**iteration) / size)
+            theta = theta - effort.learning_rate * smooth(rule(gradient))
         with torch.no_grad():
             energies = objective(theta)
         trace.add(theta, energies)
@@ -173,7 +166,7 @@ class LBFGS(Minimiser):
 
         def closure() -> Any:
             energies, gradient = value_and_gradient(objective, point.detach())
-            trace.add(point.detach(), energies)
+            trace.add(point.detach().clone(), energies)  # torch's implementation writes into its point
             report(len(trace.energies) - 1, energies)
             point.grad = smooth(gradient) * scale
             return energies.sum() * scale
@@ -192,9 +185,3 @@ def value_and_gradient(objective: Objective, theta: Tensor) -> tuple[Tensor, Ten
         energies = objective(point)
         (gradient,) = torch.autograd.grad(energies.sum(), point)
     return energies.detach(), gradient
-
-
-def _root_mean_square(values: Tensor) -> Tensor:
-    """Root mean square of each sample, (B, 1, ...)."""
-    mean = values.flatten(1).square().mean(dim=1).sqrt()
-    return mean.reshape(-1, *[1] * (values.ndim - 1))

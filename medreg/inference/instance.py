@@ -12,28 +12,11 @@ from medreg.geometry.compose import compose
 from medreg.geometry.transformation import Deformation, Transformation
 from medreg.inference.descent import Effort, Minimiser, Trace
 from medreg.inference.level import Level, LevelImages, full_images
+from medreg.inference.progress import Callback, reporter
 from medreg.inference.smoothing import gaussian_smooth
 from medreg.losses.energy import Energy
 from medreg.models.base import Registration, check_pair
 from medreg.models.blocks.precision import outside_inference_mode
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a callback of `optimise_pair` is told after each evaluation.
-
-    Attributes:
-        level: index into the levels, 0 = first.
-        iteration: updates made at this level.
-        energies: (B,).
-    """
-
-    level: int
-    iteration: int
-    energies: Tensor
-
-
-Callback = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -125,7 +108,7 @@ def _coarse_to_fine(
             theta,
             effort=Effort(level.iterations, level.learning_rate, settings.tolerance),
             smooth=_smoother(theta, pair.shape, settings.smoothing),
-            report=_reporter(number, callback),
+            report=reporter(number, callback),
         )
         if number == len(settings.levels) - 1:
             _consider_start(trace, objective, _identity(transformation, images, pair.shape))
@@ -183,14 +166,6 @@ def _smoother(theta: Tensor, shape: Sequence[int], sigma: float) -> Callable[[Te
         return lambda update: update
     widths = [sigma * points / size for points, size in zip(grid, shape, strict=True)]
     return lambda update: gaussian_smooth(update, widths)
-
-
-def _reporter(level: int, callback: Callback | None) -> Callable[[int, Tensor], None]:
-    def report(iteration: int, energies: Tensor) -> None:
-        if callback is not None:
-            callback(Progress(level, iteration, energies.detach()))
-
-    return report
 
 
 def _consider_start(trace: Trace, objective: _Objective, identity: Tensor) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from medreg.errors import ConfigError
 from medreg.geometry.compose import resize, resize_displacement
 from medreg.inference.smoothing import gaussian_smooth
 from medreg.models.blocks.precision import at_least_single
@@ -103,3 +105,21 @@ def full_images(
         moving_mask=moving_mask,
         initial=None if initial is None else at_least_single(initial),
     )
+
+
+def checked_levels(levels: Sequence[Level | Mapping[str, Any]]) -> tuple[Level, ...]:
+    """Levels of a solver, coarse to fine, from their settings.
+
+    Raises:
+        ConfigError: no levels, or one with impossible values.
+    """
+    if not levels:
+        raise ConfigError("model.levels is empty; give at least one level, such as {shrink: 1, ...}.")
+    chosen = tuple(level if isinstance(level, Level) else Level(**level) for level in levels)
+    for number, level in enumerate(chosen):
+        if level.shrink < 1 or level.sigma < 0 or level.iterations < 0 or level.learning_rate <= 0:
+            raise ConfigError(
+                f"model.levels[{number}] is {level}; shrink must be at least 1, sigma and iterations "
+                "at least 0, learning_rate above 0."
+            )
+    return chosen

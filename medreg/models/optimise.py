@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from medreg.errors import ConfigError
 from medreg.geometry.transformation import Transformation
 from medreg.inference.descent import Minimiser
-from medreg.inference.instance import Callback, Settings, optimise_pair
-from medreg.inference.level import Level
+from medreg.inference.instance import Settings, optimise_pair
+from medreg.inference.level import Level, checked_levels
+from medreg.inference.progress import Callback
 from medreg.losses.energy import Energy
 from medreg.losses.regularisation.base import Regulariser
 from medreg.losses.similarity.base import Similarity
@@ -55,9 +55,7 @@ class InstanceOptimisation(RegistrationModel):
         super().__init__()
         self.energy = Energy(similarity, regularisation, padding="zeros" if padding == "zeros" else "border")
         self.transformation = transformation
-        chosen = tuple(level if isinstance(level, Level) else Level(**level) for level in levels)
-        _check_levels(chosen)
-        self.settings = Settings(minimiser, chosen, smoothing=smoothing, tolerance=tolerance)
+        self.settings = Settings(minimiser, checked_levels(levels), smoothing=smoothing, tolerance=tolerance)
 
     def forward(
         self,
@@ -99,14 +97,3 @@ class InstanceOptimisation(RegistrationModel):
         """Levels and smoothing."""
         levels = "-".join(f"{level.shrink:g}" for level in self.settings.levels)
         return f"levels={levels}, smoothing={self.settings.smoothing}, tolerance={self.settings.tolerance}"
-
-
-def _check_levels(levels: Sequence[Level]) -> None:
-    if not levels:
-        raise ConfigError("model.levels is empty; give at least one level, such as {shrink: 1, ...}.")
-    for number, level in enumerate(levels):
-        if level.shrink < 1 or level.sigma < 0 or level.iterations < 0 or level.learning_rate <= 0:
-            raise ConfigError(
-                f"model.levels[{number}] is {level}; shrink must be at least 1, sigma and iterations "
-                "at least 0, learning_rate above 0."
-            )

@@ -16,8 +16,9 @@ from medreg.data.preprocess import Preprocess
 from medreg.errors import CompositionError, NumericalError
 from medreg.geometry.grid import Grid, world_displacement
 from medreg.geometry.warp import warp
-from medreg.inference.instance import Callback, Progress
+from medreg.inference.progress import Callback, Progress
 from medreg.models.base import RegistrationModel
+from medreg.models.greedy import Greedy
 from medreg.models.optimise import InstanceOptimisation
 from medreg.registering.pair import Pair, grid_of, tensor_of
 from medreg.registering.placement import covered, on_fixed_grid
@@ -112,7 +113,7 @@ def _affine_stage(
 
 def _telling(model: RegistrationModel, stage: str, progress: Report | None) -> Callback | None:
     """Return a callback of the optimiser that reports the share of updates made; None for other models."""
-    if progress is None or not isinstance(model, InstanceOptimisation):
+    if progress is None or not isinstance(model, InstanceOptimisation | Greedy):
         return None
     effort = [level.iterations for level in model.settings.levels]
     total = max(sum(effort), 1)

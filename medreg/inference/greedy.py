@@ -1,0 +1,187 @@
+"""Registration of one pair by composing many small smooth warps, each along the gradient of the energy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medreg.geometry.compose import resize_displacement
+from medreg.geometry.derivatives import central_difference
+from medreg.geometry.transformation import Deformation
+from medreg.geometry.warp import warp
+from medreg.inference.accumulation import Accumulation, pulled_back
+from medreg.inference.descent import Effort, Trace
+from medreg.inference.directions import Direction, Rule, longest
+from medreg.inference.level import Level, LevelImages, full_images
+from medreg.inference.progress import Callback, Report, reporter
+from medreg.inference.smoothing import gaussian_smooth
+from medreg.losses.energy import Energy
+from medreg.models.base import Registration, check_pair
+from medreg.models.blocks.precision import outside_inference_mode
+
+
+@dataclass(frozen=True)
+class GreedySettings:
+    """How the updates are made.
+
+    Attributes:
+        direction: from gradients to directions.
+        accumulation: how updates add up.
+        levels: coarse to fine; `learning_rate` is the typical length of one update, voxels of the level.
+        fluid: σ of the Gaussian that smooths every update, voxels of the level; 0 = none.
+        elastic: σ of the Gaussian that smooths the whole field after every update, voxels of the level; 0 = none.
+        longest: greatest length of an update, voxels of the level; a longer one is scaled down as a whole.
+        tolerance: relative decrease of the energy over ten updates below which a level ends; 0 = never.
+    """
+
+    direction: Direction
+    accumulation: Accumulation
+    levels: tuple[Level, ...]
+    fluid: float
+    elastic: float
+    longest: float
+    tolerance: float
+
+
+def greedy_pair(
+    energy: Energy,
+    fixed: Tensor,
+    moving: Tensor,
+    *,
+    settings: GreedySettings,
+    initial: Tensor | None = None,
+    spacing_mm: Tensor | None = None,
+    fixed_mask: Tensor | None = None,
+    moving_mask: Tensor | None = None,
+    callback: Callback | None = None,
+) -> Registration:
+    """Lower E(φ; F, M) = D(F, M∘φ) + R(φ) by φ ← φ ∘ (id + δ), level by level, for every pair of a batch.
+
+    With w = M∘φ the gradient of the similarity with respect to δ is (∂D/∂w) ∇w: the similarity is
+    differentiated at the warped image alone and nothing behind it, so an update costs one warp of the image
+    and one composition whatever the transformation has become. The update is that gradient, given a length in
+    voxels and smoothed ("fluid"); the whole field may be smoothed too ("elastic"), which replaces or
+    complements the gradient of the regulariser.
+
+    The field of the lowest energy of each level goes on to the next, for each sample of the batch by itself.
+    Elastic smoothing is no part of that energy.
+
+    Args:
+        energy: similarity and regularisation.
+        fixed: (B, C, *S).
+        moving: (B, C, *S).
+        settings: levels, directions, smoothing.
+        initial: (B, D, *S) displacement to start from, voxels.
+        spacing_mm: (B, D) or (D,) mm, for the regulariser.
+        fixed_mask: (B, 1, *S) where to compare.
+        moving_mask: (B, 1, *S) where to compare, on the moving image.
+        callback: told about every evaluation.
+
+    Raises:
+        NumericalError: the energy became NaN or infinite.
+
+    References:
+        Joshi et al., IEEE TMI 2000 and Yushkevich et al., Greedy, Alzheimer's & Dementia 2016 (composition of
+        smoothed updates); Jena et al., FireANTs, 2024 (adaptive directions for them).
+    """
+    check_pair(fixed, moving)
+
+    def run(*tensors: Tensor | None) -> Registration:
+        names = ("fixed", "moving", "spacing_mm", "fixed_mask", "moving_mask", "initial")
+        images = full_images(**dict(zip(names, tensors, strict=True)))  # type: ignore[arg-type]
+        with torch.no_grad():
+            return _coarse_to_fine(energy, images, settings=settings, callback=callback)
+
+    return outside_inference_mode(run, fixed, moving, spacing_mm, fixed_mask, moving_mask, initial)
+
+
+def _coarse_to_fine(
+    energy: Energy, images: LevelImages, *, settings: GreedySettings, callback: Callback | None
+) -> Registration:
+    field = settings.accumulation.start(_start(images))
+    for number, level in enumerate(settings.levels):
+        pair = images.at(level)
+        field = resize_displacement(field, pair.shape)
+        solver = _Solver(energy, pair, settings)
+        field = _descend(solver, field, level, reporter(number, callback))
+    field = resize_displacement(field, images.shape)
+    deformation = settings.accumulation.deformation(field, images.initial)
+    return Registration(deformation.displacement, deformation.regularised, field)
+
+
+class _Solver:
+    """Energies, gradients and updates of one level."""
+
+    def __init__(self, energy: Energy, pair: LevelImages, settings: GreedySettings) -> None:
+        self.energy, self.pair, self.settings = energy, pair, settings
+        moving = pair.moving
+        if pair.moving_mask is not None:
+            moving = moving.masked_fill(pair.moving_mask == 0, 0.0)  # what Energy does: no 0·NaN
+        self.moving = moving
+
+    def evaluate(self, field: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (B,) of a field and their gradient with respect to an update, (B, D, *S)."""
+        deformation = self.settings.accumulation.deformation(field, self.pair.initial)
+        energies, gradient = self._similarity(deformation.displacement)
+        if self.energy.regularisation.weight == 0:
+            return energies, gradient
+        penalty, pull = _regularity(self.energy, deformation, self.pair.spacing_mm)
+        return energies + penalty, gradient + pull
+
+    def _similarity(self, displacement: Tensor) -> tuple[Tensor, Tensor]:
+        energy, pair = self.energy, self.pair
+        warped = warp(self.moving, displacement, padding=energy.padding)
+        mask = energy.overlap(displacement, pair.fixed_mask, pair.moving_mask)
+        with torch.enable_grad():
+            image = warped.detach().requires_grad_(True)
+            values = energy.similarity.weight * energy.similarity(image, pair.fixed, mask=mask)
+            (slope,) = torch.autograd.grad(values.sum(), image)
+        axes = range(displacement.shape[1])
+        force = [(slope * central_difference(warped, axis)).sum(1, keepdim=True) for axis in axes]
+        return values.detach(), torch.cat(force, 1)
+
+    def update(self, field: Tensor, gradient: Tensor, rule: Rule, rate: float) -> Tensor:
+        """The field after one step against the gradient."""
+        settings = self.settings
+        direction = rule(gradient)
+        if settings.fluid > 0:
+            direction = gaussian_smooth(direction, settings.fluid)
+        scale = (settings.longest / (longest(direction) + torch.finfo(direction.dtype).tiny)).clamp(max=rate)
+        return settings.accumulation.add(field, direction * -scale, sigma=settings.elastic)
+
+
+def _descend(solver: _Solver, field: Tensor, level: Level, report: Report) -> Tensor:
+    """All updates of a level; returns the field of the lowest energy of each sample."""
+    effort = Effort(level.iterations, level.learning_rate, solver.settings.tolerance)
+    trace, rule = Trace.begin(field), solver.settings.direction.begin(field)
+    for iteration in range(level.iterations + 1):
+        energies, gradient = solver.evaluate(field)
+        trace.add(field, energies)
+        report(iteration, energies)
+        if iteration == level.iterations or trace.converged(effort):
+            break
+        field = solver.update(field, gradient, rule, level.learning_rate)
+    return trace.theta
+
+
+def _regularity(energy: Energy, deformation: Deformation, spacing_mm: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Penalty (B,) and its gradient with respect to an update."""
+    one_field = deformation.regularised is deformation.displacement
+    with torch.enable_grad():
+        displacement = deformation.displacement.detach().requires_grad_(True)
+        field = displacement if one_field else deformation.regularised.detach().requires_grad_(True)
+        penalty = energy.regularisation.evaluate(Deformation(displacement, field), spacing_mm=spacing_mm)
+        gradients = torch.autograd.grad(
+            penalty.sum(), (displacement,) if one_field else (displacement, field), materialize_grads=True
+        )
+    pull = pulled_back(gradients[0], deformation.displacement)
+    return penalty.detach(), pull if one_field else pull + gradients[1]
+
+
+def _start(images: LevelImages) -> Tensor:
+    if images.initial is not None:
+        return images.initial
+    fixed = images.fixed
+    return fixed.new_zeros(fixed.shape[0], fixed.ndim - 2, *images.shape)
