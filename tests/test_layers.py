@@ -16,7 +16,8 @@ LAYERS = {
     "models": 3, "inference": 3, "data": 3, "augmentation": 3, "baselines": 3,
     "tasks": 4,
     "reporting": 5, "callbacks": 5, "config": 5, "challenge": 5,
-    "runner": 6, "stages": 6, "api": 6, "registering": 6, "cli": 6, "benchmark": 6,
+    "runner": 6, "stages": 6, "api": 6, "registering": 6, "cli": 6,
+    "performance": 6, "benchmark": 6,
 }  # fmt: skip
 # Same-layer imports that the design allows: models may optimise a pair; commands use one another's work.
 SIDEWAYS = {("models", "inference"), ("inference", "models")}
@@ -120,7 +121,8 @@ def test_one_caller_of_grid_sample():
         if isinstance(node, ast.Call)
         and getattr(node.func, "attr", getattr(node.func, "id", "")) == "grid_sample"
     ]
-    assert set(callers) == {"geometry/warp.py"}
+    # the bare sampler is one of the contenders of `medreg bench`
+    assert set(callers) == {"geometry/warp.py", "performance/peers/grid_sample.py"}
 
 
 def test_one_gate_to_instantiate():

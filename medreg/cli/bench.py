@@ -1,0 +1,62 @@
+"""`medreg bench`: time operators, training steps, evaluation and the training loop beside other packages."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from medreg.errors import ConfigError
+
+SECTIONS = ("operators", "steps", "evaluation", "loop", "scaling")
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add the command to the subparsers of `medreg`."""
+    parser = subparsers.add_parser(
+        "bench",
+        help="measure speed and memory beside other packages",
+        description="Measure operators, training steps, evaluation and the training loop beside whichever other "
+        "packages are installed (MONAI, voxelmorph, deepali, SimpleITK, surface-distance, SciPy), paired in one "
+        "process. Every number goes to OUTPUT/bench.csv as soon as it is known; the same command continues after an "
+        "interruption.",
+        epilog="example: medreg bench all --quick",
+    )
+    parser.add_argument("section", nargs="*", choices=[*SECTIONS, "all"], default="all", help="default: all")
+    parser.add_argument("--quick", action="store_true", help="two minutes instead of twenty: small sizes")
+    parser.add_argument(
+        "--sizes", nargs="+", default=(), metavar="SIZE", help="of the operators: 96, 160x192x224, 16*192x192"
+    )
+    parser.add_argument("--threads", type=int, default=2, help="of every package (2)")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where the operators run")
+    parser.add_argument("--output", type=Path, default=Path("outputs/bench"), help="folder (outputs/bench)")
+    parser.add_argument("--release", type=Path, help="checkout of the GraDIRN release, run beside ours")
+    parser.add_argument("--l2r", type=Path, help="checkout of the Learn2Reg evaluation, run beside ours")
+    parser.add_argument("--document", type=Path, help="Markdown page whose marked tables are replaced")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sections, write the report and print it."""
+    chosen = [args.section] if isinstance(args.section, str) else list(args.section)
+    names = list(SECTIONS) if "all" in chosen else chosen
+    for folder, option in ((args.release, "--release"), (args.l2r, "--l2r")):
+        if folder is not None and not folder.is_dir():
+            raise ConfigError(f"{option} {folder} is not a folder; give the path of a checkout.")
+    # Waiting threads must not spin: process time shall be work. Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)
+
+    from rich.console import Console
+
+    from medreg.performance.bench import bench
+    from medreg.performance.session import Settings
+
+    settings = Settings(
+        sizes=tuple(args.sizes), threads=args.threads, device=args.device, quick=args.quick,
+        release=args.release, l2r=args.l2r,
+    )  # fmt: skip
+    bench(names, settings, output=args.output, document=args.document, console=Console())
+    return 0

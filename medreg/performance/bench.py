@@ -1,0 +1,33 @@
+"""Run the benchmark from its settings to its report."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from medreg.errors import ConfigError
+from medreg.performance.machine import machine_facts
+from medreg.performance.sections import run_sections
+from medreg.performance.session import Session, Settings
+from medreg.performance.table import Table
+
+
+def bench(
+    names: list[str], settings: Settings, *, output: Path, document: Path | None, console: Console
+) -> None:
+    """Measure the named sections and write table, figures and report.
+
+    Raises:
+        ConfigError: a device that is not there.
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: torch sees no CUDA device here; use --device cpu.")
+    torch.set_num_threads(settings.threads)
+    warnings.filterwarnings("ignore")  # of other packages; theirs to mend
+    logging.disable(logging.WARNING)
+    table = Table(output, facts=machine_facts(settings.device, threads=settings.threads))
+    run_sections(Session(settings, table, console), names)

@@ -1,0 +1,19 @@
+"""The sections of the benchmark, in the order in which they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from medreg.performance.operators_section import run_operators
+from medreg.performance.session import Session
+
+SECTIONS: Mapping[str, Callable[[Session], None]] = MappingProxyType({"operators": run_operators})
+
+
+def run_sections(session: Session, names: list[str]) -> None:
+    """Run the named sections, each continued where an earlier call was interrupted."""
+    for name in names:
+        session.table.begin(name, session.settings.describe())
+        SECTIONS[name](session)
+        session.table.finish(name)
