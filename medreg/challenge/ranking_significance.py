@@ -23,15 +23,24 @@ class Values:
     Attributes:
         values: (N, K) float64, larger is better.
         cases: (K,) number of the case of each item, 0 to C − 1.
+        number: C; a case may have no item.
     """
 
     values: NDArray[np.float64]
     cases: NDArray[np.int64]
+    number: int
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Number of items of each case, (C,)."""
-        return np.bincount(self.cases)
+        return np.bincount(self.cases, minlength=self.number)
+
+    def means(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Mean of each method over the drawn items, (B, N); NaN where a draw has none."""
+        items = weights @ self.sizes
+        totals = np.stack([np.bincount(self.cases, row, minlength=self.number) for row in self.values])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (weights @ totals.T) / items[:, None]
 
 
 def better(
@@ -51,7 +60,7 @@ def better(
     Returns:
         (N, N), or (B, N, N) with weights.
     """
-    drawn = np.ones((1, int(items.cases.max()) + 1), dtype=np.int64) if weights is None else weights
+    drawn = np.ones((1, items.number), dtype=np.int64) if weights is None else weights
     number = len(items.values)
     found = np.zeros((len(drawn), number, number), dtype=bool)
     one_sided = _rank_sum if test == "ranksums" else _signed_rank
@@ -70,7 +79,8 @@ def _rank_sum(
     drawn = weights.astype(np.float64)
     total = np.einsum("bc,cd,bd->b", drawn, wins, drawn, optimize=True)
     n = drawn @ items.sizes
-    z = (total - n * n / 2) / np.sqrt(n * n * (2 * n + 1) / 12)
+    spread = np.sqrt(np.maximum(n * n * (2 * n + 1), 1.0) / 12)  # a draw without items decides nothing
+    z = (total - n * n / 2) / spread
     p = 2 * ndtr(-np.abs(z))
     return np.where(z > 0, p, 1.0), np.where(z < 0, p, 1.0)
 
@@ -78,12 +88,11 @@ def _rank_sum(
 def _wins_by_case(items: Values, i: int, j: int) -> NDArray[np.float64]:
     """(C, C): how often an item of i in case c is above an item of j in case d; equal counts half."""
     first, second, cases = items.values[i], items.values[j], items.cases
-    number = int(cases.max()) + 1
-    wins = np.empty((number, number))
-    for case in range(number):
+    wins = np.empty((items.number, items.number))
+    for case in range(items.number):
         ordered = np.sort(second[cases == case])
         below = np.searchsorted(ordered, first, "left") + np.searchsorted(ordered, first, "right")
-        wins[:, case] = np.bincount(cases, weights=below / 2, minlength=number)
+        wins[:, case] = np.bincount(cases, weights=below / 2, minlength=items.number)
     return wins
 
 
@@ -122,6 +131,6 @@ def _positive_rank_z(
     rank_sum = (ups * (before + (group + 1) / 2)).sum(axis=1)
     n = group.sum(axis=1)
     variance = n * (n + 1) * (2 * n + 1) / 24 - (group**3 - group).sum(axis=1) / 48
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # a draw of ties only decides nothing
         z = (rank_sum - n * (n + 1) / 4) / np.sqrt(variance)
     return np.where(variance > 0, z, 0.0)
