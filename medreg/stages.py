@@ -82,6 +82,7 @@ def _write_down(
         "parameters": sum(p.numel() for p in task.model.parameters() if p.requires_grad),
         "data_fingerprint": data.fingerprint(),
         "labels": dict(data.labels),
+        "model_selection": data.split.selection,
         "device": str(trainer.strategy.root_device),
         "choices": context.choices,
     }

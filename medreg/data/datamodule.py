@@ -137,8 +137,9 @@ class RegistrationData(pl.LightningDataModule):
     ) -> tuple[list[Pair], list[Record]]:
         names = frozenset(subjects) | self.pairing.shared_subjects if subjects else frozenset()
         chosen = [record for record in records if record.subject in names]
-        named = [pair for pair in listed if pair.subjects <= names]
-        pairs = self.pairing.pairs(chosen, listed=named, training=stage == "train") if chosen else []
+        training = stage == "train"
+        named = [p for p in listed if p.subjects <= names and not (training and p.evaluation)]
+        pairs = self.pairing.pairs(chosen, listed=named, training=training) if chosen else []
         return [replace(p, truth=p.truth or self.dataset.truth(p.fixed, p.moving)) for p in pairs], chosen
 
     @property
@@ -298,13 +299,13 @@ class RegistrationData(pl.LightningDataModule):
     def _store(self, stage: str) -> RecordStore:
         if stage not in self._stores:
             pairs, records = self._sets[stage]
-            needed = {record.id: record for pair in pairs for record in (pair.fixed, pair.moving)}
+            needed = dict.fromkeys(record for pair in pairs for record in (pair.fixed, pair.moving))
             # Partners may be drawn from everything that looks like a moving image.
             kinds = (
                 {(pair.moving.modality, pair.moving.phase) for pair in pairs} if stage == "train" else set()
             )
-            needed.update({r.id: r for r in records if (r.modality, r.phase) in kinds})
-            items = [record_item(record) for record in needed.values()]
+            needed.update(dict.fromkeys(r for r in records if (r.modality, r.phase) in kinds))
+            items = [record_item(record) for record in needed]
             items += [truth_item(path) for path in sorted({p.truth for p in pairs if p.truth is not None})]
             codes = self._known_codes()
             key = {**self.preprocess.cache_key(), "codes": sorted(codes)}

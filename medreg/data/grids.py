@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medreg.errors import ConfigError
+from medreg.errors import ConfigError, DataError
 from medreg.geometry.grid import Grid, world_displacement
 from medreg.geometry.warp import warp
 
-Alignment = Literal["world", "index", "centre"]
+Alignment = Literal["world", "index", "centre", "mask"]
 SAME_VOXEL = 0.01  # voxels; header rounding moves the far corner of a grid by less than this
 
 
@@ -66,27 +66,49 @@ def resized(grid: Grid, shape: Sequence[int | None] | None) -> Grid:
     return Grid(tuple(sizes), grid.affine @ torch.diag(torch.tensor([*factors, 1.0], dtype=torch.float64)))
 
 
-def aligned(moving: Grid, fixed: Grid, alignment: Alignment) -> Grid:
+def aligned(
+    moving: Grid, fixed: Grid, alignment: Alignment, *, centres_mm: tuple[Tensor, Tensor] | None = None
+) -> Grid:
     """Grid of the moving image with the affine under which it is compared with the fixed image.
 
     Args:
         moving: grid of the moving image.
         fixed: grid of the fixed image, before cropping.
         alignment: "world" keeps the affine; "index" lets voxel i lie where voxel i of the fixed image lies
-            (the rule of Learn2Reg); "centre" shifts the moving image so that the middles of both coincide.
+            (the rule of Learn2Reg); "centre" shifts the moving image so that the middles of both coincide,
+            "mask" so that the centres of mass of both masks do.
+        centres_mm: (3,) centres of the fixed and the moving mask, RAS mm; needed for "mask".
 
     Raises:
         ConfigError: an unknown alignment.
+        DataError: "mask" without masks.
     """
     if alignment == "world":
         return moving
     if alignment == "index":
         return Grid(moving.shape, fixed.affine)
     if alignment == "centre":
-        affine = moving.affine.clone()
-        affine[:3, 3] += _middle(fixed) - _middle(moving)
-        return Grid(moving.shape, affine)
-    raise ConfigError(f"data.preprocess.alignment is {alignment!r}; choose world, index or centre.")
+        return _shifted(moving, _middle(fixed) - _middle(moving))
+    if alignment == "mask":
+        if centres_mm is None:
+            raise DataError(
+                "data.preprocess.alignment=mask needs a mask of both images that is not empty; "
+                "choose world, index or centre for data without."
+            )
+        return _shifted(moving, centres_mm[0] - centres_mm[1])
+    raise ConfigError(f"data.preprocess.alignment is {alignment!r}; choose world, index, centre or mask.")
+
+
+def mask_centre(mask: Tensor, grid: Grid) -> Tensor | None:
+    """Centre of mass of a mask (1, X, Y, Z) in RAS mm, (3,); None for an empty one."""
+    voxels = torch.nonzero(mask[0])
+    return grid.voxel_to_world(voxels.to(torch.float64).mean(0)) if len(voxels) else None
+
+
+def _shifted(grid: Grid, shift_mm: Tensor) -> Grid:
+    affine = grid.affine.clone()
+    affine[:3, 3] += shift_mm
+    return Grid(grid.shape, affine)
 
 
 def _middle(grid: Grid) -> Tensor:
@@ -169,3 +191,20 @@ def points_to_grid(points_mm: Tensor, source: Grid, placed: Grid, target: Grid) 
         target: grid of the pair.
     """
     return target.world_to_voxel(placed.voxel_to_world(source.world_to_voxel(points_mm)))
+
+
+def residual_affine(source: Grid, placed: Grid, target: Grid) -> Tensor:
+    """Voxel → mm for differences between points of a moving image seen on the target grid.
+
+    Where images are compared by index, a voxel of the target stands for a voxel of the moving image, whose
+    own voxel size decides how far apart two of its points are (the rule of Learn2Reg, learn2reg.md 4.4).
+
+    Args:
+        source: grid of the moving image by its header.
+        placed: its grid after `aligned`.
+        target: grid of the pair.
+
+    Returns:
+        (4, 4) float64; equal to the affine of `target` where `placed` keeps the voxel size of `source`.
+    """
+    return source.affine @ torch.linalg.solve(placed.affine, target.affine)

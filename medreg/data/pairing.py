@@ -161,9 +161,12 @@ class Listed(Pairing):
     Attributes:
         otherwise: pairing of a split for which nothing is listed, such as the training scans of an unpaired
             task.
+        unpaired: training also pairs the images of subjects that no listed pair names, by `otherwise`
+            (a hybrid task, such as AbdomenMRCT).
     """
 
     otherwise: Pairing | None
+    unpaired: bool = False
 
     @property
     def shared_subjects(self) -> frozenset[str]:
@@ -172,9 +175,11 @@ class Listed(Pairing):
 
     def pairs(self, records: Sequence[Record], *, listed: Sequence[Pair], training: bool) -> list[Pair]:
         """Return the listed pairs, or those of `otherwise`."""
-        if listed or self.otherwise is None:
+        if self.otherwise is None or (listed and not (self.unpaired and training)):
             return list(listed)
-        return self.otherwise.pairs(records, listed=(), training=training)
+        paired = frozenset[str]().union(*(pair.subjects for pair in listed))
+        rest = [record for record in records if record.subject not in paired]
+        return [*listed, *self.otherwise.pairs(rest, listed=(), training=training)]
 
     def draw(self, pair: Pair, records: Sequence[Record], generator: np.random.Generator) -> Pair:
         """Leave listed pairs; draw for the others as `otherwise` does."""

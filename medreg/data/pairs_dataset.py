@@ -161,7 +161,7 @@ def slice_sample(prepared: PreparedPair) -> dict[str, Any]:
     index = torch.tensor(prepared.slices, dtype=torch.int64)
     sample: dict[str, Any] = {}
     for key, array in prepared.arrays.items():
-        if not key.endswith("_keypoints"):
+        if not key.startswith("keypoint_") and not key.endswith("_keypoints"):
             plane = array[:2] if key == "displacement" else array
             sample[key] = _typed(key, plane.permute(3, 0, 1, 2).contiguous())
     grid = prepared.grid
@@ -176,6 +176,8 @@ def slice_sample(prepared: PreparedPair) -> dict[str, Any]:
 def _typed(key: str, array: Tensor) -> Tensor:
     if key.endswith("_label"):
         return array.to(torch.int64)
+    if key.endswith("_affine"):
+        return array
     return array.to(torch.uint8) if key.endswith("_mask") else array.to(torch.float32)
 
 

@@ -10,7 +10,17 @@ import torch
 from monai.transforms.compose import Compose
 from torch import Tensor
 
-from medreg.data.grids import Alignment, aligned, centre_crop, field_to_grid, points_to_grid, resized, to_grid
+from medreg.data.grids import (
+    Alignment,
+    aligned,
+    centre_crop,
+    field_to_grid,
+    mask_centre,
+    points_to_grid,
+    residual_affine,
+    resized,
+    to_grid,
+)
 from medreg.data.intensity import Intensity, scale
 from medreg.data.loading import record_transform
 from medreg.errors import ConfigError
@@ -30,10 +40,12 @@ class Preprocess:
             thick slices stay slices.
         size: centre crop or zero padding in voxels per axis; None keeps an axis; two numbers mean in plane.
         resize: size after interpolation of the crop (align_corners), None for none.
-        alignment: how the moving grid is placed on the fixed one: "world", "index" or "centre".
+        alignment: how the moving grid is placed on the fixed one: "world", "index", "centre" or
+            "mask", see `aligned`.
         intensity: normalisation, None keeps the values of the file.
         background: value outside an image, in its own units (0 for MR, −1000 for CT).
         crop_label: code of the structure of the fixed image that the crop is centred on; None: the image.
+        mask_input: replace what lies outside an image's own mask by the background.
     """
 
     orientation: Literal["stored", "ras"]
@@ -44,6 +56,7 @@ class Preprocess:
     intensity: Intensity | None
     background: float = 0.0
     crop_label: int | None = None
+    mask_input: bool = False
 
     def __post_init__(self) -> None:
         if self.orientation not in ("stored", "ras"):
@@ -92,7 +105,7 @@ class Preprocess:
         """
         items = {"fixed": fixed, "moving": moving}
         grids = {side: _grid(item) for side, item in items.items()}
-        placed = {"fixed": grids["fixed"], "moving": aligned(grids["moving"], grids["fixed"], self.alignment)}
+        placed = {"fixed": grids["fixed"], "moving": self._placed(items, grids)}
         crop = centre_crop(grids["fixed"], self.size, centre=self._centre(fixed))
         final = resized(crop, self.resize)
         # Labels are interpolated once, unless slices must be chosen by them before the size changes.
@@ -106,7 +119,7 @@ class Preprocess:
         labels = [maps[key][0] for key in ("fixed_label", "moving_label") if key in maps]
         chosen = None if choose is None else choose(labels, crop.shape[2])
         images = {
-            side: to_grid(item["image"], placed[side], crop, mode="linear", background=self.background)
+            side: to_grid(self._image(item), placed[side], crop, mode="linear", background=self.background)
             for side, item in items.items()
         }
         arrays = _resized_arrays(self._normalised(images, chosen), crop, self.resize, mode="linear")
@@ -118,6 +131,8 @@ class Preprocess:
         for side, item in items.items():
             if "points" in item:
                 arrays[f"{side}_keypoints"] = points_to_grid(item["points"], grids[side], placed[side], final)
+        if "moving_keypoints" in arrays and self.alignment == "index":
+            arrays["keypoint_affine"] = residual_affine(grids["moving"], placed["moving"], final)
         if truth is not None:
             source = Grid(tuple(truth["truth"].shape[1:]), truth["affine"])
             field = field_to_grid(truth["truth"], source, final)
@@ -136,6 +151,21 @@ class Preprocess:
             picked = {side: scale(picked[side], found) for side, found in zip(SIDES, limits, strict=True)}
         return {f"{side}_image": image for side, image in picked.items()}
 
+    def _placed(self, items: Mapping[str, Mapping[str, Tensor]], grids: Mapping[str, Grid]) -> Grid:
+        found = [
+            mask_centre(items[side]["mask"], grids[side])
+            for side in SIDES
+            if self.alignment == "mask" and "mask" in items[side]
+        ]
+        known = [centre for centre in found if centre is not None]
+        centres = (known[0], known[1]) if len(known) == len(SIDES) else None
+        return aligned(grids["moving"], grids["fixed"], self.alignment, centres_mm=centres)
+
+    def _image(self, item: Mapping[str, Tensor]) -> Tensor:
+        if not self.mask_input or "mask" not in item:
+            return item["image"]
+        return item["image"].masked_fill(item["mask"] == 0, self.background)
+
     def _centre(self, fixed: Mapping[str, Tensor]) -> Tensor | None:
         if self.crop_label is None or "label" not in fixed:
             return None
@@ -148,8 +178,8 @@ class PreparedPair:
     """A pair on one grid.
 
     Attributes:
-        arrays: by batch key: images, labels and masks (1, X, Y, Z), points (P, 3), displacement (3, X, Y, Z);
-            Z counts the chosen slices.
+        arrays: by batch key: images, labels and masks (1, X, Y, Z), points (P, 3), displacement (3, X, Y, Z),
+            where Z counts the chosen slices; the affine of residuals of points (4, 4).
         grid: the grid of the whole volume.
         slices: indices of the chosen slices in it, None for a volume.
     """

@@ -35,6 +35,8 @@ class Record:
         id: name in tables and messages; unique in the data set, never a person's number.
         must_have_label: an empty label map is an error (wrong frame), not an empty slice.
         confidential: messages show `id` instead of the path.
+        trainable: the data set lists the image for training; images that are published for evaluation only
+            are never trained on.
     """
 
     subject: str
@@ -51,6 +53,7 @@ class Record:
     id: str = ""
     must_have_label: bool = False
     confidential: bool = False
+    trainable: bool = True
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -83,6 +86,7 @@ class Pair:
         truth: displacement file of the true motion, where known.
         id: name of the case in tables.
         listed: the data set itself names this pair; it is never redrawn.
+        evaluation: it names it for validation or test only, so that it never counts as a training pair.
     """
 
     fixed: Record
@@ -90,6 +94,7 @@ class Pair:
     truth: Path | None = None
     id: str = ""
     listed: bool = False
+    evaluation: bool = False
 
     def __post_init__(self) -> None:
         if not self.id:

@@ -27,6 +27,7 @@ class Sample(TypedDict, total=False):
     moving_mask: Tensor
     fixed_keypoints: Tensor
     moving_keypoints: Tensor
+    keypoint_affine: Tensor
     spacing_mm: Tensor
     affine: Tensor
     displacement: Tensor
@@ -45,6 +46,8 @@ KEYS: Mapping[str, str] = {
     "moving_mask": "(N, 1, *S) uint8, on the fixed grid",
     "fixed_keypoints": "(N, P, D) float32, voxels of the fixed grid",
     "moving_keypoints": "(N, P, D) float32, voxels of the moving image on the fixed grid",
+    "keypoint_affine": "(N, 4, 4) float64, voxel → mm for errors at points where it is not `affine`: images "
+    "compared by index, whose errors are measured with the voxel size of the moving image",
     "spacing_mm": "(N, D) float32, voxel size of the fixed grid",
     "affine": "(N, 4, 4) float64, voxel of the fixed grid → RAS mm; for a slice, of its place in the stack",
     "displacement": "(N, D, *S) float32, true motion in voxels of the fixed grid, pull direction",

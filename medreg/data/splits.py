@@ -6,7 +6,7 @@ import csv
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,11 +28,13 @@ class Split:
         train: subjects to learn from.
         val: subjects that choose the checkpoint.
         test: subjects that are reported.
+        selection: a sentence for reports on where the validation subjects come from.
     """
 
     train: tuple[str, ...]
     val: tuple[str, ...]
     test: tuple[str, ...]
+    selection: str = field(default="", compare=False)
 
     def subjects(self, stage: str) -> tuple[str, ...]:
         """Return the subjects of "train", "val" or "test"."""
@@ -63,6 +65,8 @@ class SubjectSplit:
         file: CSV with columns subject and split, or JSON {subject: split} or {split: [subjects]}.
         train_on_evaluation: keep validation and test subjects in the training set too, as the official
             Learn2Reg training lists do; results on them are then not results on unseen subjects.
+        select: number of training subjects that become validation (for choosing the checkpoint) instead of
+            the fraction `val`, where the data set publishes no validation subjects.
     """
 
     published: bool
@@ -71,8 +75,11 @@ class SubjectSplit:
     seed: int
     file: str | None = None
     train_on_evaluation: bool = False
+    select: int | None = None
 
     def __post_init__(self) -> None:
+        if self.select is not None and self.select < 0:
+            raise ConfigError(f"data.split.select is {self.select}; give a number of subjects or null.")
         if min(self.val, self.test) < 0 or self.val + self.test > 1:
             raise ConfigError(
                 f"data.split.val={self.val} and data.split.test={self.test}: fractions lie in [0, 1] and "
@@ -100,8 +107,19 @@ class SubjectSplit:
             logger.warning(
                 "Validation and test subjects are also trained on (data.split.train_on_evaluation=true)."
             )
-            sets["train"] = set(subjects)
-        return Split(*(tuple(sorted(sets[stage])) for stage in STAGES))
+            sets["train"] = {record.subject for record in records if record.trainable}
+        train, val, test = (tuple(sorted(sets[stage])) for stage in STAGES)
+        return Split(train, val, test, self._selection(records, len(val)))
+
+    def _selection(self, records: Sequence[Record], count: int) -> str:
+        """Say which subjects choose the checkpoint, and whether reported ones were trained on."""
+        if self.file is not None:
+            text = f"{count} subjects of {Path(self.file).name}"
+        elif self.published and any(record.split == "val" for record in records):
+            text = f"the {count} validation subjects that the data set publishes"
+        else:
+            text = f"{count} subjects set aside from the training pool (data.split.seed={self.seed})"
+        return f"{text}; evaluation subjects are trained on too" if self.train_on_evaluation else text
 
     def _drawn(self, records: Sequence[Record], subjects: Sequence[str]) -> dict[str, set[str]]:
         sets: dict[str, set[str]] = {stage: set() for stage in STAGES}
@@ -109,14 +127,29 @@ class SubjectSplit:
             for record in records:
                 if record.split in ("val", "test"):
                     sets[record.split].add(record.subject)
+        self._check_selection(sets)
         pool = [subject for subject in subjects if subject not in sets["val"] | sets["test"]]
         shuffled = [pool[i] for i in np.random.default_rng(self.seed).permutation(len(pool))]
         count = {"val": _count(self.val, len(pool)), "test": _count(self.test, len(pool))}
+        if self.select is not None:
+            count["val"] = self.select
         for stage in ("test", "val"):
             if not sets[stage]:
                 sets[stage], shuffled = set(shuffled[: count[stage]]), shuffled[count[stage] :]
+        if self.select and not shuffled:
+            raise ConfigError(
+                f"data.split.select={self.select} leaves none of {len(pool)} training subjects to train on."
+            )
         sets["train"] = set(shuffled)
         return sets
+
+    def _check_selection(self, published: dict[str, set[str]]) -> None:
+        if self.select is not None and published["val"]:
+            raise ConfigError(
+                f"data.split.select={self.select} has no effect: the data set publishes "
+                f"{len(published['val'])} validation subjects. Report them as test cases "
+                "(data.dataset.validation_as=test for Learn2Reg) or leave data.split.select=null."
+            )
 
 
 def _count(fraction: float, total: int) -> int:

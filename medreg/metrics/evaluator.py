@@ -215,7 +215,7 @@ class CaseEvaluator:
         fixed, moving = batch.get("fixed_keypoints"), batch.get("moving_keypoints")
         if fixed is None or moving is None:
             return
-        affine = batch.get("affine")
+        affine = batch.get("keypoint_affine", batch.get("affine"))
         errors = tre_mm(
             fixed,
             moving,

@@ -33,6 +33,7 @@ class RegistrationTask(pl.LightningModule):
         scheduler: makes a learning-rate scheduler from the optimiser, stepped every epoch.
         refine: instance optimisation that starts from the model's answer, at test time.
         name: of the method in the results table; the runner sets it to the chosen option.
+        use_masks: compare images within their masks only, where the data have any.
 
     Attributes:
         provenance: plain facts (resolved configuration, overrides, commit, data fingerprint) that every
@@ -51,6 +52,7 @@ class RegistrationTask(pl.LightningModule):
         scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
         refine: RegistrationModel | None = None,
         name: str = "model",
+        use_masks: bool = True,
     ) -> None:
         super().__init__()
         self.model = model
@@ -58,6 +60,7 @@ class RegistrationTask(pl.LightningModule):
         self.evaluator = evaluator
         self.refine = refine or None
         self.name = name
+        self.use_masks = use_masks
         self.provenance: dict[str, Any] = {}
         self._optimiser = optimiser
         self._scheduler = scheduler
@@ -74,9 +77,12 @@ class RegistrationTask(pl.LightningModule):
             batch["fixed_image"],
             batch["moving_image"],
             spacing_mm=batch.get("spacing_mm"),
-            fixed_mask=batch.get("fixed_mask"),
-            moving_mask=batch.get("moving_mask"),
+            **self._masks(batch),
         )
+
+    def _masks(self, batch: Batch) -> dict[str, Tensor | None]:
+        keys = ("fixed_mask", "moving_mask")
+        return {key: batch.get(key) for key in keys} if self.use_masks else dict.fromkeys(keys)
 
     def loss(self, batch: Batch, registration: Registration) -> EnergyValue:
         """Return the energy of an answer.
@@ -89,8 +95,7 @@ class RegistrationTask(pl.LightningModule):
             batch["moving_image"],
             registration.deformation,
             spacing_mm=batch.get("spacing_mm"),
-            fixed_mask=batch.get("fixed_mask"),
-            moving_mask=batch.get("moving_mask"),
+            **self._masks(batch),
         )
         if not torch.isfinite(value.total):
             raise NumericalError(
@@ -159,8 +164,7 @@ class RegistrationTask(pl.LightningModule):
             batch["fixed_image"],
             batch["moving_image"],
             spacing_mm=batch.get("spacing_mm"),
-            fixed_mask=batch.get("fixed_mask"),
-            moving_mask=batch.get("moving_mask"),
+            **self._masks(batch),
             initial=displacement,
         ).displacement
 

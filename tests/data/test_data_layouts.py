@@ -292,38 +292,6 @@ def test_learn2reg_without_descriptor_says_so(tmp_path):
         data_module("learn2reg", tmp_path, "dataset.task=LungCT").setup()
 
 
-@pytest.mark.parametrize(
-    ("task", "train", "test"),
-    [
-        ("AbdomenCTCT", 20, 45),
-        ("HippocampusMR", 200, 60),
-        ("LungCT", 17, 3),
-        ("NLST", 90, 10),
-        ("OASIS", 394, 19),
-        ("LUMIR", 3384, 36),
-    ],
-)
-def test_official_descriptors_are_understood(tmp_path, shared_descriptors, task, train, test):
-    root = tmp_path / task
-    root.mkdir()
-    file = shutil.copy(shared_descriptors / f"dataset_json/{task}_dataset.json", root)
-    content = json.loads((root / f"{task}_dataset.json").read_text())
-    assert file
-    listed = [entry["image"] for entry in content["training"]]
-    for pair in content.get("registration_val", []) + content.get("validation", []):
-        listed += [pair["fixed"], pair["moving"]]
-    for name in set(listed):
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).touch()
-    data = data_module("learn2reg", root, "split.val=0")
-    assert len(data.pairs("train")) == train
-    assert len(data.pairs("test")) == test
-    fixed, moving = data.pairs("test")[0].fixed, data.pairs("test")[0].moving
-    pair = (content.get("registration_val") or content["validation"])[0]
-    assert pair["fixed"].endswith(fixed.image.name)
-    assert pair["moving"].endswith(moving.image.name)
-
-
 # folder
 
 

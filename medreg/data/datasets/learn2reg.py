@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from medreg.data.datasets.base import DataSource, Generator
-from medreg.data.records import Pair, Record, stem
-from medreg.errors import ConfigError, DataError
+from medreg.data.datasets.learn2reg_descriptor import (
+    POINTS,
+    Descriptor,
+    ListedPair,
+    case_of,
+    find_descriptors,
+    pair_points,
+    read_descriptor,
+)
+from medreg.data.datasets.learn2reg_pairs import PairList, padded, read_pair_list
+from medreg.data.records import Pair, Record
+from medreg.errors import ConfigError
 
-logger = logging.getLogger(__name__)
-NAME = re.compile(r"(?P<task>.+)_(?P<case>\d{4})_(?P<modality>\d{4})")
-PAIR_LISTS = {  # key of the descriptor: what it holds
-    "training_paired_images": "train",
-    "registration_val": "validation",
-    "validation": "validation",
-    "registration_test": "test",
-    "test_paired_images": "test",
-}
+OPTION = "data.dataset.validation_list"
 
 
 class Learn2Reg(DataSource):
     """`imagesTr, labelsTr, masksTr, keypointsTr, landmarksTr` beside `<Task>_dataset.json`.
 
     The irregularities of the released descriptors are understood: lists or dictionaries keyed by modality;
-    pairs with keys fixed and moving or "0" and "1"; paths with "./", "/" or nothing in front; points listed
-    with the suffix of an image; points, labels and masks on disk that are not listed; an entry whose file has
-    another name on disk; images of validation pairs that also stand in the training list.
+    pairs with keys fixed and moving or "0", "1" and "2"; several pairs of modalities in one task; paths with
+    "./", "/" or nothing in front; points listed with the suffix of an image; points per pair of modalities
+    (`keypoints01Tr`); points, labels and masks on disk that are not listed; an entry whose file has another
+    name on disk; images of validation pairs that also stand in the training list.
 
     A subject is the four-digit case number, and a record is named case_modality, as in displacement file
     names.
@@ -42,6 +44,9 @@ class Learn2Reg(DataSource):
         direction: modality numbers of fixed and moving images instead of the descriptor's, such as [0, 1].
         validation_as: the official validation pairs are "test" cases (validation is then split off from
             training) or "val" cases.
+        validation_list: official evaluation config (.json) or `pairs_val.csv` whose pairs take the place of
+            the descriptor's validation list (NLST: 0101 to 0110 instead of 0041 to 0050); a config also
+            names the label codes where the descriptor does not.
         prepare: a generator of this layout.
         skip_bad: leave out entries whose files are missing instead of stopping.
         exclude: case numbers to leave out (public loaders leave out NLST 0206, 0208 and 0298).
@@ -58,6 +63,7 @@ class Learn2Reg(DataSource):
         points: str,
         validation_as: str,
         direction: Sequence[int] | None = None,
+        validation_list: str | Path | None = None,
         prepare: Generator | None = None,
         skip_bad: bool = False,
         exclude: Sequence[str] = (),
@@ -69,120 +75,100 @@ class Learn2Reg(DataSource):
             raise ConfigError(
                 f"data.dataset.direction is {list(direction)}; give two modality numbers or null."
             )
-        if points not in ("landmarks", "keypoints"):
+        if points not in POINTS:
             raise ConfigError(f"data.dataset.points is {points!r}; choose landmarks or keypoints.")
         self.task = task
         self.points = points
         self.validation_as = validation_as
         self.modalities = None if direction is None else tuple(int(number) for number in direction)
-        self._content: dict[str, Any] | None = None
-        self._folder = self.root
+        self.validation_list = None if validation_list is None else Path(validation_list).expanduser()
+        self._descriptor: Descriptor | None = None
 
-    # -- the descriptor ----------------------------------------------------------------------------
-
-    def descriptor(self) -> dict[str, Any]:
-        """Return the parsed descriptor.
+    @property
+    def descriptor(self) -> Descriptor:
+        """The parsed descriptor.
 
         Raises:
             DatasetNotFound: there is none, or several and no task is chosen.
             DataError: it is not valid JSON.
         """
-        if self._content is None:
-            file = self._descriptor_file()
-            try:
-                content = json.loads(file.read_text(encoding="utf-8"))
-            except json.JSONDecodeError as error:
-                raise DataError(f"{file} is not valid JSON: {error}.") from error
-            self._folder, self._content = file.parent, content
-        return self._content
+        if self._descriptor is None:
+            found = find_descriptors(self.root, self.task)
+            if len(found) != 1:
+                names = ", ".join(file.name for file in found) or "none"
+                pattern = f"{self.task or '*'}_dataset.json"
+                raise self.not_found(
+                    f"one descriptor {pattern} is expected, found {names} (data.dataset.task)"
+                )
+            self._descriptor = read_descriptor(found[0])
+        return self._descriptor
 
-    def _descriptor_file(self) -> Path:
-        pattern = f"{self.task or '*'}_dataset.json"
-        folders = [self.root, *([self.root / self.task] if self.task else [])]
-        found = sorted(file for folder in folders if folder.is_dir() for file in folder.glob(pattern))
-        if len(found) != 1:
-            names = ", ".join(file.name for file in found) or "none"
-            raise self.not_found(f"one descriptor {pattern} is expected, found {names} (data.dataset.task)")
-        return found[0]
+    @cached_property
+    def official(self) -> PairList | None:
+        """The list of validation pairs that takes the place of the descriptor's."""
+        return None if self.validation_list is None else read_pair_list(self.validation_list, option=OPTION)
 
     def labels(self) -> dict[str, int]:
-        """Return the label names of the descriptor without the background; empty where it names none."""
-        named = self.descriptor().get("labels") or {}
-        per_modality = [value for value in named.values() if isinstance(value, Mapping)] or [named]
-        merged = {int(code): str(name) for names in per_modality for code, name in names.items()}
-        return {name: code for code, name in sorted(merged.items()) if code != 0}
-
-    def direction(self) -> tuple[str, str]:
-        """Return the modality numbers of fixed and moving images, as strings."""
-        found = self.descriptor().get("registration_direction") or {"fixed": 0, "moving": 0}
-        return str(found["fixed"]), str(found["moving"])
+        """Return structure → code without the background: of the descriptor, else of the evaluation config."""
+        if self.descriptor.labels or self.official is None:
+            return self.descriptor.labels
+        return {f"label{code}": code for code in self.official.codes}
 
     # -- records -----------------------------------------------------------------------------------
 
     def scan(self) -> list[Record]:
         """Return every image of the training list and of the pair lists."""
-        content = self.descriptor()
-        entries: dict[Path, Mapping[str, str]] = {}
-        for entry in _flat(content.get("training", [])):
-            entry = {"image": entry} if isinstance(entry, str) else entry
-            self._add(entries, entry["image"], entry)
+        descriptor = self.descriptor
+        files: dict[Path, Mapping[str, str]] = {}
+        trained: set[Path] = set()
+        for entry in descriptor.training:
+            path = self._found(entry.image)
+            if path is not None:
+                files.setdefault(path, entry.files)
+                trained.add(path)
         published: dict[str, str] = {}
-        for pair, kind in self._pair_entries():
-            for name in pair:
-                path = self._add(entries, name, {})
-                if path is not None and kind != "train":
-                    self._publish(published, _case(path)[0], kind)
-        return [self._record(path, entry, published) for path, entry in entries.items()]
+        pairs = self._pairs()
+        for message in descriptor.problems:
+            self.problem(message)
+        for pair in pairs:
+            for name in (pair.fixed, pair.moving):
+                path = self._found(name)
+                if path is not None:
+                    files.setdefault(path, {})
+                    self._publish(published, case_of(path)[0], pair.kind, pairs)
+                    if pair.kind == "train":
+                        trained.add(path)
+        return [self._record(path, entry, published, path in trained) for path, entry in files.items()]
 
-    def _publish(self, published: dict[str, str], case: str, kind: str) -> None:
-        has_test = any(_flat(self.descriptor().get(key, [])) for key, k in PAIR_LISTS.items() if k == "test")
+    def _publish(self, published: dict[str, str], case: str, kind: str, pairs: Sequence[ListedPair]) -> None:
+        if kind == "train":
+            return
+        has_test = any(pair.kind == "test" for pair in pairs)
         split = "test" if kind == "test" else ("val" if has_test else self.validation_as)
         published[case] = "test" if published.get(case) == "test" else split
 
-    def _add(
-        self, entries: dict[Path, Mapping[str, str]], name: str, entry: Mapping[str, str]
-    ) -> Path | None:
-        path = self._resolve(name)
+    def _found(self, name: str) -> Path | None:
+        path = self.descriptor.image(name)
         if path is None:
-            self.problem(f"{self._folder / _relative(name)} is listed in the descriptor but does not exist.")
-            return None
-        entries.setdefault(path, entry)
+            self.problem(f"{self.descriptor.locate(name)} is listed in the descriptor but does not exist.")
         return path
 
-    def _record(self, path: Path, entry: Mapping[str, str], published: Mapping[str, str]) -> Record:
-        case, modality = _case(path)
-        names = self.descriptor().get("modality") or {}
+    def _record(
+        self, path: Path, files: Mapping[str, str], published: Mapping[str, str], trainable: bool
+    ) -> Record:
+        case, modality = case_of(path)
+        descriptor = self.descriptor
         return Record(
             case,
             path,
-            self._companion(path, entry.get("label"), "labels", path.name),
-            self._companion(path, entry.get("mask"), "masks", path.name),
-            self._companion(path, entry.get(self.points), self.points, f"{stem(path)}.csv"),
-            modality=str(names.get(str(int(modality)), modality)),
+            descriptor.companion(path, "labels", files.get("label")),
+            descriptor.companion(path, "masks", files.get("mask")),
+            descriptor.companion(path, self.points, files.get(self.points)),
+            modality=descriptor.modalities.get(str(int(modality)), modality),
             split=published.get(case),
             id=f"{case}_{modality}",
+            trainable=trainable,
         )
-
-    def _resolve(self, name: str) -> Path | None:
-        """Find a listed image; one release names a file that is called otherwise on disk."""
-        path = self._folder / _relative(name)
-        if path.is_file():
-            return path
-        near = re.sub(r"_[A-Z]+(\d{4}_\d{4})", r"_\1", path.name)
-        if near != path.name and path.with_name(near).is_file():
-            logger.warning("%s is listed, %s was found and taken.", path.name, near)
-            return path.with_name(near)
-        return None
-
-    def _companion(self, image: Path, listed: str | None, kind: str, name: str) -> Path | None:
-        """Label, mask or points: as listed, with the right suffix, else where the layout puts them."""
-        candidates = []
-        if listed is not None:
-            candidates.append(self._folder / _relative(listed))
-            candidates.append(candidates[0].with_name(name))
-        candidates.append(self._folder / image.parent.name.replace("images", kind) / name)
-        wanted = ".csv" if name.endswith(".csv") else ".nii.gz"
-        return next((file for file in candidates if file.name.endswith(wanted) and file.is_file()), None)
 
     # -- pairs -------------------------------------------------------------------------------------
 
@@ -190,57 +176,53 @@ class Learn2Reg(DataSource):
         """Return the paired training images and the validation and test pairs of the descriptor."""
         known = {record.image: record for record in records}
         out: dict[str, Pair] = {}
-        for (fixed, moving), _ in self._pair_entries():
-            ends = [known.get(path) for name in (fixed, moving) if (path := self._resolve(name)) is not None]
-            if len(ends) == 2 and ends[0] is not None and ends[1] is not None:
-                pair = Pair(ends[0], ends[1], listed=True)
+        for entry in self._pairs():
+            paths = [self.descriptor.image(name) for name in (entry.fixed, entry.moving)]
+            ends = [known[path] for path in paths if path in known]
+            if len(ends) == 2:
+                only = entry.kind != "train"  # a pair of both lists was met as a training pair before
+                pair = Pair(*self._with_points(*ends), listed=True, evaluation=only)
                 out.setdefault(pair.id, pair)
         return list(out.values())
 
-    def _pair_entries(self) -> list[tuple[tuple[str, str], str]]:
-        fixed, moving = self.direction()
-        out = []
-        for key, kind in PAIR_LISTS.items():
-            for entry in self.descriptor().get(key) or []:
-                first, second = entry.get("fixed", entry.get(fixed)), entry.get("moving", entry.get(moving))
-                if first is None or second is None:
-                    self.problem(f"An entry of {key} names no fixed and moving image: {entry}.")
-                else:
-                    out.append((self._redirected(first, second), kind))
-        return out
+    def _with_points(self, fixed: Record, moving: Record) -> tuple[Record, Record]:
+        """Both ends with the points that were found for this pair of modalities, if there are any."""
+        numbers = [case_of(record.image)[1] for record in (fixed, moving)]
+        kind = pair_points(self.points, *numbers)
+        points = [self.descriptor.companion(record.image, kind, None) for record in (fixed, moving)]
+        if None in points:
+            return fixed, moving
+        return replace(fixed, keypoints=points[0]), replace(moving, keypoints=points[1])
 
-    def _redirected(self, fixed: str, moving: str) -> tuple[str, str]:
+    def _pairs(self) -> list[ListedPair]:
+        """Pairs of the descriptor, or of the official list for validation, in the wanted direction."""
+        listed = list(self.descriptor.pairs)
+        if self.official is not None:
+            listed = [pair for pair in listed if pair.kind != "validation"]
+            listed += [ListedPair(*self._official_names(*pair), "validation") for pair in self.official.pairs]
+        return [self._redirected(pair) for pair in listed]
+
+    def _official_names(self, fixed: str, moving: str) -> tuple[str, str]:
+        if self.official is None or not self.official.by_case:
+            return fixed, moving
+        names = zip((fixed, moving), self.descriptor.direction, strict=True)
+        first, second = (self._name_of(padded(case), int(modality)) for case, modality in names)
+        return first, second
+
+    def _name_of(self, case: str, modality: int) -> str:
+        """Path of a case: as listed for training, else as the layout has it."""
+        ending = f"_{case}_{modality:04d}.nii.gz"
+        listed = (entry.image for entry in self.descriptor.training if entry.image.endswith(ending))
+        return next(listed, f"./imagesTr/{self.descriptor.name}{ending}")
+
+    def _redirected(self, pair: ListedPair) -> ListedPair:
         """The same cases in the modalities that `direction` asks for."""
         if self.modalities is None:
-            return fixed, moving
-        names = zip((fixed, moving), self.modalities, strict=True)
+            return pair
+        names = zip((pair.fixed, pair.moving), self.modalities, strict=True)
         first, second = (re.sub(r"_\d{4}(?=\.nii\.gz$)", f"_{number:04d}", name) for name, number in names)
-        return first, second
+        return replace(pair, fixed=first, moving=second)
 
     def truth_folder(self, fixed: Record) -> Path:
         """Return the folder `truth` beside the descriptor."""
-        return self._folder / "truth"
-
-
-def _relative(name: str) -> str:
-    """Path of a descriptor without "./" or "/" in front, which never means an absolute path."""
-    return name.removeprefix(".").lstrip("/")
-
-
-def _flat(entries: Any) -> list[Any]:
-    """List of entries, also of the form modality → list."""
-    if isinstance(entries, Mapping):
-        return [entry for part in entries.values() for entry in part]
-    return list(entries or [])
-
-
-def _case(path: Path) -> tuple[str, str]:
-    """Four-digit case and modality of a file name.
-
-    Raises:
-        DataError: the name has another form.
-    """
-    match = NAME.fullmatch(stem(path))
-    if match is None:
-        raise DataError(f"{path} is not named <Task>_<4-digit case>_<4-digit modality>.nii.gz.")
-    return match.group("case"), match.group("modality")
+        return self.descriptor.folder / "truth"

@@ -7,9 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medreg.data.datasets.base import DataSource, Generator, counted, nifti, visible
-from medreg.data.records import Record
+from medreg.data.datasets.learn2reg_pairs import padded, read_pair_list
+from medreg.data.records import Pair, Record
+from medreg.errors import DataError
 
 NAME = re.compile(r"OASIS_(OAS1_\d{4}_MR\d)")
+
+
+def _read_pairs(path: Path) -> list[tuple[str, str]]:
+    found = read_pair_list(path, option="data.dataset.pairs")
+    if not found.by_case:
+        raise DataError(f"{path} lists files; data.dataset.pairs of OASIS is a CSV of the numbers of people.")
+    return [(f"OAS1_{padded(fixed)}_MR1", f"OAS1_{padded(moving)}_MR1") for fixed, moving in found.pairs]
 
 
 class OASIS(DataSource):
@@ -23,6 +32,8 @@ class OASIS(DataSource):
         image: file name without suffix.
         label: file name of the label map, None for none.
         require_labels: leave out people without that file (they are counted in `incomplete`).
+        pairs: CSV with the columns fixed and moving, as Learn2Reg had it in 2021 (438, 439); these people are
+            test cases, registered in these pairs.
         prepare: a generator of this layout.
         skip_bad: leave out what is damaged instead of stopping.
         exclude: subjects to leave out, such as OAS1_0001_MR1.
@@ -39,6 +50,7 @@ class OASIS(DataSource):
         image: str,
         label: str | None,
         require_labels: bool,
+        pairs: str | Path | None = None,
         prepare: Generator | None = None,
         skip_bad: bool = False,
         exclude: Sequence[str] = (),
@@ -47,6 +59,7 @@ class OASIS(DataSource):
         self.image = image
         self.label = label
         self.require_labels = require_labels
+        self.pairs = [] if pairs is None else _read_pairs(Path(pairs).expanduser())
         self.incomplete: list[str] = []
 
     def notes(self) -> list[str]:
@@ -67,8 +80,18 @@ class OASIS(DataSource):
             elif self.label is not None and label is None and self.require_labels:
                 self.incomplete.append(subject)
             else:
-                out.append(Record(subject, image, label, modality="T1"))
+                split = "test" if any(subject in pair for pair in self.pairs) else None
+                out.append(Record(subject, image, label, modality="T1", split=split))
         return out
+
+    def listed_pairs(self, records: Sequence[Record]) -> list[Pair]:
+        """Return the pairs of the CSV."""
+        known = {record.subject: record for record in records}
+        missing = sorted({name for pair in self.pairs for name in pair} - known.keys() - self.exclude)
+        for name in missing:
+            self.problem(f"{self.root / f'OASIS_{name}'} is missing, but data.dataset.pairs lists it.")
+        ends = [(known.get(fixed), known.get(moving)) for fixed, moving in self.pairs]
+        return [Pair(f, m, listed=True, evaluation=True) for f, m in ends if f is not None and m is not None]
 
     def _compare_with_list(self, found: set[str]) -> None:
         file = self.root / "subjects.txt"
