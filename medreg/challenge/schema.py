@@ -88,7 +88,7 @@ class MetricsFile:
         rows: list[tuple[Any, ...]] = []
         for case, metrics in self.cases.items():
             for metric, values in metrics.items():
-                rows += _rows((method, self.name, case, metric), values, ids.get(metric))
+                rows += rows_of((method, self.name, case, metric), values, ids.get(metric))
         return tidy(rows)
 
 
@@ -168,9 +168,10 @@ def _null_to_nan(value: Any) -> Any:
     return math.nan if value is None else value
 
 
-def _rows(
+def rows_of(
     key: tuple[str, ...], values: Mapping[str, Any], ids: Sequence[int] | None
 ) -> list[tuple[Any, ...]]:
+    """Rows of `COLUMNS` of one metric of one case: its mean, then the values of its list."""
     rows: list[tuple[Any, ...]] = [(*key, CASE_MEAN, pd.NA, values["mean"])]
     if isinstance(detailed := values.get("detailed"), list):
         known = ids if ids is not None and len(ids) == len(detailed) else [pd.NA] * len(detailed)

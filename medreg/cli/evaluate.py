@@ -1,0 +1,113 @@
+"""`medreg evaluate learn2reg`: score displacement fields of any program as the challenge does."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from medreg.challenge.evaluate import Evaluation
+
+EPILOG = """\
+DIR_OR_ZIP holds disp_F_M or disp_F_f_M_m as .npz or .nii.gz, in voxels, of any edition of the challenge; a zip may hold
+folders, and submission.zip/task_03 names one of them. Results of single cases are kept in <output stem>.cases/: the
+same command does only what is missing. Beside the metric file a .csv with every value is written.
+
+Examples:
+  medreg evaluate learn2reg --fields fields --data data/OASIS -o metrics.json
+  medreg evaluate learn2reg --fields submission.zip --data data/LungCT --config LungCT_VAL_evaluation_config.json \\
+      -o metrics.json --workers 2
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb with its options."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="score displacement fields as Learn2Reg does, with corrected metrics beside",
+        description="Official metrics of Learn2Reg (to 1e-6) and corrected ones for any displacement fields.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("benchmark", choices=["learn2reg"], help="whose rules")
+    parser.add_argument("--fields", required=True, metavar="DIR_OR_ZIP", help="displacement fields")
+    parser.add_argument(
+        "--data", required=True, metavar="TASK_FOLDER", help="folder with labelsTr, masksTr, landmarksTr, …"
+    )
+    parser.add_argument(
+        "--config", metavar="JSON", help="official evaluation config; default: made from <Task>_dataset.json"
+    )
+    parser.add_argument(
+        "-o", "--output", default="metrics.json", metavar="JSON", help="default: metrics.json"
+    )
+    parser.add_argument(
+        "--split", default="val", choices=["val", "test", "train"], help="pairs of the descriptor"
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="cases at a time (default 1)")
+    parser.add_argument("--fresh", action="store_true", help="score every case again")
+    parser.add_argument(
+        "--thirty",
+        default="2024",
+        choices=["2024", "2022"],
+        help='rule of the aggregate "30": official code since August 2024 (default) or before',
+    )
+    parser.add_argument(
+        "--strict-json", action="store_true", help="null instead of NaN and Infinity, which JSON forbids"
+    )
+    parser.add_argument("--method", metavar="NAME", help="name in tables (default: that of --fields)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score the fields, print the aggregates and what failed; 0 if every case was scored."""
+    from rich.console import Console
+
+    from medreg.challenge.evaluate import evaluate
+
+    console = Console()
+    evaluation = evaluate(
+        args.fields,
+        args.data,
+        args.config,
+        workers=args.workers,
+        output=args.output,
+        resume=not args.fresh,
+        split=args.split,
+        thirty=args.thirty,
+        method=args.method,
+        strict=args.strict_json,
+        progress=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
+    )
+    _print(console, evaluation, args.output)
+    return 1 if evaluation.failures else 0
+
+
+def _print(console: Console, evaluation: Evaluation, output: str) -> None:
+    """Show aggregates, messages and failures."""
+    from rich import box
+    from rich.table import Table
+
+    metrics = evaluation.metrics
+    official = Table("official", "mean", "std", "30", box=box.SIMPLE)
+    for name, entry in metrics.aggregates.items():
+        official.add_row(name, *(f"{entry[key]:.5f}" for key in ("mean", "std", "30")))
+    ours = Table("corrected", "mean", "std", "worst 30 %", box=box.SIMPLE)
+    for name, entry in metrics.medreg["aggregates"].items():
+        ours.add_row(name, *(f"{entry[key]:.5f}" for key in ("mean", "std", "worst30")))
+    console.print(official, ours)
+    for case, lines in evaluation.messages.items():
+        for line in lines:
+            console.print(f"{case}: {line}", highlight=False, markup=False, soft_wrap=True)
+    scored, total = len(metrics.cases), len(evaluation.config.pairs)
+    reused = f", {evaluation.reused} of them earlier" if evaluation.reused else ""
+    console.print(
+        f"{evaluation.config.name}: {scored} of {total} cases scored{reused} → {output}",
+        markup=False,
+        soft_wrap=True,
+    )
+    for failure in evaluation.failures:
+        console.print(
+            f"FAILED {failure.case}: {failure.reason}", style="bold red", markup=False, soft_wrap=True
+        )
