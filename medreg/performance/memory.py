@@ -1,4 +1,4 @@
-"""Peak memory of an operator in a process of its own, as growth over its inputs."""
+"""Peak memory of a piece of work in a process of its own, as growth over its inputs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ import resource
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 
-from medreg.performance.inputs import Inputs
-from medreg.performance.sizes import Size
-
+Call = Callable[[], object]
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-_SECONDS = 300.0
-_SMALL = 24  # voxels an axis of the call that loads code and starts threads before anything is counted
+_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -31,18 +29,26 @@ class Peak:
     note: str
 
 
-def peak_memory_mib(contender: str, operator: str, inputs: Inputs, *, threads: int) -> Peak:
-    """Peak of forward and backward of one contender, without its inputs.
+def peak_memory_mib(
+    make: Callable[[], Call], small: Callable[[], Call], *, threads: int, device: str
+) -> Peak:
+    """Largest memory of a call beyond what its inputs take.
 
-    A fresh process runs the operator on small images, so that code and threads are in memory, makes the
-    inputs, and then runs it once. The processes descend from one that has imported torch and nothing else.
+    A fresh process does the small work, so that code and threads are in memory, makes the inputs of the
+    other, and then does that once. The processes descend from one that has imported torch and started nothing.
+
+    Args:
+        make: makes the inputs and returns the call; must be picklable, as `small`.
+        small: the same on small inputs.
+        threads: of torch.
+        device: on "cuda" the allocations of the device are counted, in this process.
     """
-    if torch.device(inputs.device).type == "cuda":
-        return _cuda_peak(_call(contender, operator, inputs))
+    if torch.device(device).type == "cuda":
+        return _cuda_peak(make())
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "medreg.performance.peers", "medreg.performance.peers.ours"])
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(sender, contender, operator, inputs, threads))
+    process = context.Process(target=_child, args=(sender, make, small, threads))
     process.start()
     sender.close()
     try:
@@ -54,7 +60,7 @@ def peak_memory_mib(contender: str, operator: str, inputs: Inputs, *, threads: i
         process.join()
 
 
-def growth_mib(call: Callable[[], object]) -> Peak:
+def growth_mib(call: Call) -> Peak:
     """Largest resident memory during a call over that before it."""
     gc.collect()
     before = _reading_mib("VmRSS")
@@ -67,25 +73,15 @@ def growth_mib(call: Callable[[], object]) -> Peak:
     return Peak(max(record - before, 0.0), "peak of the process's life")
 
 
-def _child(sender: object, contender: str, operator: str, inputs: Inputs, threads: int) -> None:
+def _child(sender: Connection, make: Callable[[], Call], small: Callable[[], Call], threads: int) -> None:
     torch.set_num_threads(threads)
     warnings.filterwarnings("ignore")  # as in the parent
     logging.disable(logging.WARNING)
-    small = replace(inputs, size=Size(inputs.size.batch, (_SMALL,) * inputs.size.ndim), window=3)
-    _call(contender, operator, small)()
-    call = _call(contender, operator, inputs)
-    sender.send(growth_mib(call))  # type: ignore[attr-defined]
+    small()()
+    sender.send(growth_mib(make()))
 
 
-def _call(contender: str, operator: str, inputs: Inputs) -> Callable[[], object]:
-    from medreg.performance.peers import all_peers
-    from medreg.performance.peers.ours import Ours
-
-    found = next(peer for peer in (Ours(), *all_peers()) if peer.name == contender)
-    return found.operators()[operator](inputs).with_backward
-
-
-def _cuda_peak(call: Callable[[], object]) -> Peak:
+def _cuda_peak(call: Call) -> Peak:
     call()
     gc.collect()
     torch.cuda.synchronize()

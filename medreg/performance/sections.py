@@ -7,8 +7,11 @@ from types import MappingProxyType
 
 from medreg.performance.operators_section import run_operators
 from medreg.performance.session import Session
+from medreg.performance.steps_section import run_steps
 
-SECTIONS: Mapping[str, Callable[[Session], None]] = MappingProxyType({"operators": run_operators})
+SECTIONS: Mapping[str, Callable[[Session], None]] = MappingProxyType(
+    {"operators": run_operators, "steps": run_steps}
+)
 
 
 def run_sections(session: Session, names: list[str]) -> None:

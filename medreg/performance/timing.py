@@ -17,11 +17,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Samples:
-    """Seconds of every round in which a contender ran, and which rounds these were."""
+    """Seconds of the rounds 0, 1, … in which a contender ran."""
 
     wall: Array
     cpu: Array  # of all threads; on a GPU the time between two events
-    rounds: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -90,21 +89,25 @@ def clock_of(device: str) -> CpuClock | CudaClock:
 def take_turns(
     works: Mapping[str, Callable[[], object]], *, budget: Budget, device: str = "cpu", seed: int = 0
 ) -> dict[str, Samples]:
-    """Time contenders in rounds, each round in a new order, after one call of each that is not counted.
+    """Time contenders in rounds, each round in a new order.
 
-    A contender leaves when it has used its budget; ratios are taken over the rounds that both were in.
+    The first call of each compiles, allocates and fills caches and does not count, unless it is so slow that
+    this is nothing beside it. A contender leaves when it has used its budget; ratios are taken over the rounds
+    that both were in.
     """
     clock, order = clock_of(device), random.Random(seed)
-    quota = {}
-    for name, work in works.items():
-        first = clock(work)[0]  # compiles, allocates, fills caches
-        quota[name] = budget.rounds(first if first > 3 * budget.slow else clock(work)[0])
+    quota: dict[str, int] = {}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
+    for name, work in works.items():
+        first = clock(work)
+        if first[0] > 3 * budget.slow:
+            taken[name].append(first)
+        quota[name] = budget.rounds(first[0] if first[0] > budget.slow else clock(work)[0])
     gc.collect()
     gc.disable()
     try:
         for number in range(max(quota.values())):
-            present = [name for name in works if number < quota[name]]
+            present = [name for name in works if number < quota[name] and len(taken[name]) <= number]
             for name in order.sample(present, len(present)):
                 taken[name].append(clock(works[name]))
     finally:
@@ -114,7 +117,7 @@ def take_turns(
 
 def _samples(rows: list[tuple[float, float]]) -> Samples:
     wall, cpu = np.array(rows, dtype=np.float64).T
-    return Samples(wall, cpu, tuple(range(len(rows))))
+    return Samples(wall, cpu)
 
 
 def ratio(ours: Array, theirs: Array, *, draws: int = 500, seed: int = 0) -> Ratio:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -13,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from medreg.performance.inputs import Inputs
 
@@ -74,10 +73,43 @@ class Work:
         return np.asarray(result.cpu() if isinstance(result, Tensor) else result, dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class TrainingStep:
+    """One step of training, ready to be repeated.
+
+    Attributes:
+        network: what is trained.
+        loss: makes the forward pass and returns the scalar loss.
+        optimiser: of the network's parameters.
+    """
+
+    network: nn.Module
+    loss: Callable[[], Tensor]
+    optimiser: torch.optim.Optimizer
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained values."""
+        return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
+
+    def run(self) -> None:
+        """Forward, loss, backward, optimiser."""
+        self.optimiser.zero_grad()
+        self.loss().backward()
+        self.optimiser.step()
+
+    def gradients(self) -> list[Tensor]:
+        """Gradients of one backward pass, in the order of the parameters."""
+        self.optimiser.zero_grad()
+        self.loss().backward()
+        return [p.grad.clone() for p in self.network.parameters() if p.grad is not None]
+
+
 Maker = Callable[[Inputs], Work]
+StepMaker = Callable[[Inputs], TrainingStep]
 
 
-class Contender(ABC):
+class Contender:
     """A package and the operators that it has.
 
     Attributes:
@@ -102,9 +134,13 @@ class Contender(ABC):
         """As the package index knows it."""
         return metadata.version(self.distribution)
 
-    @abstractmethod
     def operators(self) -> Mapping[str, Maker]:
         """Return the operators it has, by the names of `performance.operators`."""
+        return {}
+
+    def steps(self) -> Mapping[str, StepMaker]:
+        """Return the training steps it has, by the names of `performance.steps_section`."""
+        return {}
 
 
 def difference(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from medreg.performance.inputs import Inputs
-from medreg.performance.work import Agreement, Contender, Maker, Work
+from medreg.performance.work import Agreement, Contender, Maker, StepMaker, TrainingStep, Work
 
 
 class Monai(Contender):
@@ -32,6 +33,10 @@ class Monai(Contender):
             "dice": _dice,
             "hd95": _hd95,
         }
+
+    def steps(self) -> Mapping[str, StepMaker]:
+        """VoxelMorph with MONAI's losses."""
+        return {"voxelmorph": _voxelmorph_step}
 
 
 def _warp(inputs: Inputs) -> Work:
@@ -117,3 +122,21 @@ def _hd95(inputs: Inputs) -> Work:
         ]
 
     return Work(run)
+
+
+def _voxelmorph_step(inputs: Inputs) -> TrainingStep:
+    from monai.losses import DiffusionLoss, LocalNormalizedCrossCorrelationLoss
+    from monai.networks.nets import VoxelMorph, VoxelMorphUNet
+
+    ndim = inputs.size.ndim
+    # four levels of the channels of configs/model/voxelmorph.yaml, in MONAI's order of pairs
+    backbone = VoxelMorphUNet(ndim, 2, 32, (16, 32, 32, 32, 32, 32, 32, 32), (16, 16))
+    network = VoxelMorph(backbone, integration_steps=0, spatial_dims=ndim).to(inputs.device)
+    similarity = LocalNormalizedCrossCorrelationLoss(spatial_dims=ndim, kernel_size=inputs.window)
+    penalty, fixed, moving = DiffusionLoss(), inputs.fixed, inputs.moving
+
+    def loss() -> Tensor:
+        warped, field = network(moving, fixed)
+        return similarity(warped, fixed) + penalty(field)
+
+    return TrainingStep(network, loss, torch.optim.Adam(network.parameters(), lr=1e-4))

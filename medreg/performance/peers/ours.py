@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,8 @@ from medreg.losses.similarity.mi import MI
 from medreg.metrics import surface, surfel
 from medreg.metrics.overlap import dice
 from medreg.performance.inputs import Inputs
-from medreg.performance.work import Contender, Maker, Work
+from medreg.performance.peers.our_steps import LNCC_LIKE_THEIRS, training_step
+from medreg.performance.work import Contender, Maker, StepMaker, Work
 
 
 class Ours(Contender):
@@ -48,6 +50,17 @@ class Ours(Contender):
             "dice": _dice,
             "hd95": _hd95,
             "hd95_area": _hd95_area,
+        }
+
+    def steps(self) -> Mapping[str, StepMaker]:
+        """The networks of the package at their defaults."""
+        return {
+            "gradirn": partial(training_step, overrides=("model=gradirn",)),
+            "gradirn checkpoint": partial(
+                training_step, overrides=("model=gradirn", "model.checkpoint=true")
+            ),
+            "voxelmorph": partial(training_step, overrides=("model=voxelmorph", *LNCC_LIKE_THEIRS)),
+            "vrnet": partial(training_step, overrides=("model=vrnet",)),
         }
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
+from torch import Tensor
+
 from medreg.performance.inputs import Inputs
-from medreg.performance.work import Agreement, Contender, Maker, Work
+from medreg.performance.work import Agreement, Contender, Maker, StepMaker, TrainingStep, Work
 
 
 class Voxelmorph(Contender):
@@ -18,6 +21,10 @@ class Voxelmorph(Contender):
     def operators(self) -> Mapping[str, Maker]:
         """Warp, integration, NCC and gradient penalty; there is no mutual information."""
         return {"warp": _warp, "exponential": _exponential, "lncc": _lncc, "diffusion": _diffusion}
+
+    def steps(self) -> Mapping[str, StepMaker]:
+        """Its own network, without integration, with neurite's losses."""
+        return {"voxelmorph": _step}
 
 
 def _margin(inputs: Inputs) -> int:
@@ -60,3 +67,21 @@ def _diffusion(inputs: Inputs) -> Work:
     factor = 1 / inputs.size.ndim**2
     agreement = Agreement(0.1, factor=factor, reason="mean over components and axes, differences inside")
     return Work(lambda: loss(field).mean(), (field,), agreement=agreement)
+
+
+def _step(inputs: Inputs) -> TrainingStep:
+    from neurite.nn.modules import NCC, SpatialGradient
+    from voxelmorph.nn.models import VxmPairwise
+
+    network = VxmPairwise(
+        inputs.size.ndim, 1, 1, nb_features=(16, 32, 32, 32, 32), integration_steps=0, device=inputs.device
+    ).to(inputs.device)
+    similarity, penalty, fixed, moving = (
+        NCC(inputs.window), SpatialGradient("l2"), inputs.fixed, inputs.moving
+    )  # fmt: skip
+
+    def loss() -> Tensor:
+        field, warped = network(moving, fixed, return_warped_source=True)
+        return penalty(field).mean() - similarity(warped, fixed).mean()
+
+    return TrainingStep(network, loss, torch.optim.Adam(network.parameters(), lr=1e-4))

@@ -1,0 +1,42 @@
+"""Our training steps, composed from the configuration as `train.py` would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medreg.config.compose import compose
+from medreg.config.instantiate import build
+from medreg.performance.inputs import Inputs
+from medreg.performance.work import TrainingStep
+
+LNCC_LIKE_THEIRS = ("similarity=lncc", "similarity.border=zeros")
+_DATA = {
+    2: "data=cardiac_phantom",
+    3: "data=brain_phantom",
+}  # for the number of dimensions only; nothing is read
+
+
+def make_task(ndim: int, overrides: Sequence[str]) -> Any:
+    """The Lightning module of a composition, from fixed random weights."""
+    torch.manual_seed(0)
+    return build(compose([_DATA[ndim], *overrides]).task)
+
+
+def training_step(inputs: Inputs, *, overrides: Sequence[str]) -> TrainingStep:
+    """One step of a composition on the images of the inputs."""
+    task = make_task(inputs.size.ndim, overrides).to(inputs.device).train()
+    batch = {
+        "fixed_image": inputs.fixed,
+        "moving_image": inputs.moving,
+        "spacing_mm": torch.ones(inputs.size.batch, inputs.size.ndim, device=inputs.device),
+        "case": ["bench"],
+    }
+
+    def loss() -> Tensor:
+        return task.loss(batch, task.register(batch)).total
+
+    return TrainingStep(task.model, loss, task.configure_optimizers())

@@ -1,0 +1,152 @@
+"""Section `steps`: one step of training, beside the networks of other packages and the authors' release."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from medreg.performance.inputs import Inputs
+from medreg.performance.memory import peak_memory_mib
+from medreg.performance.peers import all_peers
+from medreg.performance.peers.ours import Ours
+from medreg.performance.peers.release import Release
+from medreg.performance.session import CONTENDER_ERRORS, OURS, Session
+from medreg.performance.sizes import Size, parse_size
+from medreg.performance.table import Row
+from medreg.performance.timing import Budget, take_turns
+from medreg.performance.work import Contender, StepMaker, TrainingStep
+
+SECTION, STEP = "steps", "step"
+NETWORKS = ("gradirn", "voxelmorph", "vrnet")
+CHECKPOINT = "checkpoint"
+FULL_SIZES, QUICK_SIZES = ("10*160x160", "96"), ("2*64x64",)
+_SMALL = {2: Size(1, (32, 32)), 3: Size(1, (24, 24, 24))}  # loads code and starts threads
+
+
+def run_steps(session: Session) -> None:
+    """Time, CPU time, peak memory and parameters of every step, and what checkpointing changes."""
+    sizes = QUICK_SIZES if session.settings.quick else FULL_SIZES
+    for size in map(parse_size, sizes):
+        for network in NETWORKS:
+            if not session.table.has(SECTION, network, size.name, STEP):
+                session.say(f"{network}, step at {size.title}")
+                _measure(session, network, Inputs(size, session.settings.device))
+
+
+def _contenders(session: Session) -> list[Contender]:
+    peers = all_peers(session.settings.release)
+    return [Ours(), *(peer for peer in peers if peer.missing is None)]
+
+
+def _makers(contenders: list[Contender], network: str) -> dict[str, StepMaker]:
+    found = {}
+    for contender in contenders:
+        for name, maker in contender.steps().items():
+            kind, _, variant = name.partition(" ")
+            if kind == network:
+                found[f"{contender.name}, {variant}" if variant else contender.name] = maker
+    return found
+
+
+def _measure(session: Session, network: str, inputs: Inputs) -> None:
+    contenders = _contenders(session)
+    rows, steps = [], {}
+    for name, maker in _makers(contenders, network).items():
+        try:
+            steps[name] = maker(inputs)
+            maker(Inputs(_SMALL[inputs.size.ndim], inputs.device)).run()
+        except CONTENDER_ERRORS as error:
+            rows.append(_row(network, inputs, name, "failed", float("nan"), str(error).splitlines()[0][:100]))
+            steps.pop(name, None)
+    rows += [_row(network, inputs, name, "parameters", step.parameters, "") for name, step in steps.items()]
+    rows += _checkpoint_rows(network, inputs, steps)
+    rows += _release_rows(session, network, inputs)
+    budget = Budget(0.5, slow=0.5) if session.settings.quick else Budget(8.0, slow=12.0)
+    found = take_turns(
+        {name: step.run for name, step in steps.items()}, budget=budget, device=session.settings.device
+    )
+    versions = {contender.name: contender.version for contender in contenders}
+    rows += session.timing_rows(
+        found, section=SECTION, item=network, size=inputs.size.name, mode=STEP, versions=versions
+    )
+    names = list(steps)
+    steps.clear()
+    gc.collect()
+    rows += [_memory_row(session, network, inputs, name) for name in names]
+    session.table.add(rows)
+    for row in rows:
+        if row.quantity in ("wall_s", "cpu_s", "memory_mib", "gradient_difference"):
+            session.say(f"  {row.contender}: {row.quantity} {row.value:.4g}")
+
+
+def _row(network: str, inputs: Inputs, name: str, quantity: str, value: float, note: str) -> Row:
+    return Row(SECTION, network, inputs.size.name, name, STEP, quantity, value, note=note)
+
+
+def _checkpoint_rows(network: str, inputs: Inputs, steps: dict[str, TrainingStep]) -> list[Row]:
+    """Largest difference of the gradients with checkpointing, relative to the largest gradient."""
+    other = f"{OURS}, {CHECKPOINT}"
+    if other not in steps or OURS not in steps:
+        return []
+    pairs = list(zip(steps[OURS].gradients(), steps[other].gradients(), strict=True))
+    scale = max(float(one.abs().max()) for one, _ in pairs)
+    worst = max(float((one - two).abs().max()) for one, two in pairs) / scale
+    return [_row(network, inputs, other, "gradient_difference", worst, "of the largest gradient")]
+
+
+def _release_rows(session: Session, network: str, inputs: Inputs) -> list[Row]:
+    """Difference of the losses of our network, in the authors' conventions, and theirs with the same weights."""
+    if network != "gradirn" or session.settings.release is None:
+        return []
+    from medreg.performance.peers.our_steps import training_step
+
+    small = Inputs(_SMALL[inputs.size.ndim], inputs.device)
+    overrides = ("model=gradirn", "protocol=gradirn_paper")
+    ours, theirs = (
+        training_step(small, overrides=overrides),
+        Release(session.settings.release).steps()[network](small),
+    )
+    copy_weights(theirs.network, ours.network)
+    mine, other = float(ours.loss()), float(theirs.loss())
+    note = "ours with protocol=gradirn_paper and its weights"
+    return [_row(network, inputs, Release.name, "loss_difference", abs(mine - other) / abs(other), note)]
+
+
+def copy_weights(source: torch.nn.Module, target: torch.nn.Module) -> None:
+    """Copy parameters between networks that hold the same ones in another order: step sizes, then layers.
+
+    Raises:
+        ValueError: shapes that do not match.
+    """
+    kinds: tuple[Callable[[torch.Tensor], bool], ...] = (lambda p: p.ndim == 0, lambda p: p.ndim > 0)
+    with torch.no_grad():
+        for kind in kinds:
+            pairs = zip(filter(kind, source.parameters()), filter(kind, target.parameters()), strict=True)
+            for one, other in pairs:
+                if one.shape != other.shape:
+                    raise ValueError(f"parameters of shapes {tuple(one.shape)} and {tuple(other.shape)}")
+                other.copy_(one)
+
+
+def _memory_row(session: Session, network: str, inputs: Inputs, name: str) -> Row:
+    release, small = session.settings.release, Inputs(_SMALL[inputs.size.ndim], inputs.device)
+    peak = peak_memory_mib(
+        partial(make_call, name, network, inputs.size, inputs.device, release),
+        partial(make_call, name, network, small.size, inputs.device, release),
+        threads=session.settings.threads,
+        device=inputs.device,
+    )
+    return _row(network, inputs, name, "memory_mib", peak.mib, peak.note)
+
+
+def make_call(name: str, network: str, size: Size, device: str, release: Path | None) -> Callable[[], object]:
+    """The step of a contender, ready to run; made in the process that is measured."""
+    contenders: list[Contender] = [Ours(), *all_peers(release)]
+    inputs = Inputs(size, device)
+    step = _makers([one for one in contenders if one.missing is None], network)[name](inputs)
+    assert inputs.fixed.shape == inputs.moving.shape  # made before anything is counted
+    return step.run
