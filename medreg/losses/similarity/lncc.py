@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -9,6 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medreg.errors import ConfigError
+from medreg.kernels import lncc as kernels
+from medreg.kernels.compile import run_chunks
+from medreg.losses.fused import Evaluation, fused
 from medreg.losses.reduction import masked_mean
 from medreg.losses.similarity.base import Similarity
 from medreg.losses.similarity.window import box_sum, window_count
@@ -87,6 +92,81 @@ def _check(window: int, border: str) -> None:
         raise ConfigError(f"similarity.border is {border!r}; choose one of {', '.join(get_args(Border))}.")
 
 
+@dataclass(frozen=True)
+class LocalCorrelation:
+    """−mean_x c²/(ab + ε), or −mean_x c/√(ab + ε) if signed, of the local covariance c and variances a, b.
+
+    Attributes:
+        window: odd width in voxels.
+        border: "inside" or "zeros", see `local_covariance`.
+        eps: ε.
+        signed: which of the two.
+        mask: (B, 1, *S) or None.
+    """
+
+    window: int
+    border: Border
+    eps: float
+    signed: bool
+    mask: Tensor | None
+
+    def formula(self, warped: Tensor, fixed: Tensor) -> Tensor:
+        """Return the (B,) value, all window sums in memory."""
+        sums = local_covariance(warped, fixed, self.window, border=self.border, mask=self.mask)
+        product = sums.warped * sums.fixed + self.eps
+        values = sums.cross / product.sqrt() if self.signed else sums.cross.square() / product
+        return -masked_mean(values, self.mask)
+
+    def evaluate(self, inputs: Sequence[Tensor], wanted: Sequence[bool]) -> Evaluation:
+        """Return values and gradients from one sweep through the images, see `medreg.kernels.lncc`."""
+        warped, fixed = (image.detach().contiguous() for image in inputs)
+        samples, channels, *shape = fixed.shape
+        volume = (shape[0], 1, shape[1]) if len(shape) == 2 else tuple(shape)
+        radius = self.window // 2
+        items = samples * channels
+        gradients = [_empty(fixed, any(wanted)), _empty(fixed, wanted[1])]
+        # What is computed twice at the seams of slabs is small beside slabs of twenty half windows.
+        parts = max(1, min(volume[0] // (20 * radius), -(-8 // items)))
+        values = torch.zeros(items, parts, dtype=torch.float64)
+        count = _voxels(fixed, self.mask) * channels
+        scale = torch.where(count > 0, -1.0 / count, 0.0)
+        images = kernels.Images(
+            warped=warped.view(items, *volume).numpy(),
+            fixed=fixed.view(items, *volume).numpy(),
+            mask=_mask_of(fixed, self.mask).view(-1, *volume).numpy(),
+            means=torch.stack([_mean(image, self.mask).flatten() for image in (warped, fixed)], 1)
+            .double()
+            .numpy(),
+            scale=scale.repeat_interleave(channels).numpy(),
+        )
+        rule = kernels.Rule(
+            radius=torch.tensor([radius, radius if len(shape) == 3 else 0, radius]).numpy(),
+            zeros=self.border == "zeros",
+            eps=self.eps,
+            signed=self.signed,
+        )
+        outputs = [values.view(-1).numpy(), *(g.view(-1, *volume).numpy() for g in gradients)]
+        run_chunks(kernels.sweep, items * parts, parts, images, rule, *outputs, work=fixed.numel())
+        mean = values.view(samples, -1).sum(1) * scale
+        kept = (g if want else None for g, want in zip(gradients, wanted, strict=True))
+        return Evaluation(mean.to(fixed.dtype), tuple(kept))
+
+
+def _empty(image: Tensor, needed: bool) -> Tensor:
+    return torch.empty_like(image if needed else image[:0])
+
+
+def _mask_of(image: Tensor, mask: Tensor | None) -> Tensor:
+    return image[:0, :1] if mask is None else mask.detach().contiguous()
+
+
+def _voxels(image: Tensor, mask: Tensor | None) -> Tensor:
+    """Weight of the voxels of each sample, (B,) float64."""
+    if mask is None:
+        return torch.full((len(image),), image[0, 0].numel(), dtype=torch.float64)
+    return mask.detach().flatten(1).sum(1, dtype=torch.float64)
+
+
 class LNCC(Similarity):
     """Squared local correlation: D = −mean_x cov(w, f)² / (var(w)·var(f) + ε), window sums around x.
 
@@ -102,30 +182,7 @@ class LNCC(Similarity):
         border: "inside" or "zeros", see `local_covariance`.
     """
 
-    def __init__(self, *, window: int, weight: float, eps: float = 1e-5, border: Border = "inside") -> None:
-        super().__init__(weight=weight)
-        _check(window, border)
-        self.window = window
-        self.eps = eps
-        self.border: Border = border
-
-    def compare(self, warped: Tensor, fixed: Tensor, mask: Tensor | None) -> Tensor:
-        """Return the (B,) negative mean of the squared local correlation."""
-        sums = local_covariance(warped, fixed, self.window, border=self.border, mask=mask)
-        return -masked_mean(sums.cross.square() / (sums.warped * sums.fixed + self.eps), mask)
-
-
-class LNCCSigned(Similarity):
-    """Local correlation with its sign: D = −mean_x cov(w, f) / √(var(w)·var(f) + ε), window sums around x.
-
-    In [−1, 1]; a neighbourhood of inverted contrast costs +1 where the squared form would reward it.
-
-    Args:
-        window: odd width in voxels.
-        weight: factor in the energy.
-        eps: ε, in window sums of intensities to the fourth power.
-        border: "inside" or "zeros", see `local_covariance`.
-    """
+    _signed = False
 
     def __init__(self, *, window: int, weight: float, eps: float = 1e-5, border: Border = "inside") -> None:
         super().__init__(weight=weight)
@@ -136,5 +193,14 @@ class LNCCSigned(Similarity):
 
     def compare(self, warped: Tensor, fixed: Tensor, mask: Tensor | None) -> Tensor:
         """Return the (B,) negative mean of the local correlation."""
-        sums = local_covariance(warped, fixed, self.window, border=self.border, mask=mask)
-        return -masked_mean(sums.cross / (sums.warped * sums.fixed + self.eps).sqrt(), mask)
+        return fused(LocalCorrelation(self.window, self.border, self.eps, self._signed, mask), warped, fixed)
+
+
+class LNCCSigned(LNCC):
+    """Local correlation with its sign: D = −mean_x cov(w, f) / √(var(w)·var(f) + ε), window sums around x.
+
+    In [−1, 1]; a neighbourhood of inverted contrast costs +1 where the squared form would reward it. Arguments
+    as `LNCC`.
+    """
+
+    _signed = True
