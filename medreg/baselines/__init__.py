@@ -1,0 +1,1 @@
+"""Other programs for registration behind one protocol: each runs in a process, and an environment, of its own."""

@@ -1,0 +1,55 @@
+"""FireANTs: greedy or SyN registration by adaptive gradient descent in torch (Jena et al. 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from serving import Answer, Picture, Register, serve
+
+
+def load() -> Register:
+    """Import torch and FireANTs."""
+    import fireants.io.image  # noqa: F401
+    import itk_pictures  # noqa: F401
+
+    return register
+
+
+def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
+    """Register on the device of the settings.
+
+    Args:
+        fixed: fixed image.
+        moving: moving image; both get an identity direction with their spacing, which the tool's normalised
+            coordinates make the same problem.
+        settings: kind ("greedy" or "syn"), shrinks, iterations, options of the registration class, device, threads.
+    """
+    import torch
+    from fireants.io.image import BatchedImages, Image
+    from fireants.registration.greedy import GreedyRegistration
+    from fireants.registration.syn import SyNRegistration
+    from itk_pictures import to_image
+
+    torch.set_num_threads(int(settings["threads"]))
+    classes = {"greedy": GreedyRegistration, "syn": SyNRegistration}
+    pictures = [replace(picture, affine=np.diag([*fixed.spacing, 1.0])) for picture in (fixed, moving)]
+    images = [BatchedImages([Image(to_image(one), device=settings["device"])]) for one in pictures]
+    method = classes[settings["kind"]](
+        list(settings["shrinks"]), list(settings["iterations"]), *images, **settings["options"]
+    )
+    method.optimize()
+    with torch.no_grad():
+        positions = method.get_warped_coordinates(*images)[0]  # (Z, Y, X, 3), x first in the last axis
+        sizes = positions.shape[:-1]
+        axes = [torch.linspace(-1, 1, size, device=positions.device) for size in sizes]
+        still = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
+        shift = (positions - still).cpu().numpy()
+        warped = method.evaluate(*images)[0, 0].cpu().numpy()
+    return Answer(np.swapaxes(shift, 0, 2), "normalised", np.swapaxes(warped, 0, 2))
+
+
+if __name__ == "__main__":
+    serve(load)

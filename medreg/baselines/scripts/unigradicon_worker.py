@@ -1,0 +1,65 @@
+"""uniGradICON, a foundation model for registration (Tian et al. 2024); its weights are downloaded at first use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from serving import Answer, Picture, Register, serve
+
+
+def load() -> Register:
+    """Import uniGradICON and load its network, from the package's cache or over the network."""
+    from unigradicon import get_unigradicon
+
+    network = get_unigradicon()
+
+    def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
+        return _register(network, fixed, moving, settings)
+
+    return register
+
+
+def _register(network: Any, fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
+    """Register as the package's documentation does: preprocess, `register_pair`, the ITK transform as a field.
+
+    Args:
+        network: the loaded model.
+        fixed: fixed image.
+        moving: moving image.
+        settings: modality ("mri" or "ct"), finetune_steps (instance optimisation; null for none), threads.
+    """
+    import itk
+    import torch
+    from icon_registration.itk_wrapper import register_pair
+    from unigradicon import preprocess
+
+    torch.set_num_threads(int(settings["threads"]))
+    target, source = _image(itk, fixed), _image(itk, moving)
+    ready = [preprocess(image, settings["modality"]) for image in (source, target)]
+    # The first transform of the answer maps points of the second image given, the fixed one, to the first.
+    transform, _ = register_pair(network, *ready, finetune_steps=settings["finetune_steps"])
+    field = itk.transform_to_displacement_field_filter(
+        transform, reference_image=target, use_reference_image=True
+    )
+    warped = itk.resample_image_filter(
+        source, transform=transform, use_reference_image=True, reference_image=target
+    )
+    return Answer(
+        np.swapaxes(itk.array_from_image(field), 0, 2),
+        "lps_mm",
+        np.swapaxes(itk.array_from_image(warped), 0, 2),
+    )
+
+
+def _image(itk: Any, picture: Picture) -> Any:
+    image = itk.image_from_array(np.ascontiguousarray(picture.array.T))
+    image.SetSpacing([float(value) for value in picture.spacing])
+    image.SetOrigin([float(value) for value in picture.origin])
+    image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(picture.direction)))
+    return image
+
+
+if __name__ == "__main__":
+    serve(load)

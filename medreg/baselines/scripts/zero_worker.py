@@ -1,0 +1,23 @@
+"""No registration: the zero field, whose scores are those of the images as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from serving import Answer, Picture, Register, serve
+
+
+def load() -> Register:
+    """Return the method; it needs nothing."""
+    return register
+
+
+def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
+    """Return zeros."""
+    return Answer(np.zeros((*fixed.array.shape, 3), np.float32), "voxel")
+
+
+if __name__ == "__main__":
+    serve(load)
