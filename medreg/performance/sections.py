@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from medreg.performance.evaluation_section import run_evaluation
 from medreg.performance.operators_section import run_operators
 from medreg.performance.session import Session
 from medreg.performance.steps_section import run_steps
 
 SECTIONS: Mapping[str, Callable[[Session], None]] = MappingProxyType(
-    {"operators": run_operators, "steps": run_steps}
+    {"operators": run_operators, "steps": run_steps, "evaluation": run_evaluation}
 )
 
 

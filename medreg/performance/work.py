@@ -107,6 +107,7 @@ class TrainingStep:
 
 Maker = Callable[[Inputs], Work]
 StepMaker = Callable[[Inputs], TrainingStep]
+Evaluate = Callable[[], Mapping[str, float]]
 
 
 class Contender:
@@ -141,6 +142,10 @@ class Contender:
     def steps(self) -> Mapping[str, StepMaker]:
         """Return the training steps it has, by the names of `performance.steps_section`."""
         return {}
+
+    def evaluation(self, inputs: Inputs) -> Evaluate | None:
+        """Return the evaluation of a pair, fixed labels against themselves under the displacement, or None."""
+        return None
 
 
 def difference(

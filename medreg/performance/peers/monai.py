@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medreg.performance.inputs import Inputs
-from medreg.performance.work import Agreement, Contender, Maker, StepMaker, TrainingStep, Work
+from medreg.performance.peers.scipy import numpy_determinant
+from medreg.performance.work import Agreement, Contender, Evaluate, Maker, StepMaker, TrainingStep, Work
 
 
 class Monai(Contender):
@@ -37,6 +38,10 @@ class Monai(Contender):
     def steps(self) -> Mapping[str, StepMaker]:
         """VoxelMorph with MONAI's losses."""
         return {"voxelmorph": _voxelmorph_step}
+
+    def evaluation(self, inputs: Inputs) -> Evaluate:
+        """Dice, HD95 and ASSD a structure at a time, as one-hot volumes of all do not fit; it has no Jacobian."""
+        return _evaluation(inputs)
 
 
 def _warp(inputs: Inputs) -> Work:
@@ -140,3 +145,37 @@ def _voxelmorph_step(inputs: Inputs) -> TrainingStep:
         return similarity(warped, fixed) + penalty(field)
 
     return TrainingStep(network, loss, torch.optim.Adam(network.parameters(), lr=1e-4))
+
+
+def _evaluation(inputs: Inputs) -> Evaluate:
+    from monai.metrics import compute_average_surface_distance, compute_dice, compute_hausdorff_distance
+    from monai.networks.blocks import Warp
+
+    block, labels, field = (
+        Warp(mode="nearest", padding_mode="zeros"),
+        inputs.fixed_labels,
+        inputs.displacement,
+    )
+
+    def run() -> dict[str, float]:
+        warped = block(labels.float(), field)
+        values = []
+        for code in range(1, inputs.labels + 1):
+            one, other = (warped == code).float(), (labels == code).float()
+            values.append(
+                [
+                    float(compute_dice(one, other)),
+                    float(compute_hausdorff_distance(one, other, include_background=True, percentile=95)),
+                    float(
+                        compute_average_surface_distance(one, other, include_background=True, symmetric=True)
+                    ),
+                ]
+            )
+        folds = 100 * (numpy_determinant(field[0].numpy()) <= 0).mean()
+        means = torch.tensor(values).nanmean(0).tolist()
+        return {
+            **dict(zip(("dice", "hd95_mm", "assd_mm"), means, strict=True)),
+            "folding_percent": float(folds),
+        }
+
+    return run

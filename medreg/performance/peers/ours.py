@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from medreg import __version__
@@ -18,10 +19,11 @@ from medreg.losses.regularisation.diffusion import Diffusion
 from medreg.losses.similarity.lncc import LNCC
 from medreg.losses.similarity.mi import MI
 from medreg.metrics import surface, surfel
+from medreg.metrics.evaluator import CaseEvaluator
 from medreg.metrics.overlap import dice
 from medreg.performance.inputs import Inputs
 from medreg.performance.peers.our_steps import LNCC_LIKE_THEIRS, training_step
-from medreg.performance.work import Contender, Maker, StepMaker, Work
+from medreg.performance.work import Contender, Evaluate, Maker, StepMaker, Work
 
 
 class Ours(Contender):
@@ -62,6 +64,10 @@ class Ours(Contender):
             "voxelmorph": partial(training_step, overrides=("model=voxelmorph", *LNCC_LIKE_THEIRS)),
             "vrnet": partial(training_step, overrides=("model=vrnet",)),
         }
+
+    def evaluation(self, inputs: Inputs) -> Evaluate:
+        """Dice, HD95, ASSD, figures of the Jacobian and image error."""
+        return _evaluation(inputs)
 
 
 def _warp(inputs: Inputs) -> Work:
@@ -136,3 +142,22 @@ def _hd95_area(inputs: Inputs) -> Work:
         return [surfel.hd95_mm(*pair, spacing_mm=spacing) for pair in pairs]
 
     return Work(run)
+
+
+def _evaluation(inputs: Inputs) -> Evaluate:
+    evaluator = CaseEvaluator({f"label{code}": code for code in range(1, inputs.labels + 1)})
+    batch = {
+        "fixed_label": inputs.fixed_labels,
+        "moving_label": inputs.fixed_labels,
+        "fixed_image": inputs.fixed,
+        "moving_image": inputs.moving,
+        "spacing_mm": torch.ones(1, inputs.size.ndim),
+        "case": ["bench"],
+    }
+    field = inputs.displacement
+
+    def run() -> dict[str, float]:
+        rows = evaluator(batch, field)
+        return {row.metric: row.value for row in rows if row.structure in ("mean", "all")}
+
+    return run

@@ -42,14 +42,15 @@ def _warp(inputs: Inputs) -> Work:
     return Work(run, agreement=Agreement(1e-3))
 
 
+def numpy_determinant(field: FloatArray) -> FloatArray:
+    """Jacobian determinant (*S) of a displacement (D, *S) in voxels, by `numpy.gradient` and `numpy.linalg`."""
+    matrices = np.stack([np.stack(np.gradient(component), -1) for component in field], -2)
+    return np.linalg.det(matrices + np.eye(len(field), dtype=field.dtype))
+
+
 def _jacobian(inputs: Inputs) -> Work:
-    fields, eye = inputs.displacement.cpu().numpy(), np.eye(inputs.size.ndim, dtype=np.float32)
-
-    def run() -> FloatArray:
-        matrices = [np.stack([np.stack(np.gradient(u), -1) for u in field], -2) + eye for field in fields]
-        return np.stack([np.linalg.det(matrix) for matrix in matrices])
-
-    return Work(run, agreement=Agreement(1e-3))
+    fields = inputs.displacement.cpu().numpy()
+    return Work(lambda: np.stack([numpy_determinant(field) for field in fields]), agreement=Agreement(1e-3))
 
 
 def _dice(inputs: Inputs) -> Work:
