@@ -7,13 +7,16 @@ torch's `grid_sample` exist in this file only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from medreg.geometry.warp_fast import Sampling, warp_linear
+from medreg.kernels.dispatch import usable
 
 Mode = Literal["linear", "nearest"]
 Padding = Literal["border", "zeros"]
@@ -65,7 +68,8 @@ def warp(
 
     Linear warping is differentiable twice in both arguments. A linear interpolant has a kink on every
     lattice point, where the derivative in u is one-sided: at u = 0 it is the forward difference, and with
-    `padding="border"` zero at the outermost voxels and beyond. Positions carry the rounding of normalised
+    `padding="border"` zero at the outermost voxels and beyond. On a CPU compiled loops do the work if numba
+    is installed (`medreg.geometry.warp_fast`). Otherwise positions carry the rounding of normalised
     coordinates: in float32 up to 1e-5 voxels at S = 160, in float64 nothing that matters.
 
     Args:
@@ -92,13 +96,7 @@ def warp(
         raise ValueError(f"unknown mode {mode!r} or convention {convention!r} of a warp")
     if mode == "nearest":
         return _nearest(image, displacement, rule, padding)
-    image, displacement = _common(image, displacement)
-    if not _differentiates_twice(image.device.type, displacement.shape[1]):
-        return warp_gather(image, _positions(displacement, image.shape[2:], rule), padding=padding)
-    base, scale, align = _normalised_base(
-        tuple(image.shape[2:]), tuple(displacement.shape[2:]), rule, displacement.dtype, displacement.device
-    )
-    return _sample_native(image, torch.addcmul(base, displacement, scale), padding, align)
+    return _linear(image, displacement, rule, padding)
 
 
 def warp_labels(labels: Tensor, displacement: Tensor, *, padding: Padding = "zeros") -> Tensor:
@@ -207,14 +205,40 @@ def _check(image: Tensor, displacement: Tensor, padding: str) -> None:
         raise ValueError(f"unknown padding {padding!r} of a warp; choose from {', '.join(_PADDINGS)}")
 
 
-def _common(image: Tensor, displacement: Tensor) -> tuple[Tensor, Tensor]:
-    """One dtype of at least float32 (half precision cannot address voxels) and one batch size."""
-    dtype = torch.promote_types(torch.promote_types(image.dtype, displacement.dtype), torch.float32)
+def _linear(
+    image: Tensor, displacement: Tensor, rule: Callable[[int], _Position], padding: Padding
+) -> Tensor:
+    """Compiled loops where they can run, torch operations otherwise; equal but for rounding."""
+    image, displacement = _common(image, displacement)
+    if usable(image, displacement):
+        return warp_linear(image, displacement, _sampling(image, rule, padding))
+    return _by_torch(image, displacement, rule=rule, padding=padding)
+
+
+def _sampling(image: Tensor, rule: Callable[[int], _Position], padding: Padding) -> Sampling:
+    lines = tuple((p.step, p.gain, p.offset) for p in (rule(size) for size in image.shape[2:]))
+    return Sampling(lines, padding == "border", partial(_by_torch, rule=rule, padding=padding))
+
+
+def _by_torch(
+    image: Tensor, displacement: Tensor, *, rule: Callable[[int], _Position], padding: Padding
+) -> Tensor:
+    """The reference: torch's sampler, or gathers where that cannot be differentiated twice."""
     batch = max(image.shape[0], displacement.shape[0])
-    return (
-        image.to(dtype).expand(batch, *image.shape[1:]),
-        displacement.to(dtype).expand(batch, *displacement.shape[1:]),
+    image = image.expand(batch, *image.shape[1:])
+    displacement = displacement.expand(batch, *displacement.shape[1:])
+    if not _differentiates_twice(image.device.type, displacement.shape[1]):
+        return warp_gather(image, _positions(displacement, image.shape[2:], rule), padding=padding)
+    base, scale, align = _normalised_base(
+        tuple(image.shape[2:]), tuple(displacement.shape[2:]), rule, displacement.dtype, displacement.device
     )
+    return _sample_native(image, torch.addcmul(base, displacement, scale), padding, align)
+
+
+def _common(image: Tensor, displacement: Tensor) -> tuple[Tensor, Tensor]:
+    """One dtype of at least float32 (half precision cannot address voxels)."""
+    dtype = torch.promote_types(torch.promote_types(image.dtype, displacement.dtype), torch.float32)
+    return image.to(dtype), displacement.to(dtype)
 
 
 def _sample_native(image: Tensor, grid: Tensor, padding: Padding, align: bool) -> Tensor:
