@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -45,8 +46,14 @@ def sampled_voxels(count: int, ratio: float, *, device: torch.device) -> Tensor:
     Voxel i is taken if the fractional part of i/φ (golden ratio φ) lies below the ratio: no stride that could
     fall in step with rows of the image, no random state that a resumed run would have to restore.
     """
-    position = torch.arange(count, dtype=torch.float64, device=device) * _GOLDEN_RATIO
-    return (position.frac() < ratio).nonzero()[:, 0]
+    return _sampled_voxels(count, ratio, device)
+
+
+@lru_cache(maxsize=2)
+def _sampled_voxels(count: int, ratio: float, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # a later call may have to keep them for its backward pass
+        position = torch.arange(count, dtype=torch.float64, device=device) * _GOLDEN_RATIO
+        return (position.frac() < ratio).nonzero()[:, 0]
 
 
 class MI(Similarity):

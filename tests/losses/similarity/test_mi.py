@@ -25,19 +25,49 @@ def plain_histogram(warped, fixed, window, weights):
     return torch.einsum("bin,bjn,bn->bij", kernel(warped), kernel(fixed), weights)
 
 
-def test_chunked_histogram_and_gradient_equal_the_definition(monkeypatch):
+@pytest.mark.parametrize("form", ["kernel", "off"])
+@pytest.mark.parametrize("bins", [2, 5, 16, 64])
+def test_histogram_and_gradient_equal_the_definition(monkeypatch, form, bins):
+    monkeypatch.setenv("MEDREG_KERNELS", form)
     monkeypatch.setattr(parzen, "_ELEMENTS_CPU", 1)
+    monkeypatch.setattr(parzen, "_PART", 100)
     torch.manual_seed(0)
-    warped, fixed, weights, upstream = (torch.rand(2, n, dtype=torch.float64) for n in (300, 300, 300, 256))
+    warped, fixed, weights = (torch.rand(2, 300, dtype=torch.float64) for _ in range(3))
+    upstream = torch.rand(2, bins**2, dtype=torch.float64)
+    warped[0, :3] = torch.tensor([-7.0, -0.01, 30.0])  # outside the range: faded out, or nearly so
     warped.requires_grad_()
     fixed.requires_grad_()
-    window = ParzenWindow(-0.1, 1.2, 16)
+    window = ParzenWindow(0.1, 0.8, bins)
     expected = plain_histogram(warped, fixed, window, weights)
     ours = joint_histogram(warped, fixed, window, weights=weights)
     torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
     expected_gradients = torch.autograd.grad((expected.flatten(1) * upstream).sum(), (warped, fixed))
     gradients = torch.autograd.grad((ours.flatten(1) * upstream).sum(), (warped, fixed))
     torch.testing.assert_close(gradients, expected_gradients, rtol=1e-9, atol=1e-8)
+
+
+def test_same_bits_on_any_number_of_threads():
+    torch.manual_seed(0)
+    warped, fixed = torch.rand(2, 1, 1, 300, 300).unbind(0)
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            image = warped.clone().requires_grad_()
+            value = NMI(bins=32, sample_ratio=1.0, weight=1.0)(image, fixed)
+            found.append((value, *torch.autograd.grad(value, image)))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(a.equal(b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("form", ["kernel", "off"])
+def test_nan_is_not_hidden(monkeypatch, form):
+    monkeypatch.setenv("MEDREG_KERNELS", form)
+    warped, fixed = torch.rand(2, 1, 1, 9, 9).unbind(0)
+    warped[0, 0, 4, 4] = torch.nan
+    assert MI(bins=8, sample_ratio=1.0, weight=1.0)(warped, fixed).isnan()
 
 
 def test_keeps_images_but_no_windows_for_the_backward_pass():
