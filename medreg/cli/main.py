@@ -10,7 +10,20 @@ from collections.abc import Sequence
 from medreg import __version__
 from medreg.errors import MedregError
 
-VERBS = ("train", "register", "warp", "doctor", "show", "list", "report", "evaluate", "rank", "bench", "benchmark")
+VERBS = (
+    "train",
+    "register",
+    "warp",
+    "doctor",
+    "show",
+    "list",
+    "report",
+    "evaluate",
+    "rank",
+    "submit",
+    "bench",
+    "benchmark",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -245,7 +245,7 @@ def predict(
     )
     slice_axis = 2 if ndim == 2 else None
     displacement = run_model(model, inputs, slice_axis=slice_axis, device=device)
-    return PairTransform(fixed, moving, world, _carried(displacement, prepared.grid, fixed), slice_axis)
+    return PairTransform(fixed, moving, world, carried(displacement, prepared.grid, fixed), slice_axis)
 
 
 def _loaded(image: Tensor, grid: Grid, preprocess: Preprocess) -> dict[str, Tensor]:
@@ -256,7 +256,7 @@ def _loaded(image: Tensor, grid: Grid, preprocess: Preprocess) -> dict[str, Tens
     return dict(item)
 
 
-def _carried(displacement: Tensor, source: Grid, target: Grid) -> Tensor:
+def carried(displacement: Tensor, source: Grid, target: Grid) -> Tensor:
     """Return a field (1, 3, *S), voxels of `source`, in voxels of another grid; border values continue."""
     matrix = torch.linalg.solve(target.affine[:3, :3], source.affine[:3, :3]).float()
     there = warp(displacement, world_displacement(target, source), padding="border")
