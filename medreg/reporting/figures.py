@@ -99,12 +99,20 @@ def overview(
         planes = crop(planes, margin_mm=CROP_MARGIN_MM)
     values = sorted({int(v) for label in pair.labels.values() for v in np.unique(label)} - {0})
     colours = {value: LABEL_COLOURS[i % len(LABEL_COLOURS)] for i, value in enumerate(values)}
-    return _draw(planes, colours=colours, title=title, label_names=label_names or {})
+    return draw_planes(planes, colours=colours, title=title, label_names=label_names or {})
 
 
-def _draw(
+def draw_planes(
     planes: Sequence[Plane], *, colours: Mapping[int, str], title: str | None, label_names: Mapping[int, str]
 ) -> Figure:
+    """Draw planes on one sheet, all on the same scales: two rows of panels for one, else a row each.
+
+    Args:
+        planes: What is shown; their names stand at the left of the rows.
+        colours: Colour of each label value.
+        title: Heading of the sheet.
+        label_names: Names of the label values for the legend.
+    """
     import matplotlib as mpl
 
     legend = 0 < len(colours) <= MANY_LABELS

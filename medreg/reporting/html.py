@@ -96,40 +96,40 @@ def _page(run: RunFolder, pictures: list[Picture]) -> str:
     curves = curves_picture(run.history)
     sections = [*_result_sections(run, pictures)]
     if curves is not None:
-        sections.append(_section("Training", _figure(curves)))
+        sections.append(section("Training", figure(curves)))
         pictures.append(curves)
     if cases:
-        sections.append(_section("Cases", _cases_note() + "".join(_figure(picture) for picture in cases)))
+        sections.append(section("Cases", _cases_note() + "".join(figure(picture) for picture in cases)))
         pictures.extend(cases)
     sections += [*_background(run)]
     title = f"{record['model']} on {record['data']}" if {"model", "data"} <= set(record) else run.name
-    return _template("report.html").substitute(
+    return template("report.html").substitute(
         title=escape(title),
         run=escape(run.name),
         status=escape(run.status),
-        style=_template("report.css").template,
-        facts=_definitions(header_facts(run)),
+        style=template("report.css").template,
+        facts=definitions(header_facts(run)),
         command=escape(str(record.get("command", "not recorded"))),
         notices="".join(f'<p class="notice {kind}">{escape(text)}</p>' for kind, text in notices(run, notes)),
         sections="\n".join(sections),
         version=escape(__version__),
-        folder=escape(str(run.path)),
+        again=escape(f"medreg report {run.path}"),
     )
 
 
 def _result_sections(run: RunFolder, pictures: list[Picture]) -> Iterator[str]:
     if run.results.empty:
-        yield _section("Results", '<p class="empty">No case has been evaluated yet.</p>')
+        yield section("Results", '<p class="empty">No case has been evaluated yet.</p>')
     for i, (name, rows) in enumerate(by_split(run.results)):
         first, *others = _tables(rows)
         boxes = box_pictures(rows, prefix=f"box{i or ''}")
         pictures.extend(boxes)
         body = to_html(first) + (BOXES if boxes else "")
-        body += f'<div class="boxes">{"".join(_figure(box) for box in boxes)}</div>'
+        body += f'<div class="boxes">{"".join(figure(box) for box in boxes)}</div>'
         if others:
             tables = "".join(to_html(table) for table in others)
-            body += _details("Numbers by structure", f'<div class="boxes">{tables}</div>')
-        yield _section(f"Results: {name}", body + _worst(rows))
+            body += details("Numbers by structure", f'<div class="boxes">{tables}</div>')
+        yield section(f"Results: {name}", body + _worst(rows))
 
 
 def _worst(rows: pd.DataFrame) -> str:
@@ -150,24 +150,24 @@ def _worst(rows: pd.DataFrame) -> str:
         unit = str(full.loc[full["metric"] == metric, "unit"].iloc[0])
         header = tuple(str(name) for name in table.columns)
         shown = to_html(Table(heading(metric, unit), header, tuple(lines)))
-        return _details(f"The {len(lines)} cases that went worst", shown)
+        return details(f"The {len(lines)} cases that went worst", shown)
     return ""
 
 
 def _background(run: RunFolder) -> Iterator[str]:
     """How to repeat the run and what to cite."""
-    body = _details("Environment", _definitions(environment_rows(run.record)), open_=False)
+    body = details("Environment", definitions(environment_rows(run.record)), open_=False)
     if run.config:
-        body += _details("Configuration, resolved", f"<pre>{escape(run.config)}</pre>", open_=False)
+        body += details("Configuration, resolved", f"<pre>{escape(run.config)}</pre>", open_=False)
     split = run.path / "split.csv"
     if split.is_file():
         text = split.read_text(encoding="utf-8", errors="replace")
-        body += _details("Split", f"<pre>{escape(text[:20000])}</pre>", open_=False)
-    yield _section("Provenance", body)
+        body += details("Split", f"<pre>{escape(text[:20000])}</pre>", open_=False)
+    yield section("Provenance", body)
     entries = entries_for(run.record)
     if entries:
         shown = f"<p>Parts of this run come from the following work.</p><pre>{escape(''.join(entries))}</pre>"
-        yield _section("Citation", shown)
+        yield section("Citation", shown)
 
 
 def _cases_note() -> str:
@@ -179,15 +179,18 @@ def _cases_note() -> str:
     )
 
 
-def _section(title: str, body: str) -> str:
+def section(title: str, body: str) -> str:
+    """A section with its heading; the body is HTML."""
     return f"<section><h2>{escape(title)}</h2>{body}</section>"
 
 
-def _details(title: str, body: str, *, open_: bool = True) -> str:
+def details(title: str, body: str, *, open_: bool = True) -> str:
+    """A part that can be folded away; the body is HTML."""
     return f"<details{' open' if open_ else ''}><summary>{escape(title)}</summary>{body}</details>"
 
 
-def _figure(picture: Picture) -> str:
+def figure(picture: Picture) -> str:
+    """A picture inside the page, with caption and alternative text."""
     data = base64.b64encode(picture.png).decode("ascii")
     caption = f"<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
     source = f"data:image/png;base64,{data}"
@@ -195,10 +198,12 @@ def _figure(picture: Picture) -> str:
     return f'<figure id="{escape(picture.name)}">{image}{caption}</figure>'
 
 
-def _definitions(facts: Mapping[str, Any]) -> str:
+def definitions(facts: Mapping[str, Any]) -> str:
+    """Facts as a list of name and value; all text is escaped."""
     rows = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(str(v))}</dd></div>" for k, v in facts.items())
     return f"<dl>{rows}</dl>"
 
 
-def _template(name: str) -> Template:
+def template(name: str) -> Template:
+    """A file of the folder `templates`."""
     return Template((resources.files("medreg.reporting") / "templates" / name).read_text(encoding="utf-8"))
