@@ -123,6 +123,10 @@ def make_fields(
     Raises:
         DataError: the folder holds a field of that name from elsewhere.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be made: {error.strerror}. Choose another output.") from error
     state = _read_state(folder)
     _nothing_foreign(folder, config, form, state)
     failures: dict[str, str] = {}
