@@ -59,15 +59,17 @@ class Audit:
 
 
 @dataclass
-class _Notes:
+class Notes:
     """Findings gathered by (severity, kind)."""
 
     found: dict[tuple[str, str], list[tuple[str, str, str]]] = field(default_factory=dict)
 
     def add(self, severity: str, kind: str, message: str, *, remedy: str = "", example: str = "") -> None:
+        """Note a finding; findings of one severity and kind are counted together."""
         self.found.setdefault((severity, kind), []).append((message, remedy, example))
 
     def issues(self) -> Iterator[Issue]:
+        """Yield one issue a kind, worst first."""
         for severity in SEVERITIES:
             for (level, _), entries in self.found.items():
                 if level == severity:
@@ -87,7 +89,7 @@ def audit(
     Raises:
         DatasetNotFound: there is nothing to inspect.
     """
-    notes = _Notes()
+    notes = Notes()
     data.dataset.skip_bad = True
     data.setup()
     records = data.dataset.records()
@@ -111,7 +113,7 @@ def audit(
     return Audit(_facts(data, records, reports), tuple(issues))
 
 
-def _check_image(record: Record, notes: _Notes) -> HeaderReport | None:
+def _check_image(record: Record, notes: Notes) -> HeaderReport | None:
     try:
         report = header_report(record.image)
     except DataError as error:
@@ -133,7 +135,7 @@ def _check_label(
     record: Record,
     report: HeaderReport,
     labels: Mapping[str, int],
-    notes: _Notes,
+    notes: Notes,
     volumes: dict[tuple[str, str], int],
 ) -> None:
     if record.label is None:
@@ -166,7 +168,7 @@ def _check_label(
         volumes[record.subject, record.phase] = int((array == labels["LV"]).sum())
 
 
-def _check_ventricles(array: NDArray[Any], labels: Mapping[str, int], notes: _Notes, name: str) -> None:
+def _check_ventricles(array: NDArray[Any], labels: Mapping[str, int], notes: Notes, name: str) -> None:
     """The left cavity lies inside the myocardium, the right one beside it: a swap of their codes shows."""
     left, right = (_enclosed(array, labels[cavity], labels["MYO"]) for cavity in ("LV", "RV"))
     if left < right:
@@ -186,7 +188,7 @@ def _enclosed(array: NDArray[Any], code: int, wall: int) -> float:
     return touching / total if total else 0.0
 
 
-def _check_phases(volumes: Mapping[tuple[str, str], int], notes: _Notes) -> None:
+def _check_phases(volumes: Mapping[tuple[str, str], int], notes: Notes) -> None:
     for subject, phase in volumes:
         if phase == "ED" and volumes[subject, "ED"] <= volumes.get((subject, "ES"), -1):
             message = "the LV cavity is not larger in ED than in ES"
@@ -194,7 +196,7 @@ def _check_phases(volumes: Mapping[tuple[str, str], int], notes: _Notes) -> None
             notes.add("warning", "phases", message, remedy=remedy, example=subject)
 
 
-def _check_pairs(data: RegistrationData, reports: Mapping[str, HeaderReport], notes: _Notes) -> None:
+def _check_pairs(data: RegistrationData, reports: Mapping[str, HeaderReport], notes: Notes) -> None:
     for stage in STAGES:
         if not data.pairs(stage):
             remedy = "see data.split and data.pairing; needed only for the modes that use it"

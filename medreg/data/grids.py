@@ -117,6 +117,8 @@ def _middle(grid: Grid) -> Tensor:
 
 def whole_offset(source: Grid, target: Grid) -> tuple[int, ...] | None:
     """Voxel of `source` at the first voxel of `target`, if the grids differ by a whole-voxel shift only."""
+    if source is target or torch.equal(source.affine, target.affine):
+        return (0,) * target.ndim
     matrix = torch.linalg.solve(source.affine, target.affine)
     offset = matrix[:3, 3].round()
     rest = matrix[:3].clone()
@@ -178,7 +180,10 @@ def field_to_grid(field: Tensor, source: Grid, target: Grid) -> Tensor:
         (3, *target.shape), voxels of the target grid.
     """
     matrix = torch.linalg.solve(target.affine[:3, :3], source.affine[:3, :3]).to(field)
-    return torch.einsum("ij,jxyz->ixyz", matrix, to_grid(field, source, target, mode="linear"))
+    moved = to_grid(field, source, target, mode="linear")
+    if torch.equal(matrix, torch.eye(3).to(matrix)):  # the grids differ by a shift, as a crop does
+        return moved
+    return torch.einsum("ij,jxyz->ixyz", matrix, moved)
 
 
 def points_to_grid(points_mm: Tensor, source: Grid, placed: Grid, target: Grid) -> Tensor:

@@ -201,6 +201,8 @@ def _resized_arrays(
     mode: Literal["linear", "nearest"],
 ) -> dict[str, Tensor]:
     """Arrays of the crop, or of some of its slices, at another size."""
+    if shape is None:
+        return dict(arrays)
     out = {}
     for key, array in arrays.items():
         stack = Grid(tuple(array.shape[1:]), crop.affine)

@@ -57,7 +57,7 @@ def test_frames_in_the_wrong_order_are_noticed(root):
 def run(monkeypatch, config):
     """Run the command on a composed `data` node; composing the rest is tested elsewhere."""
     monkeypatch.setattr("medreg.config.compose.compose", lambda overrides: argparse.Namespace(data=config))
-    return doctor.run(argparse.Namespace(overrides=["data=acdc"]))
+    return doctor.run(argparse.Namespace(overrides=["data=acdc"], config=None, deep=False, json=False))
 
 
 def test_exit_codes_and_output(root, monkeypatch, capsys, tmp_path):

@@ -98,7 +98,7 @@ def test_alignments_place_the_moving_grid():
         g.voxel_to_world((torch.tensor(g.shape, dtype=torch.float64) - 1) / 2) for g in (fixed, centred)
     ]
     torch.testing.assert_close(*middles)
-    with pytest.raises(ConfigError, match="choose world, index or centre"):
+    with pytest.raises(ConfigError, match="choose world, index, centre or mask"):
         aligned(moving, fixed, "nearby")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from medreg.data.datasets.learn2reg_pairs import PairList, padded, read_pair_lis
 from medreg.data.records import Pair, Record
 from medreg.errors import ConfigError
 
+logger = logging.getLogger(__name__)
 OPTION = "data.dataset.validation_list"
 
 
@@ -151,6 +153,8 @@ class Learn2Reg(DataSource):
         path = self.descriptor.image(name)
         if path is None:
             self.problem(f"{self.descriptor.locate(name)} is listed in the descriptor but does not exist.")
+        elif path != self.descriptor.locate(name):
+            logger.warning("%s is listed, %s was found and taken.", Path(name).name, path.name)
         return path
 
     def _record(

@@ -6,7 +6,6 @@ Hering et al., IEEE TMI 42(3), 2023; the layout is that of the releases since 20
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from typing import Any
 from medreg.data.records import stem
 from medreg.errors import DataError
 
-logger = logging.getLogger(__name__)
 NAME = re.compile(r"(?P<task>.+)_(?P<case>\d{4})_(?P<modality>\d{4})")
 PAIR_LISTS = {  # key of the descriptor: what it holds
     "training_paired_images": "train",
@@ -128,10 +126,7 @@ class Descriptor:
         if path.is_file():
             return path
         near = path.with_name(re.sub(r"_[A-Z]+(\d{4}_\d{4})", r"_\1", path.name))
-        if near != path and near.is_file():
-            logger.warning("%s is listed, %s was found and taken.", path.name, near.name)
-            return near
-        return None
+        return near if near.is_file() else None
 
     def companion(self, image: Path, kind: str, listed: str | None) -> Path | None:
         """Find label, mask or points of an image: as listed, with the right suffix, else by the layout.

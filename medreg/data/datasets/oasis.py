@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from medreg.data.datasets.base import DataSource, Generator, counted, nifti, visible
@@ -59,8 +60,13 @@ class OASIS(DataSource):
         self.image = image
         self.label = label
         self.require_labels = require_labels
-        self.pairs = [] if pairs is None else _read_pairs(Path(pairs).expanduser())
+        self.pairs_file = None if pairs is None else Path(pairs).expanduser()
         self.incomplete: list[str] = []
+
+    @cached_property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Fixed and moving person of each pair of the CSV."""
+        return [] if self.pairs_file is None else _read_pairs(self.pairs_file)
 
     def notes(self) -> list[str]:
         """Return how many people lack the label map."""
