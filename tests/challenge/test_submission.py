@@ -100,7 +100,7 @@ def test_a_zip_of_today_is_one_folder_of_nifti_fields(tmp_path, config):
 
 
 def test_the_form_of_2021_is_half_resolution_with_whole_values(tmp_path, config):
-    """C2: (3, X/2, Y/2, Z/2) float16, values not halved; read back within 0.12 voxel of a smooth field of 3."""
+    """C2: (3, X/2, Y/2, Z/2) float16, values not halved; a smooth field of 3 voxels is read back within 0.15."""
     form = Form("OASIS", 2021, "float32", None)
     maker = Constant()
     maker.make = lambda pair: np.moveaxis(smooth(), -1, 0)
@@ -114,8 +114,8 @@ def test_the_form_of_2021_is_half_resolution_with_whole_values(tmp_path, config)
     source = FieldSource(tmp_path / "out.zip")
     inner = (slice(2, -2),) * 3
     error = np.abs(source.read(source.find(config.pairs[0]), SHAPE).values - smooth())[inner]
-    assert error.max() < 0.6
-    assert error.mean() < 0.12
+    assert error.max() < 0.15
+    assert error.mean() < 0.05
 
 
 def test_float16_of_today_is_npz_and_small_tasks_of_2020_are_whole(tmp_path, config):
