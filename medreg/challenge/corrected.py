@@ -159,7 +159,8 @@ def corrected_aggregates(cases: dict[str, Values]) -> Values:
         }
         start = INITIAL.get(name, name.replace("_linear_mm", "_initial_mm"))
         if start != name and start in names:
-            items = [(values[name]["detailed"], values[start]["detailed"]) for values in cases.values()]
+            both = [values for values in cases.values() if name in values and start in values]
+            items = [(values[name]["detailed"], values[start]["detailed"]) for values in both]
             ends = [value for part, _ in items for value in part]
             starts = [value for _, part in items for value in part]
             out[name]["hardest30"] = hardest_share(ends, starts, higher_is_better=higher)

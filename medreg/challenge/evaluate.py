@@ -144,21 +144,33 @@ def _score_all(
     pairs = scorer.config.pairs
     pool = ThreadPoolExecutor(workers, thread_name_prefix="medreg-evaluate")
     try:
-        running: dict[Future[dict[str, Any]], PairPaths] = {pool.submit(scorer, p): p for p in pairs}
+        running: dict[Future[dict[str, Any] | str], PairPaths] = {
+            pool.submit(_result_or_reason, scorer, pair): pair for pair in pairs
+        }
         for number, future in enumerate(as_completed(running), start=1):
-            case = running[future].case
-            try:
-                done[case] = future.result()
-                line = "taken from the stored results" if done[case]["reused"] else "scored"
-            except (MedregError, MemoryError) as error:
-                failed[case] = str(error) or "not enough memory"
-                line = f"FAILED: {failed[case]}"
+            case, found = running[future].case, future.result()
+            if isinstance(found, str):
+                failed[case] = found
+                line = f"FAILED: {found}"
+            else:
+                done[case] = found
+                line = "taken from the stored results" if found["reused"] else "scored"
             if progress is not None:
                 progress(f"[{number}/{len(pairs)}] {case} {line}")
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     ordered = {pair.case: done[pair.case] for pair in pairs if pair.case in done}
     return ordered, [Failure(pair.case, failed[pair.case]) for pair in pairs if pair.case in failed]
+
+
+def _result_or_reason(scorer: _Scorer, pair: PairPaths) -> dict[str, Any] | str:
+    """Result of a pair, or why there is none; a kept exception would keep the field in memory, too."""
+    try:
+        return scorer(pair)
+    except MedregError as error:
+        return str(error)
+    except MemoryError:
+        return "Not enough memory; evaluate fewer cases at a time (--workers)."
 
 
 class _Scorer:

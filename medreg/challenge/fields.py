@@ -50,7 +50,7 @@ class Entry:
     size: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FieldArray:
     """A displacement field, pull, in voxels of the fixed grid.
 
