@@ -8,18 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from medreg.challenge.config import EvaluationConfig
-from medreg.challenge.ranking_items import CASE_MEAN
 from medreg.challenge.ranking_rules import kind_of
-from medreg.challenge.schema import COLUMNS, read_all_metrics, read_metrics, tidy
+from medreg.challenge.ranking_runs import RESULTS, runs_as_tables
+from medreg.challenge.schema import CASE_MEAN, read_all_metrics, read_metrics, tidy
 from medreg.errors import DataError
-from medreg.reporting.compare import merge
-from medreg.reporting.results import read_run
 
-METRICS, RUNTIME, RESULTS = "metrics.json", "runtime.csv", "results.csv"
-WHOLE = ("mean", "all")  # structures of results.csv that stand for the whole case
+METRICS, RUNTIME = "metrics.json", "runtime.csv"
 
 
 @dataclass(frozen=True)
@@ -46,16 +42,19 @@ def collect(
         DataError: nothing found, a damaged file, or two methods of one name.
     """
     notes: list[str] = []
-    tables, runs = [], []
+    tables: list[pd.DataFrame] = []
+    runs: dict[Path, str | None] = {}
     for source in sources:
         name, path = _named(str(source))
         for file in _files(path):
             if file.name == RESULTS:
-                runs.append(file.parent)
+                runs[file.parent] = name
             else:
                 tables += _read(file, name, config)
     if runs:
-        tables += _from_runs(runs)
+        found = runs_as_tables(runs)
+        _not_mixed(tables, found)
+        tables += found
     if not tables:
         raise DataError("There is nothing to rank: no metric file was given.")
     tables = _named_cases(tables, notes)
@@ -66,6 +65,16 @@ def collect(
     if common:
         table = _shared_cases(table, notes)
     return Collected(table, tuple(notes))
+
+
+def _not_mixed(files: Sequence[pd.DataFrame], runs: Sequence[pd.DataFrame]) -> None:
+    tasks = [{str(name) for table in tables for name in table["task"]} for tables in (files, runs)]
+    if both := tasks[0] & tasks[1]:
+        raise DataError(
+            f"{', '.join(sorted(both))}: metric files and run folders do not measure the same (HD95 in voxels or "
+            "mm, SDlogJ with or without 3). Make the fields of the runs (medreg submit), evaluate them (medreg "
+            "evaluate learn2reg), and rank the metric files."
+        )
 
 
 def _named(source: str) -> tuple[str | None, Path]:
@@ -127,37 +136,6 @@ def _runtimes(file: Path, table: pd.DataFrame) -> pd.DataFrame:
 def _numbers(case: str) -> tuple[str, ...]:
     """The four-digit numbers of a case in any spelling: 0001_0000<--0002_0000 or disp_0001_0002."""
     return tuple(re.findall(r"\d{4}", case)) or (case,)
-
-
-def _from_runs(folders: Sequence[Path]) -> list[pd.DataFrame]:
-    """Rows of run folders, one table a method, under the metrics' own names (surface distances in mm)."""
-    tables = []
-    runs = [read_run(folder) for folder in folders]
-    tasks = {run.name: _task_of(run.config) for run in runs}
-    results = merge(runs)
-    if results.empty:
-        raise DataError(
-            f"No results yet in {', '.join(str(folder) for folder in folders)}; evaluate the runs first."
-        )
-    whole = results["structure"].isin(WHOLE)
-    number = {name: k for k, name in enumerate(pd.unique(results.loc[~whole, "structure"]))}
-    results = results.assign(
-        task=results["run"].map(tasks),
-        item=results["structure"].map(number).fillna(CASE_MEAN).astype("int64"),
-    )
-    results["label"] = pd.array([pd.NA] * len(results), dtype="Int64")
-    results.loc[results["task"] == "", "task"] = results["data"]
-    results.loc[results["metric"] == "time_s", "metric"] = "runtime"
-    for _, rows in results.groupby("method", sort=False):
-        tables.append(rows[list(COLUMNS)].reset_index(drop=True))
-    return tables
-
-
-def _task_of(config: str) -> str:
-    """Name of the Learn2Reg task in a run's config.yaml, or nothing."""
-    content = yaml.safe_load(config) or {}
-    dataset = (content.get("data") or {}).get("dataset") or {}
-    return str(dataset.get("task") or "")
 
 
 def _named_cases(tables: list[pd.DataFrame], notes: list[str]) -> list[pd.DataFrame]:

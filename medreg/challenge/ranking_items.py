@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from medreg.challenge.hygiene import cleaned, hardest, regularity_of_nothing, sign_of
 from medreg.challenge.ranking_rules import Rules, base_of, current_name, kind_of
 from medreg.challenge.ranking_significance import Values
+from medreg.challenge.schema import CASE_MEAN
 from medreg.errors import DataError
 
-CASE_MEAN = -1  # `item` of the mean over a case
 SHOWN = 6  # names listed in a message
 CONSTANT_KINDS = ("runtime", "sdlogj")  # whose values the rules may replace by a constant
 

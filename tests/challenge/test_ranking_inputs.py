@@ -119,12 +119,24 @@ def test_run_folders_of_a_sweep_are_ranked(tmp_path, capsys):
     assert set(table["factor"]) == {"score", "DSC", "DSC30", "LogJacDetStd", "runtime"}
 
 
+def test_jobs_of_a_sweep_are_called_after_what_differs(tmp_path):
+    runs = [run_folder(tmp_path / name, "net", np.full(8, 0.5)) for name in ("a", "b")]
+    for run, weight in zip(runs, (0.1, 1), strict=True):
+        overrides = ["data=hippocampus", f"regularisation.weight={weight}"]
+        (run / "run.json").write_text(json.dumps({"status": "finished", "overrides": overrides}))
+    found = pd.unique(collect(runs).table["method"])
+    assert set(found) == {"unregistered", "net [regularisation.weight=0.1]", "net [regularisation.weight=1]"}
+    found = pd.unique(collect([f"first={runs[0]}", runs[1]]).table["method"])
+    assert set(found) == {"unregistered", "first", "net [regularisation.weight=1]"}
+
+
 def test_runs_and_metric_files_are_not_mixed(tmp_path, three, capsys):
     run = run_folder(tmp_path / "run", "net", np.full(8, 0.5))
-    assert (
-        main(["rank", f"x={three / 'ours'}", str(run), "--bootstrap", "0"]) == 0
-    )  # two tasks, not one table
+    assert main(["rank", f"x={three / 'ours'}", str(run), "--bootstrap", "0"]) == 0  # two tasks, two tables
     assert "HippocampusMR" in capsys.readouterr().out
+    file = metrics_file(tmp_path / "y", results(), task="HippocampusMR")
+    assert main(["rank", str(file), str(run)]) == 1
+    assert "HippocampusMR: metric files and run folders do not measure the same" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
