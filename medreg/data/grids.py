@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -115,8 +116,12 @@ def _middle(grid: Grid) -> Tensor:
     return grid.voxel_to_world((torch.tensor(grid.shape, dtype=torch.float64) - 1) / 2)
 
 
+@lru_cache(maxsize=16)
 def whole_offset(source: Grid, target: Grid) -> tuple[int, ...] | None:
-    """Voxel of `source` at the first voxel of `target`, if the grids differ by a whole-voxel shift only."""
+    """Voxel of `source` at the first voxel of `target`, if the grids differ by a whole-voxel shift only.
+
+    Remembered for the last few pairs of grids (by identity): image, label map and mask of a sample share them.
+    """
     if source is target or torch.equal(source.affine, target.affine):
         return (0,) * target.ndim
     matrix = torch.linalg.solve(source.affine, target.affine)

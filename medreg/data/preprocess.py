@@ -137,7 +137,7 @@ class Preprocess:
             source = Grid(tuple(truth["truth"].shape[1:]), truth["affine"])
             field = field_to_grid(truth["truth"], source, final)
             arrays["displacement"] = field if chosen is None else field[..., chosen]
-        return PreparedPair(arrays, final, None if chosen is None else tuple(chosen))
+        return PreparedPair(arrays, final, placed["moving"], None if chosen is None else tuple(chosen))
 
     def _normalised(self, images: Mapping[str, Tensor], chosen: list[int] | None) -> dict[str, Tensor]:
         """Images by batch key, of the chosen slices, normalised by slice or by the whole volume."""
@@ -181,11 +181,13 @@ class PreparedPair:
         arrays: by batch key: images, labels and masks (1, X, Y, Z), points (P, 3), displacement (3, X, Y, Z),
             where Z counts the chosen slices; the affine of residuals of points (4, 4).
         grid: the grid of the whole volume.
+        placed: the grid of the moving image where the alignment has put it.
         slices: indices of the chosen slices in it, None for a volume.
     """
 
     arrays: dict[str, Tensor]
     grid: Grid
+    placed: Grid
     slices: tuple[int, ...] | None
 
 
