@@ -1,4 +1,4 @@
-"""Peak memory of a piece of work in a process of its own, as growth over its inputs."""
+"""Peak memory, as growth over the inputs, and time of a piece of work in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 import multiprocessing
 import resource
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,69 +20,92 @@ import torch
 Call = Callable[[], object]
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _SECONDS = 600.0
+_ENOUGH = 1.5  # seconds of calls after which one more is not needed
 
 
 @dataclass(frozen=True)
-class Peak:
-    """Memory beyond the inputs, MiB, and how it was seen."""
+class Cost:
+    """What a call took.
+
+    Attributes:
+        mib: peak of the memory beyond the inputs, in the first call.
+        note: how it was seen, or why there is none.
+        wall_s: least of the calls.
+        cpu_s: of all threads, least of the same calls.
+    """
 
     mib: float
     note: str
+    wall_s: float = math.nan
+    cpu_s: float = math.nan
 
 
-def peak_memory_mib(
-    make: Callable[[], Call], small: Callable[[], Call], *, threads: int, device: str
-) -> Peak:
-    """Largest memory of a call beyond what its inputs take.
+def cost_alone(
+    make: Callable[[], Call], small: Callable[[], Call], *, threads: int, device: str, calls: int = 1
+) -> Cost:
+    """Largest memory of a call beyond what its inputs take, and its time.
 
     A fresh process does the small work, so that code and threads are in memory, makes the inputs of the
-    other, and then does that once. The processes descend from one that has imported torch and started nothing.
+    other, and then does that. The processes descend from one that has imported torch and started nothing.
 
     Args:
         make: makes the inputs and returns the call; must be picklable, as `small`.
         small: the same on small inputs.
         threads: of torch.
         device: on "cuda" the allocations of the device are counted, in this process.
+        calls: most calls of a work that is quick; the least time counts.
     """
     if torch.device(device).type == "cuda":
         return _cuda_peak(make())
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "medreg.performance.peers", "medreg.performance.peers.ours"])
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(sender, make, small, threads))
+    process = context.Process(target=_child, args=(sender, make, small, threads, calls))
     process.start()
     sender.close()
     try:
-        return receiver.recv() if receiver.poll(_SECONDS) else Peak(math.nan, f"not done in {_SECONDS:.0f} s")
+        return receiver.recv() if receiver.poll(_SECONDS) else Cost(math.nan, f"not done in {_SECONDS:.0f} s")
     except EOFError:
-        return Peak(math.nan, "its process died, most often for want of memory")
+        return Cost(math.nan, "its process died, most often for want of memory")
     finally:
         process.kill()
         process.join()
 
 
-def growth_mib(call: Call) -> Peak:
-    """Largest resident memory during a call over that before it."""
+def cost_of(call: Call, *, calls: int = 1) -> Cost:
+    """Largest resident memory during a call over that before it, and its time."""
     gc.collect()
     before = _reading_mib("VmRSS")
     reset = _reset_peak()
-    call()
+    spent = [_timed(call)]
     if reset:
-        return Peak(max(_reading_mib("VmHWM") - before, 0.0), "peak of the resident memory")
-    unit = 1 if sys.platform == "darwin" else 1024
-    record = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-    return Peak(max(record - before, 0.0), "peak of the process's life")
+        mib, note = _reading_mib("VmHWM") - before, "peak of the resident memory"
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        record = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+        mib, note = record - before, "peak of the process's life"
+    while len(spent) < calls and sum(wall for wall, _ in spent) < _ENOUGH:
+        spent.append(_timed(call))
+    return Cost(max(mib, 0.0), note, min(wall for wall, _ in spent), min(cpu for _, cpu in spent))
 
 
-def _child(sender: Connection, make: Callable[[], Call], small: Callable[[], Call], threads: int) -> None:
+def _timed(call: Call) -> tuple[float, float]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _child(
+    sender: Connection, make: Callable[[], Call], small: Callable[[], Call], threads: int, calls: int
+) -> None:
     torch.set_num_threads(threads)
     warnings.filterwarnings("ignore")  # as in the parent
     logging.disable(logging.WARNING)
     small()()
-    sender.send(growth_mib(make()))
+    sender.send(cost_of(make(), calls=calls))
 
 
-def _cuda_peak(call: Call) -> Peak:
+def _cuda_peak(call: Call) -> Cost:
     call()
     gc.collect()
     torch.cuda.synchronize()
@@ -89,7 +113,7 @@ def _cuda_peak(call: Call) -> Peak:
     torch.cuda.reset_peak_memory_stats()
     call()
     torch.cuda.synchronize()
-    return Peak((torch.cuda.max_memory_allocated() - before) / 2**20, "memory allocated on the device")
+    return Cost((torch.cuda.max_memory_allocated() - before) / 2**20, "memory allocated on the device")
 
 
 def _reset_peak() -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreg.performance.inputs import Inputs
-from medreg.performance.memory import peak_memory_mib
+from medreg.performance.memory import cost_alone
 from medreg.performance.operators import OPERATORS, Floor
 from medreg.performance.peers import all_peers
 from medreg.performance.peers.ours import Ours
@@ -141,7 +141,7 @@ def _bound(session: Session, floor: Floor) -> str:
 def _memory(session: Session, names: list[str], operator: str, inputs: Inputs, *, item: str) -> None:
     small = replace(inputs, size=Size(inputs.size.batch, (_SMALL,) * inputs.size.ndim), window=3)
     for name in names:
-        peak = peak_memory_mib(
+        peak = cost_alone(
             partial(_call, name, operator, inputs),
             partial(_call, name, operator, small),
             threads=session.settings.threads,

@@ -6,12 +6,20 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from medreg.performance.evaluation_section import run_evaluation
+from medreg.performance.loop_section import run_loop
 from medreg.performance.operators_section import run_operators
+from medreg.performance.scaling_section import run_scaling
 from medreg.performance.session import Session
 from medreg.performance.steps_section import run_steps
 
 SECTIONS: Mapping[str, Callable[[Session], None]] = MappingProxyType(
-    {"operators": run_operators, "steps": run_steps, "evaluation": run_evaluation}
+    {
+        "operators": run_operators,
+        "steps": run_steps,
+        "evaluation": run_evaluation,
+        "loop": run_loop,
+        "scaling": run_scaling,
+    }
 )
 
 

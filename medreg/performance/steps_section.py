@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from medreg.performance.inputs import Inputs
-from medreg.performance.memory import peak_memory_mib
+from medreg.performance.memory import cost_alone
 from medreg.performance.peers import all_peers
 from medreg.performance.peers.ours import Ours
 from medreg.performance.peers.release import Release
@@ -134,7 +134,7 @@ def copy_weights(source: torch.nn.Module, target: torch.nn.Module) -> None:
 
 def _memory_row(session: Session, network: str, inputs: Inputs, name: str) -> Row:
     release, small = session.settings.release, Inputs(_SMALL[inputs.size.ndim], inputs.device)
-    peak = peak_memory_mib(
+    peak = cost_alone(
         partial(make_call, name, network, inputs.size, inputs.device, release),
         partial(make_call, name, network, small.size, inputs.device, release),
         threads=session.settings.threads,
