@@ -21,7 +21,6 @@ from medreg.challenge.config import PairPaths
 from medreg.challenge.truth import TaskFolder
 from medreg.config import checkpoint
 from medreg.config.instantiate import build
-from medreg.data.grids import aligned
 from medreg.data.loading import record_item, stamp
 from medreg.data.preprocess import Preprocess
 from medreg.data.records import Record
@@ -100,8 +99,8 @@ class RunAsFields:
             fixed=arrays["fixed_image"].unsqueeze(0),
             moving=arrays["moving_image"].unsqueeze(0),
             spacing_mm=prepared.grid.spacing_mm.float(),
-            fixed_mask=_mask(arrays.get("fixed_mask")),
-            moving_mask=_mask(arrays.get("moving_mask")),
+            fixed_mask=self._mask(arrays.get("fixed_mask")),
+            moving_mask=self._mask(arrays.get("moving_mask")),
         )
         slice_axis = 2 if self.ndim == 2 else None
         with torch.random.fork_rng(devices=[]):
@@ -116,8 +115,7 @@ class RunAsFields:
             for side, name in (("fixed", pair.fixed), ("moving", pair.moving))
         }
         grids = {side: Grid(tuple(item["image"].shape[1:]), item["affine"]) for side, item in loaded.items()}
-        placed = aligned(grids["moving"], grids["fixed"], self.preprocess.alignment)
-        world = grids["moving"].affine @ torch.linalg.inv(placed.affine)
+        world = grids["moving"].affine @ torch.linalg.inv(prepared.placed.affine)
         back = carried(displacement, prepared.grid, native["fixed"])
         total = PairTransform(
             native["fixed"], native["moving"], world, back, slice_axis
@@ -125,12 +123,13 @@ class RunAsFields:
         found: NDArray[np.floating] = total[0].float().numpy()
         return found
 
+    def _mask(self, mask: Tensor | None) -> Tensor | None:
+        return mask.float().unsqueeze(0) if mask is not None and self.use_masks else None
+
     def _load(self, name: str) -> dict[str, Tensor]:
         """Image and mask of a case as the run's data module loads them; labels are not touched."""
         image, mask = self.data.image(name), self.data.companion(name, MASKS)
-        record = Record(
-            image.name, image, None, mask if self.use_masks and mask.is_file() else None, None, id=image.name
-        )
+        record = Record(image.name, image, None, mask if mask.is_file() else None, None, id=image.name)
         return dict(self.preprocess.transform(())(record_item(record)))
 
 
@@ -165,10 +164,6 @@ def _load(run: Path, ckpt: str) -> tuple[RegistrationModel, Mapping[str, Any], s
     if run.is_dir() and text.is_file():
         config = yaml.safe_load(text.read_text(encoding="utf-8")) | {"model": config["model"]}
     return model, config, hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _mask(mask: Tensor | None) -> Tensor | None:
-    return None if mask is None else mask.float().unsqueeze(0)
 
 
 def export_run(run: Path, target: Path, *, ckpt: str = "best") -> None:
