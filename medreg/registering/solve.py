@@ -10,7 +10,6 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
-from medreg.data.grids import aligned
 from medreg.data.intensity import Intensity, scale
 from medreg.data.preprocess import Preprocess
 from medreg.errors import CompositionError, NumericalError
@@ -231,11 +230,10 @@ def predict(
             "This model was trained on volumes and the images are single slices; give volumes."
         )
     fixed, moving = grid_of(pair.fixed), grid_of(pair.moving)
-    placed = aligned(moving, fixed, preprocess.alignment)
-    world = moving.affine @ torch.linalg.inv(placed.affine)
     first = _loaded(tensor_of(pair.fixed)[0], fixed, preprocess)
     second = _loaded(tensor_of(pair.moving)[0], moving, preprocess)
     prepared = preprocess.prepare(first, second, None)
+    world = moving.affine @ torch.linalg.inv(prepared.placed.affine)
     inputs = Inputs(
         fixed=prepared.arrays["fixed_image"].unsqueeze(0),
         moving=prepared.arrays["moving_image"].unsqueeze(0),
