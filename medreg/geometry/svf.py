@@ -8,7 +8,7 @@ from torch import Tensor
 
 from medreg.geometry.compose import resize_displacement
 from medreg.geometry.transformation import Deformation, Transformation
-from medreg.geometry.warp import Convention, Padding, warp
+from medreg.geometry.warp import Convention, Padding, square
 
 
 def exponential(
@@ -36,7 +36,7 @@ def exponential(
         raise ValueError(f"scaling and squaring needs a number of steps of at least 0, got {steps}")
     displacement = velocity / 2**steps
     for _ in range(steps):
-        displacement = displacement + warp(displacement, displacement, padding=padding, convention=convention)
+        displacement = square(displacement, padding=padding, convention=convention)
     return displacement
 
 

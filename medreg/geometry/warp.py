@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medreg.geometry.warp_fast import Sampling, warp_linear
+from medreg.geometry.warp_fast import square as square_fast
 from medreg.kernels.dispatch import usable
 
 Mode = Literal["linear", "nearest"]
@@ -97,6 +98,23 @@ def warp(
     if mode == "nearest":
         return _nearest(image, displacement, rule, padding)
     return _linear(image, displacement, rule, padding)
+
+
+def square(displacement: Tensor, *, padding: Padding = "border", convention: Convention = "exact") -> Tensor:
+    """Displacement of a warp after itself, u + u ∘ (id + u), one step of scaling and squaring.
+
+    Args:
+        displacement: u (B, D, *S), voxels.
+        padding: u outside the grid, its "border" value or "zeros".
+        convention: as in `warp`.
+
+    Returns:
+        (B, D, *S), voxels.
+    """
+    rule = _POSITIONS.get((convention, "linear"))
+    if rule is None or padding not in _PADDINGS or not usable(displacement):
+        return displacement + warp(displacement, displacement, padding=padding, convention=convention)
+    return square_fast(displacement, _sampling(displacement, rule, padding))
 
 
 def warp_labels(labels: Tensor, displacement: Tensor, *, padding: Padding = "zeros") -> Tensor:

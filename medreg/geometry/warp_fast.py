@@ -49,6 +49,37 @@ def warp_linear(image: Tensor, displacement: Tensor, sampling: Sampling) -> Tens
     return _Warp.apply(image, displacement, sampling)
 
 
+def square(displacement: Tensor, sampling: Sampling) -> Tensor:
+    """A warp after itself, u + u ∘ (id + u), in compiled loops.
+
+    Args:
+        displacement: u (B, D, *S), one that `medreg.kernels.dispatch.usable` accepts.
+        sampling: positions and padding.
+
+    Returns:
+        (B, D, *S), differentiable like `warp_linear`; the graph keeps u and nothing else.
+    """
+    return _Square.apply(displacement, sampling)
+
+
+class _Square(Function):
+    @staticmethod
+    def forward(ctx: Any, displacement: Tensor, sampling: Sampling) -> Tensor:
+        ctx.save_for_backward(displacement)
+        ctx.sampling = sampling
+        return warp_values(displacement, displacement, sampling, residual=True)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        (field,), sampling = ctx.saved_tensors, ctx.sampling
+        if torch.is_grad_enabled():
+            value = field + warp_linear(field, field, sampling)
+            return torch.autograd.grad(value, field, upstream[0], create_graph=True)[0], None
+        total = upstream[0].clone(memory_format=torch.contiguous_format)
+        warp_image_gradient(upstream[0], field, field, sampling, start=total)
+        return warp_field_gradient(upstream[0], field, field, sampling, start=total), None
+
+
 class _Warp(Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, displacement: Tensor, sampling: Sampling) -> Tensor:
@@ -102,9 +133,11 @@ def warp_values(image: Tensor, displacement: Tensor, sampling: Sampling, *, resi
     return out
 
 
-def warp_field_gradient(upstream: Tensor, image: Tensor, displacement: Tensor, sampling: Sampling) -> Tensor:
-    """Gradient (B or 1, D, *S) in the displacement, of the displacement's batch."""
-    out = displacement.new_empty(upstream.shape[0], *displacement.shape[1:])
+def warp_field_gradient(
+    upstream: Tensor, image: Tensor, displacement: Tensor, sampling: Sampling, *, start: Tensor | None = None
+) -> Tensor:
+    """Gradient (B or 1, D, *S) in the displacement, of the displacement's batch, added to a contiguous `start`."""
+    out = upstream.new_zeros(upstream.shape[0], *displacement.shape[1:]) if start is None else start
     geometry = _geometry(image, displacement, sampling)
     arrays = (_flat(upstream), _flat(image), *geometry, sampling.border, _flat(out))
     _over_blocks(kernels.field_gradient, out, *arrays)
@@ -117,11 +150,16 @@ def warp_image_gradient(
     """Gradient (B or 1, C, *S_image) in the image, of the image's batch, added to a contiguous `start`."""
     batch, threads = upstream.shape[0], torch.get_num_threads()
     out = upstream.new_zeros(batch, *image.shape[1:]) if start is None else start
-    # Slabs cost a pass over the positions each and change nothing in the result
+    geometry = _geometry(image, displacement, sampling)
+    # Slabs let several threads work on one image; they change nothing in the result
     planes = next((size for size in image.shape[2:] if size > 1), 1)
     slabs = 1 if threads == 1 or batch >= 2 * threads else min(planes, 4 * threads)
-    geometry = _geometry(image, displacement, sampling)
-    arrays = (slabs, _flat(upstream), *geometry, sampling.border, _flat(out))
+    reach = torch.empty(
+        displacement.shape[0] * kernels.blocks(displacement[0, 0].numel()), 2, dtype=torch.int32
+    )
+    if slabs > 1:
+        _over_blocks(kernels.spans, displacement, *geometry, sampling.border, view(reach))
+    arrays = (slabs, view(reach), _flat(upstream), *geometry, sampling.border, _flat(out))
     run_chunks(kernels.image_gradient, batch * slabs, *arrays, work=_WORK * upstream.numel())
     return _like(out, image)
 

@@ -32,29 +32,23 @@ def blocks(voxels: int) -> int:
 def _positions(first: Any, count: Any, moves: Any, bases: Any, gains: Any, shape: Any, position: Any) -> None:
     """Sampling positions (3, count) of the voxels first … first + count of a grid, in voxels of the image."""
     absent = 3 - moves.shape[0]
-    inner = shape[1] * shape[2]
-    for axis in range(absent, 3):
-        if axis == 1:
-            inner = shape[2]
-        size = shape[axis]
-        done = 0
-        while done < count:
-            # a run of voxels along which the index of this axis is constant, or, on the last axis, counts up
-            voxel = first + done
-            index, run = voxel % size, size - voxel % size
-            if axis < 2:
-                index, run = voxel // inner % size, inner - voxel % inner
-            run = min(run, count - done)
-            move = moves[axis - absent, voxel : voxel + run]
-            row = position[axis, done : done + run]
-            base, start, gain = bases[axis, index:], bases[axis, index], gains[axis]
-            if axis < 2:
-                for i in range(run):
-                    row[i] = start + gain * move[i]
-            else:
-                for i in range(run):
-                    row[i] = base[i] + gain * move[i]
-            done += run
+    done = 0
+    while done < count:
+        # a run of voxels of one line: only the index of the last axis changes
+        voxel = first + done
+        z, line = voxel % shape[2], voxel // shape[2]
+        run = min(shape[2] - z, count - done)
+        # unsigned indices spare a test for negative ones, which would keep the loops from vector registers
+        into, source, z0 = np.uint64(done), np.uint64(voxel), np.uint64(z)
+        index = (line // shape[1], line % shape[1])
+        for axis in range(absent, 2):
+            start, gain = bases[axis, index[axis]], gains[axis]
+            for i in range(np.uint64(run)):
+                position[axis, into + i] = start + gain * moves[axis - absent, source + i]
+        gain = gains[2]
+        for i in range(np.uint64(run)):
+            position[2, into + i] = bases[2, z0 + i] + gain * moves[2 - absent, source + i]
+        done += run
 
 
 @kernel(fastmath=_FMA)
@@ -193,13 +187,12 @@ def field_gradient(
 ) -> None:  # fmt: skip
     """Gradient in the displacement, gain_a Σ_c g_c ∂value_c/∂p_a, of blocks start … stop.
 
-    Args are those of `forward`, with the upstream gradient g (B, C, N) and out (B, D, N), written.
+    Args are those of `forward`, with the upstream gradient g (B, C, N) and out (B, D, N), added to.
     """
-    voxels = moves.shape[2]
+    voxels, absent, zero = moves.shape[2], 3 - moves.shape[1], out.dtype.type(0)
     many = (voxels + _BLOCK - 1) // _BLOCK
     position = np.zeros((3, _BLOCK), out.dtype)
     weight, slope = np.empty((3, 2, _BLOCK), out.dtype), np.empty((3, 2, _BLOCK), out.dtype)
-    result = np.empty((3, _BLOCK), out.dtype)
     cell = np.empty(_BLOCK, np.int32)
     dx, dy = np.uint64(sizes[1] * sizes[2]), np.uint64(sizes[2] if sizes[1] > 1 else 0)
     dz = np.uint64(1 if sizes[2] > 1 else 0)
@@ -209,98 +202,116 @@ def field_gradient(
         _positions(first, n, moves[b % moves.shape[0]], bases, gains, shape, position)
         _cells(position, sizes, border, n, cell, weight)
         _slopes(position, sizes, border, n, slope)
-        for axis in range(3):
+        source, g, row = image[b % image.shape[0]], upstream[b, :, first:], out[b, :, first:]
+        if sizes[0] > 1:
             for i in range(n):
-                result[axis, i] = 0
-        for c in range(image.shape[1]):
-            source, g = image[b % image.shape[0], c], upstream[b, c, first:]
-            if sizes[0] > 1:
-                for i in range(n):
-                    k = np.uint64(cell[i])
-                    near, near_y, near_z, _ = _plane(source, k, dy, dz, weight, slope, i)
-                    far, far_y, far_z, _ = _plane(source, k + dx, dy, dz, weight, slope, i)
-                    result[0, i] += g[i] * (slope[0, 0, i] * near + slope[0, 1, i] * far)
-                    result[1, i] += g[i] * (weight[0, 0, i] * near_y + weight[0, 1, i] * far_y)
-                    result[2, i] += g[i] * (weight[0, 0, i] * near_z + weight[0, 1, i] * far_z)
-            else:
-                for i in range(n):
-                    value, in_y, in_z, _ = _plane(source, np.uint64(cell[i]), dy, dz, weight, slope, i)
-                    result[0, i] += g[i] * slope[0, 0, i] * value
-                    result[1, i] += g[i] * weight[0, 0, i] * in_y
-                    result[2, i] += g[i] * weight[0, 0, i] * in_z
-        for axis in range(out.shape[1]):
-            row, gain = out[b, axis, first:], gains[axis + 3 - out.shape[1]]
+                k = np.uint64(cell[i])
+                in_x, in_y, in_z = zero, zero, zero
+                w0, w1, s0, s1 = weight[0, 0, i], weight[0, 1, i], slope[0, 0, i], slope[0, 1, i]
+                for c in range(g.shape[0]):
+                    near, near_y, near_z, _ = _plane(source[c], k, dy, dz, weight, slope, i)
+                    far, far_y, far_z, _ = _plane(source[c], k + dx, dy, dz, weight, slope, i)
+                    in_x += g[c, i] * (s0 * near + s1 * far)
+                    in_y += g[c, i] * (w0 * near_y + w1 * far_y)
+                    in_z += g[c, i] * (w0 * near_z + w1 * far_z)
+                row[0, i] += gains[0] * in_x
+                row[1, i] += gains[1] * in_y
+                row[2, i] += gains[2] * in_z
+        else:
             for i in range(n):
-                row[i] = gain * result[axis + 3 - out.shape[1], i]
+                k = np.uint64(cell[i])
+                in_x, in_y, in_z = zero, zero, zero
+                for c in range(g.shape[0]):
+                    value, slope_y, slope_z, _ = _plane(source[c], k, dy, dz, weight, slope, i)
+                    in_x += g[c, i] * slope[0, 0, i] * value
+                    in_y += g[c, i] * weight[0, 0, i] * slope_y
+                    in_z += g[c, i] * weight[0, 0, i] * slope_z
+                if absent == 0:
+                    row[0, i] += gains[0] * in_x
+                row[1 - absent, i] += gains[1] * in_y
+                row[2 - absent, i] += gains[2] * in_z
+
+
+@kernel(fastmath=_FMA)
+def spans(
+    start: Any, stop: Any, sizes: Any, moves: Any, shape: Any, bases: Any, gains: Any, border: Any, out: Any
+) -> None:  # fmt: skip
+    """Lowest and highest lower corner of blocks start … stop, out (blocks, 2)."""
+    voxels = moves.shape[2]
+    many = (voxels + _BLOCK - 1) // _BLOCK
+    position, weight = np.zeros((3, _BLOCK), moves.dtype), np.empty((3, 2, _BLOCK), moves.dtype)
+    cell = np.empty(_BLOCK, np.int32)
+    for block in range(start, stop):
+        b, first = block // many, block % many * _BLOCK
+        n = min(_BLOCK, voxels - first)
+        _positions(first, n, moves[b], bases, gains, shape, position)
+        _cells(position, sizes, border, n, cell, weight)
+        least, most = cell[0], cell[0]
+        for i in range(n):
+            least, most = min(least, cell[i]), max(most, cell[i])
+        out[block, 0], out[block, 1] = least, most
 
 
 @kernel(fastmath=_FMA)
 def image_gradient(
-    start: Any, stop: Any, slabs: Any, upstream: Any, sizes: Any, moves: Any, shape: Any, bases: Any,
-    gains: Any, border: Any, out: Any,
+    start: Any, stop: Any, slabs: Any, reach: Any, upstream: Any, sizes: Any, moves: Any, shape: Any,
+    bases: Any, gains: Any, border: Any, out: Any,
 ) -> None:  # fmt: skip
     """Gradient in the image, Σ_x g(x) Π w over the corners, of slabs start … stop, counted over the batch.
 
-    A slab is a range of planes of the image (of rows in two dimensions). Every slab goes through all voxels
+    A slab is a range of planes of the image (of rows in two dimensions). Every slab goes through the blocks
     of the grid in order and adds what falls into it, so that the sums do not depend on the number of slabs.
 
-    Args are those of `forward`, with the number of slabs, the upstream gradient g (B, C, N) and
-    out (B, C, V), added to.
+    Args are those of `forward`, with the number of slabs, the `spans` of all blocks, the upstream gradient
+    g (B, C, N) and out (B, C, V), added to.
     """
     voxels = moves.shape[2]
+    many = (voxels + _BLOCK - 1) // _BLOCK
     position, weight = np.zeros((3, _BLOCK), out.dtype), np.empty((3, 2, _BLOCK), out.dtype)
     cell = np.empty(_BLOCK, np.int32)
     dx, dy = sizes[1] * sizes[2], sizes[2] if sizes[1] > 1 else 0
     dz = np.uint64(1 if sizes[2] > 1 else 0)
-    planes, jump = (sizes[0], dx) if sizes[0] > 1 else (sizes[1], dy)
+    planes, jump = (sizes[0], dx) if sizes[0] > 1 else (sizes[1], sizes[2])
     for item in range(start, stop):
         b, slab = item // slabs, item % slabs
         low, high = planes * slab // slabs * jump, planes * (slab + 1) // slabs * jump
-        if slabs == 1:
-            high = out.shape[2]
-        for first in range(0, voxels, _BLOCK):
+        for block in range(many):
+            known = b % moves.shape[0] * many + block
+            if slabs > 1 and (reach[known, 0] >= high or reach[known, 1] + jump < low):
+                continue
+            first = block * _BLOCK
             n = min(_BLOCK, voxels - first)
             _positions(first, n, moves[b % moves.shape[0]], bases, gains, shape, position)
             _cells(position, sizes, border, n, cell, weight)
-            least, most = cell[0], cell[0]
-            for i in range(n):
-                least, most = min(least, cell[i]), max(most, cell[i])
-            if least >= high or most + jump < low:
-                continue
             for c in range(out.shape[1]):
                 target, g = out[b, c], upstream[b, c, first:]
-                if sizes[0] > 1:
-                    for i in range(n):
-                        k = np.int64(cell[i])
+                for i in range(n):
+                    k, share = np.int64(cell[i]), g[i] * weight[0, 0, i]
+                    if sizes[0] > 1:
                         if low <= k < high:
-                            _spread(
-                                target, np.uint64(k), np.uint64(dy), dz, g[i] * weight[0, 0, i], weight, i
-                            )
+                            _spread(target, np.uint64(k), np.uint64(dy), dz, share, weight, i)
                         k += dx
                         if low <= k < high:
-                            _spread(
-                                target, np.uint64(k), np.uint64(dy), dz, g[i] * weight[0, 1, i], weight, i
-                            )
-                else:
-                    for i in range(n):
-                        k, h = np.int64(cell[i]), g[i] * weight[0, 0, i]
+                            share = g[i] * weight[0, 1, i]
+                            _spread(target, np.uint64(k), np.uint64(dy), dz, share, weight, i)
+                    else:
                         if low <= k < high:
-                            target[np.uint64(k)] += h * weight[1, 0, i] * weight[2, 0, i]
-                            target[np.uint64(k) + dz] += h * weight[1, 0, i] * weight[2, 1, i]
+                            _spread_line(target, np.uint64(k), dz, share * weight[1, 0, i], weight, i)
                         k += dy
                         if low <= k < high:
-                            target[np.uint64(k)] += h * weight[1, 1, i] * weight[2, 0, i]
-                            target[np.uint64(k) + dz] += h * weight[1, 1, i] * weight[2, 1, i]
+                            _spread_line(target, np.uint64(k), dz, share * weight[1, 1, i], weight, i)
+
+
+@kernel(fastmath=_FMA)
+def _spread_line(target: Any, k: Any, dz: Any, share: Any, weight: Any, i: Any) -> None:
+    target[k] += share * weight[2, 0, i]
+    target[k + dz] += share * weight[2, 1, i]
 
 
 @kernel(fastmath=_FMA)
 def _spread(target: Any, k: Any, dy: Any, dz: Any, share: Any, weight: Any, i: Any) -> None:
-    near, far = share * weight[1, 0, i], share * weight[1, 1, i]
-    z0, z1 = weight[2, 0, i], weight[2, 1, i]
-    target[k] += near * z0
-    target[k + dz] += near * z1
-    target[k + dy] += far * z0
-    target[k + dy + dz] += far * z1
+    _spread_line(target, k, dz, share * weight[1, 0, i], weight, i)
+    _spread_line(target, k + dy, dz, share * weight[1, 1, i], weight, i)
 
 
 @kernel(fastmath=_FMA)
