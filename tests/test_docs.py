@@ -288,7 +288,7 @@ def test_training_commands_compose():
 
 
 def test_other_commands_parse(capsys):
-    wrong, verbs = [], ("register", "warp", "report", "list", "doctor", "show", "rank", "submit")
+    wrong, verbs = [], ("register", "warp", "report", "list", "doctor", "show", "rank", "submit", "evaluate")
     for block, words in shell_commands():
         if words[0] != "medreg" or words[1] not in verbs or "--help" in words:
             continue

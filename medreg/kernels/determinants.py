@@ -51,6 +51,12 @@ def central_determinants(
 
 
 @kernel(fastmath=FASTMATH)
+def _inverted(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any, i: Any) -> Any:
+    """−min(det, 0) of the matrix of rows abc, def, ghi."""
+    return -min(a * (e * i - f * h) - d * (b * i - c * h) + g * (b * f - c * e), 0.0)
+
+
+@kernel(fastmath=FASTMATH)
 def inverted_volume(u: Any, v: Any, w: Any, mask: Any, masked: bool, start: int, stop: int) -> float:
     """Sum of −min(d, 0) over planes start … stop and ten finite-difference determinants d a voxel.
 
@@ -69,12 +75,11 @@ def inverted_volume(u: Any, v: Any, w: Any, mask: Any, masked: bool, start: int,
     Returns:
         The sum; a twelfth of it is a volume in voxels.
     """
-    size_y, size_x = u.shape[1], u.shape[2]
     total = 0.0
     for k in range(start, stop):
-        for j in range(1, size_y - 1):
+        for j in range(1, u.shape[1] - 1):
             row = 0.0
-            for i in range(1, size_x - 1):
+            for i in range(1, u.shape[2] - 1):
                 u0, v0, w0 = np.float64(u[k, j, i]), np.float64(v[k, j, i]), np.float64(w[k, j, i])
                 # forward (f) and backward (b) rows along x, y and z
                 fx0, fx1, fx2 = u[k, j, i + 1] - u0 + 1.0, v[k, j, i + 1] - v0, w[k, j, i + 1] - w0
@@ -83,15 +88,14 @@ def inverted_volume(u: Any, v: Any, w: Any, mask: Any, masked: bool, start: int,
                 by0, by1, by2 = u0 - u[k, j - 1, i], v0 - v[k, j - 1, i] + 1.0, w0 - w[k, j - 1, i]
                 fz0, fz1, fz2 = u[k + 1, j, i] - u0, v[k + 1, j, i] - v0, w[k + 1, j, i] - w0 + 1.0
                 bz0, bz1, bz2 = u0 - u[k - 1, j, i], v0 - v[k - 1, j, i], w0 - w[k - 1, j, i] + 1.0
-                found = 0.0
-                c0, c1, c2 = fy1 * fz2 - fy2 * fz1, fy2 * fz0 - fy0 * fz2, fy0 * fz1 - fy1 * fz0
-                found += min(fx0 * c0 + fx1 * c1 + fx2 * c2, 0.0) + min(bx0 * c0 + bx1 * c1 + bx2 * c2, 0.0)
-                c0, c1, c2 = fy1 * bz2 - fy2 * bz1, fy2 * bz0 - fy0 * bz2, fy0 * bz1 - fy1 * bz0
-                found += min(fx0 * c0 + fx1 * c1 + fx2 * c2, 0.0) + min(bx0 * c0 + bx1 * c1 + bx2 * c2, 0.0)
-                c0, c1, c2 = by1 * fz2 - by2 * fz1, by2 * fz0 - by0 * fz2, by0 * fz1 - by1 * fz0
-                found += min(fx0 * c0 + fx1 * c1 + fx2 * c2, 0.0) + min(bx0 * c0 + bx1 * c1 + bx2 * c2, 0.0)
-                c0, c1, c2 = by1 * bz2 - by2 * bz1, by2 * bz0 - by0 * bz2, by0 * bz1 - by1 * bz0
-                found += min(fx0 * c0 + fx1 * c1 + fx2 * c2, 0.0) + min(bx0 * c0 + bx1 * c1 + bx2 * c2, 0.0)
+                found = _inverted(fx0, fx1, fx2, fy0, fy1, fy2, fz0, fz1, fz2)
+                found += _inverted(fx0, fx1, fx2, fy0, fy1, fy2, bz0, bz1, bz2)
+                found += _inverted(fx0, fx1, fx2, by0, by1, by2, fz0, fz1, fz2)
+                found += _inverted(fx0, fx1, fx2, by0, by1, by2, bz0, bz1, bz2)
+                found += _inverted(bx0, bx1, bx2, fy0, fy1, fy2, fz0, fz1, fz2)
+                found += _inverted(bx0, bx1, bx2, fy0, fy1, fy2, bz0, bz1, bz2)
+                found += _inverted(bx0, bx1, bx2, by0, by1, by2, fz0, fz1, fz2)
+                found += _inverted(bx0, bx1, bx2, by0, by1, by2, bz0, bz1, bz2)
                 # steps (−1, −1, 0), (−1, 0, −1), (0, −1, −1)
                 p0, p1, p2 = (
                     u[k, j - 1, i - 1] - u0 - 1.0,
@@ -108,9 +112,7 @@ def inverted_volume(u: Any, v: Any, w: Any, mask: Any, masked: bool, start: int,
                     v[k - 1, j - 1, i] - v0 - 1.0,
                     w[k - 1, j - 1, i] - w0 - 1.0,
                 )
-                found += min(
-                    p0 * (q1 * r2 - q2 * r1) - q0 * (p1 * r2 - p2 * r1) + r0 * (p1 * q2 - p2 * q1), 0.0
-                )
+                found += _inverted(p0, p1, p2, q0, q1, q2, r0, r1, r2)
                 # steps (1, 1, 0), (0, 1, 1), (1, 0, 1)
                 p0, p1, p2 = (
                     u[k, j + 1, i + 1] - u0 + 1.0,
@@ -127,10 +129,8 @@ def inverted_volume(u: Any, v: Any, w: Any, mask: Any, masked: bool, start: int,
                     v[k + 1, j, i + 1] - v0,
                     w[k + 1, j, i + 1] - w0 + 1.0,
                 )
-                found += min(
-                    p0 * (q1 * r2 - q2 * r1) - q0 * (p1 * r2 - p2 * r1) + r0 * (p1 * q2 - p2 * q1), 0.0
-                )
+                found += _inverted(p0, p1, p2, q0, q1, q2, r0, r1, r2)
                 if not masked or mask[k, j, i] != 0:
-                    row -= found
+                    row += found
             total += row
     return total
