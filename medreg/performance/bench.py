@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from medreg.errors import ConfigError
 from medreg.performance.machine import machine_facts
+from medreg.performance.report import fill_document, write_report
 from medreg.performance.sections import run_sections
 from medreg.performance.session import Session, Settings
 from medreg.performance.table import Table
@@ -30,4 +32,11 @@ def bench(
     warnings.filterwarnings("ignore")  # of other packages; theirs to mend
     logging.disable(logging.WARNING)
     table = Table(output, facts=machine_facts(settings.device, threads=settings.threads))
+    begun = time.monotonic()
     run_sections(Session(settings, table, console), names)
+    for sheet in write_report(output):
+        console.print(sheet.rich())
+    if document is not None:
+        fill_document(document, output)
+    minutes = (time.monotonic() - begun) / 60
+    console.print(f"{minutes:.1f} minutes; {output / 'report.md'}, {table.file} and figures", highlight=False)
