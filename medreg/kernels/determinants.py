@@ -97,38 +97,16 @@ def inverted_volume(u: Any, v: Any, w: Any, mask: Any, masked: bool, start: int,
                 found += _inverted(bx0, bx1, bx2, by0, by1, by2, fz0, fz1, fz2)
                 found += _inverted(bx0, bx1, bx2, by0, by1, by2, bz0, bz1, bz2)
                 # steps (−1, −1, 0), (−1, 0, −1), (0, −1, −1)
-                p0, p1, p2 = (
-                    u[k, j - 1, i - 1] - u0 - 1.0,
-                    v[k, j - 1, i - 1] - v0 - 1.0,
-                    w[k, j - 1, i - 1] - w0,
-                )
-                q0, q1, q2 = (
-                    u[k - 1, j, i - 1] - u0 - 1.0,
-                    v[k - 1, j, i - 1] - v0,
-                    w[k - 1, j, i - 1] - w0 - 1.0,
-                )
-                r0, r1, r2 = (
-                    u[k - 1, j - 1, i] - u0,
-                    v[k - 1, j - 1, i] - v0 - 1.0,
-                    w[k - 1, j - 1, i] - w0 - 1.0,
-                )
+                um, vm, wm = u0 + 1.0, v0 + 1.0, w0 + 1.0
+                p0, p1, p2 = u[k, j - 1, i - 1] - um, v[k, j - 1, i - 1] - vm, w[k, j - 1, i - 1] - w0
+                q0, q1, q2 = u[k - 1, j, i - 1] - um, v[k - 1, j, i - 1] - v0, w[k - 1, j, i - 1] - wm
+                r0, r1, r2 = u[k - 1, j - 1, i] - u0, v[k - 1, j - 1, i] - vm, w[k - 1, j - 1, i] - wm
                 found += _inverted(p0, p1, p2, q0, q1, q2, r0, r1, r2)
                 # steps (1, 1, 0), (0, 1, 1), (1, 0, 1)
-                p0, p1, p2 = (
-                    u[k, j + 1, i + 1] - u0 + 1.0,
-                    v[k, j + 1, i + 1] - v0 + 1.0,
-                    w[k, j + 1, i + 1] - w0,
-                )
-                q0, q1, q2 = (
-                    u[k + 1, j + 1, i] - u0,
-                    v[k + 1, j + 1, i] - v0 + 1.0,
-                    w[k + 1, j + 1, i] - w0 + 1.0,
-                )
-                r0, r1, r2 = (
-                    u[k + 1, j, i + 1] - u0 + 1.0,
-                    v[k + 1, j, i + 1] - v0,
-                    w[k + 1, j, i + 1] - w0 + 1.0,
-                )
+                um, vm, wm = u0 - 1.0, v0 - 1.0, w0 - 1.0
+                p0, p1, p2 = u[k, j + 1, i + 1] - um, v[k, j + 1, i + 1] - vm, w[k, j + 1, i + 1] - w0
+                q0, q1, q2 = u[k + 1, j + 1, i] - u0, v[k + 1, j + 1, i] - vm, w[k + 1, j + 1, i] - wm
+                r0, r1, r2 = u[k + 1, j, i + 1] - um, v[k + 1, j, i + 1] - v0, w[k + 1, j, i + 1] - wm
                 found += _inverted(p0, p1, p2, q0, q1, q2, r0, r1, r2)
                 if not masked or mask[k, j, i] != 0:
                     row += found
