@@ -41,11 +41,9 @@ def operator_figure(frame: pd.DataFrame) -> Any | None:
         axis.set_title(f"{OPERATORS[item].title}{'' if mode == BOTH else ', forward'}")
     for axis in list(axes.flat)[len(items) :]:
         axis.set_visible(False)
-    handles = {
-        label: handle
-        for axis in axes.flat
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-    }
+    handles: dict[str, Any] = {}
+    for axis in axes.flat:
+        handles.update(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     figure.legend(
         handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False
     )

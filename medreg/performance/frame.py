@@ -22,7 +22,7 @@ def read_frame(folder: Path) -> pd.DataFrame:
     frame = pd.read_csv(folder / FILE, keep_default_na=False)
     for column in ("value", "low", "high", "load"):
         frame[column] = pd.to_numeric(frame[column], errors="coerce")
-    return frame.drop_duplicates(list(KEYS) + ["note"], keep="last")
+    return frame.drop_duplicates([*KEYS, "note"], keep="last")
 
 
 def pick(frame: pd.DataFrame, **wanted: str | Sequence[str]) -> pd.DataFrame:

@@ -31,7 +31,8 @@ def machine_sheet(frame: pd.DataFrame) -> Sheet:
     copy = one(frame, section="floors", item="copy")
     matmul = one(frame, section="floors", item="matmul")
     versions = pick(frame, quantity="wall_s")[["contender", "version"]].drop_duplicates()
-    named = {row.contender: row.version for row in versions.itertuples() if row.version}
+    pairs = zip(versions["contender"], versions["version"], strict=True)
+    named = {str(name): str(version) for name, version in pairs if version}
     rows = [
         (
             "processor",
@@ -43,7 +44,7 @@ def machine_sheet(frame: pd.DataFrame) -> Sheet:
             "software",
             f"medreg {last['medreg']} ({last['commit']}), torch {last['torch']}, Python {last['python']}",
         ),
-        ("others", ", ".join(f"{name} {version}" for name, version in named.items() if name != OURS)),
+        ("others", ", ".join(" ".join(pair) for pair in named.items() if pair[0] != OURS)),
         ("measured", f"{frame['date'].min()} to {frame['date'].max()}"),
         ("load average", f"{frame['load'].min():.1f} to {frame['load'].max():.1f}"),
     ]
