@@ -138,6 +138,7 @@ def arrange_lung(source: Path, target: Path) -> Path:
 
     The images keep their own grids. Landmarks become one CSV an image, in voxel indices of that image.
     """
+    from medreg.io.image import read_image
     from medreg.io.points import read_point_pairs, write_points
 
     root = target / LUNG
@@ -145,7 +146,7 @@ def arrange_lung(source: Path, target: Path) -> Path:
     if not (lung / "baseline.nii.gz").is_file():
         raise FileNotFoundError(f"no baseline.nii.gz in {lung}")
     points = read_point_pairs(lung / "landmarks_voxel.csv")
-    entries = []
+    entries, sizes = [], {}
     for folder in ("imagesTr", "masksTr", "landmarksTr"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for (side, modality), rows in zip(LUNG_SIDES.items(), (points.first, points.second), strict=True):
@@ -153,6 +154,7 @@ def arrange_lung(source: Path, target: Path) -> Path:
         shutil.copyfile(lung / f"{side}.nii.gz", root / "imagesTr" / f"{name}.nii.gz")
         shutil.copyfile(lung / f"{side}_mask.nii.gz", root / "masksTr" / f"{name}.nii.gz")
         write_points(root / "landmarksTr" / f"{name}.csv", rows)
+        sizes[str(int(modality))] = list(read_image(lung / f"{side}.nii.gz").shape)
         entries.append(
             {
                 "image": f"./imagesTr/{name}.nii.gz",
@@ -160,12 +162,12 @@ def arrange_lung(source: Path, target: Path) -> Path:
                 "landmarks": f"./landmarksTr/{name}.csv",
             }
         )
-    _write_descriptor(root, lung_descriptor(entries))
+    _write_descriptor(root, lung_descriptor(entries, sizes))
     return root
 
 
-def lung_descriptor(entries: list[dict[str, str]]) -> dict:
-    """LungCT descriptor of one pair, the first entry fixed; sizes differ, so none is stated."""
+def lung_descriptor(entries: list[dict[str, str]], sizes: dict[str, list[int]]) -> dict:
+    """LungCT descriptor of one pair, the first entry fixed, with the two sizes in voxels."""
     pair = {"fixed": entries[0]["image"], "moving": entries[1]["image"]}
     return {
         "name": LUNG,
@@ -176,6 +178,7 @@ def lung_descriptor(entries: list[dict[str, str]]) -> dict:
         "registration_direction": {"fixed": 0, "moving": 1},
         "modality": {"0": "baseline", "1": "followup"},
         "labels": {},
+        "tensorImageShape": sizes,
         "numTraining": 2,
         "training": entries,
         "numPairedTraining": 1,
