@@ -48,7 +48,8 @@ def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> An
         still = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
         shift = (positions - still).cpu().numpy()
         warped = method.evaluate(*images)[0, 0].cpu().numpy()
-    return Answer(np.swapaxes(shift, 0, 2), "normalised", np.swapaxes(warped, 0, 2))
+    # Turned to (X, Y, Z), the components are in the order of the axes; the convention wants them reversed.
+    return Answer(np.swapaxes(shift, 0, 2)[..., ::-1], "normalised", np.swapaxes(warped, 0, 2))
 
 
 if __name__ == "__main__":
