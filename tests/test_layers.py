@@ -75,7 +75,9 @@ def importers(library: str) -> set[str]:
 
 
 def test_only_io_knows_nifti():
-    assert {path.split("/")[0] for path in importers("nibabel")} == {"io"}
+    # Workers run in the environments of other tools and are no part of the program.
+    ours = {path for path in importers("nibabel") if not path.startswith("baselines/scripts/")}
+    assert {path.split("/")[0] for path in ours} == {"io"}
 
 
 def test_only_config_knows_hydra():

@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,8 @@ class Worker:
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         self._lines: queue.Queue[str | None] = queue.Queue()
+        # Some tools leave files where they run (elastix its last field).
+        self._folder = tempfile.TemporaryDirectory(prefix="medreg_worker_")
         with log.open("ab") as stream:
             self._begin = stream.tell()
             # A session of its own: Ctrl-C reaches the parent alone, which then ends the worker with its children.
@@ -52,6 +55,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=stream,
                 env={**os.environ, **variables},
+                cwd=self._folder.name,
                 start_new_session=True,
                 text=True,
                 encoding="utf-8",
@@ -91,6 +95,7 @@ class Worker:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 _close(stream)
+        self._folder.cleanup()
 
     @property
     def alive(self) -> bool:

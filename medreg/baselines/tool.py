@@ -54,7 +54,7 @@ class Environment:
         if found is None:
             state = f"{self.variable}={named} is no Python" if named else f"{self.variable} is not set"
             raise MissingExtra(f"{title} runs in an environment of its own and {state}. {self.recipe()}")
-        return Path(found)
+        return Path(found).absolute()
 
     def recipe(self) -> str:
         """Return the commands that make the environment, in one paragraph."""

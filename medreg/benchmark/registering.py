@@ -187,6 +187,8 @@ class _Crew:
         except queue.Empty:
             seat = None
         if seat is None or not seat.process.alive:
+            if seat is not None:
+                seat.process.close()
             seat = self._start()
         yield seat
         if seat is not None:
