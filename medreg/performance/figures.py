@@ -96,7 +96,8 @@ def scaling_figure(frame: pd.DataFrame) -> Any | None:
             axis.set_yscale("log")
             axis.set_xlabel("voxels" if mode == VOXELS else "pixels, batch growing")
             axis.set_ylabel(label)
-            axis.legend(frameon=False)
+            if axis.lines:
+                axis.legend(frameon=False)
     return figure
 
 
