@@ -21,6 +21,13 @@ from medreg.kernels.compile import kernel
 _BLOCK = 512
 # Fused multiply-add; NaN and infinity stay what they are
 _FMA = frozenset({"contract"})
+# What is known of a block, in rows of one array, so that the compiler sees that the rows do not overlap: the
+# weights below and above along the three axes, the slopes, and the values at the eight corners
+_ROWS = 20
+_X0, _X1, _Y0, _Y1, _Z0, _Z1, _SX0, _SX1, _SY0, _SY1, _SZ0, _SZ1, *_CORNERS = (
+    np.uint64(_BLOCK * row) for row in range(_ROWS)
+)
+_A, _B, _C, _D, _E, _F, _G, _H = _CORNERS
 
 
 def blocks(voxels: int) -> int:
@@ -52,18 +59,18 @@ def _positions(first: Any, count: Any, moves: Any, bases: Any, gains: Any, shape
 
 
 @kernel(fastmath=_FMA)
-def _cells(position: Any, sizes: Any, border: Any, count: Any, cell: Any, weight: Any) -> None:
+def _cells(position: Any, sizes: Any, border: Any, count: Any, cell: Any, work: Any) -> None:
     """Flat index of the lower corner, inside the image whatever the position, and two weights an axis.
 
     A position that is not a number keeps an index inside and gives weights that are not numbers.
     """
-    kind = weight.dtype.type
+    kind = work.dtype.type
     zero, one, two = kind(0), kind(1), kind(2)
     for i in range(count):
         cell[i] = 0
     for axis in range(3):
         size = sizes[axis]
-        row, below, above = position[axis], weight[axis, 0], weight[axis, 1]
+        row, below, above = position[axis], work[2 * axis * _BLOCK :], work[(2 * axis + 1) * _BLOCK :]
         last, top = kind(size - 1), kind(max(size - 2, 0))
         low, high = (zero, last) if border else (kind(-np.inf), kind(np.inf))
         for i in range(count):
@@ -80,16 +87,17 @@ def _cells(position: Any, sizes: Any, border: Any, count: Any, cell: Any, weight
             below[i] = zero if lower < zero else lower
             cell[i] = cell[i] * np.int32(size) + index
         if size == 1:
-            above[:count] = zero
+            for i in range(count):
+                above[i] = zero
 
 
 @kernel(fastmath=_FMA)
-def _slopes(position: Any, sizes: Any, border: Any, count: Any, slope: Any) -> None:
+def _slopes(position: Any, sizes: Any, border: Any, count: Any, work: Any) -> None:
     """Derivatives of the weights from the right; with border padding zero at the border and beyond."""
-    kind = slope.dtype.type
+    kind = work.dtype.type
     zero, one, two = kind(0), kind(1), kind(2)
     for axis in range(3):
-        row, below, above = position[axis], slope[axis, 0], slope[axis, 1]
+        row, below, above = position[axis], work[(6 + 2 * axis) * _BLOCK :], work[(7 + 2 * axis) * _BLOCK :]
         last, top = kind(sizes[axis] - 1), kind(max(sizes[axis] - 2, 0))
         for i in range(count):
             p = row[i]
@@ -105,15 +113,16 @@ def _slopes(position: Any, sizes: Any, border: Any, count: Any, slope: Any) -> N
                 below[i] = -one if up else (one if down else zero)
                 above[i] = one if up else (-one if (f >= one) & (f < two) else zero)
         if sizes[axis] == 1:
-            above[:count] = zero
+            for i in range(count):
+                above[i] = zero
 
 
 @kernel(fastmath=_FMA)
-def _bilinear(source: Any, k: Any, dy: Any, dz: Any, weight: Any, i: Any) -> Any:
+def _bilinear(source: Any, k: Any, dy: Any, dz: Any, work: Any, i: Any) -> Any:
     """Interpolation in the plane of the two last axes from corner k with weights of voxel i of the block."""
-    near = weight[2, 0, i] * source[k] + weight[2, 1, i] * source[k + dz]
-    far = weight[2, 0, i] * source[k + dy] + weight[2, 1, i] * source[k + dy + dz]
-    return weight[1, 0, i] * near + weight[1, 1, i] * far
+    near = work[_Z0 + i] * source[k] + work[_Z1 + i] * source[k + dz]
+    far = work[_Z0 + i] * source[k + dy] + work[_Z1 + i] * source[k + dy + dz]
+    return work[_Y0 + i] * near + work[_Y1 + i] * far
 
 
 @kernel(fastmath=_FMA)
@@ -139,7 +148,7 @@ def forward(
     voxels = moves.shape[2]
     many = (voxels + _BLOCK - 1) // _BLOCK
     position = np.zeros((3, _BLOCK), out.dtype)
-    weight = np.empty((3, 2, _BLOCK), out.dtype)
+    work = np.empty(_ROWS * _BLOCK, out.dtype)
     cell = np.empty(_BLOCK, np.int32)
     dx, dy = np.uint64(sizes[1] * sizes[2]), np.uint64(sizes[2] if sizes[1] > 1 else 0)
     dz = np.uint64(1 if sizes[2] > 1 else 0)
@@ -147,37 +156,61 @@ def forward(
         b, first = block // many, block % many * _BLOCK
         n = min(_BLOCK, voxels - first)
         _positions(first, n, moves[b % moves.shape[0]], bases, gains, shape, position)
-        _cells(position, sizes, border, n, cell, weight)
+        _cells(position, sizes, border, n, cell, work)
         for c in range(image.shape[1]):
             source, result = image[b % image.shape[0], c], out[b, c, first:]
             if sizes[0] > 1:
-                for i in range(n):
+                for i in range(np.uint64(n)):
                     k = np.uint64(cell[i])
-                    near = _bilinear(source, k, dy, dz, weight, i)
-                    far = _bilinear(source, k + dx, dy, dz, weight, i)
-                    result[i] = weight[0, 0, i] * near + weight[0, 1, i] * far
+                    near = _bilinear(source, k, dy, dz, work, i)
+                    far = _bilinear(source, k + dx, dy, dz, work, i)
+                    result[i] = work[_X0 + i] * near + work[_X1 + i] * far
             else:
-                for i in range(n):
-                    result[i] = weight[0, 0, i] * _bilinear(source, np.uint64(cell[i]), dy, dz, weight, i)
+                for i in range(np.uint64(n)):
+                    result[i] = work[_X0 + i] * _bilinear(source, np.uint64(cell[i]), dy, dz, work, i)
             if residual:
                 for i in range(n):
                     result[i] += source[first + i]
 
 
 @kernel(fastmath=_FMA)
-def _plane(source: Any, k: Any, dy: Any, dz: Any, weight: Any, slope: Any, i: Any) -> Any:
-    """Value, both derivatives and the mixed derivative in the plane of the two last axes from corner k."""
-    a, b, c, d = source[k], source[k + dz], source[k + dy], source[k + dy + dz]
-    z0, z1, s0, s1 = weight[2, 0, i], weight[2, 1, i], slope[2, 0, i], slope[2, 1, i]
-    near, far = z0 * a + z1 * b, z0 * c + z1 * d
-    near_slope, far_slope = s0 * a + s1 * b, s0 * c + s1 * d
-    y0, y1, t0, t1 = weight[1, 0, i], weight[1, 1, i], slope[1, 0, i], slope[1, 1, i]
-    return (
-        y0 * near + y1 * far,
-        t0 * near + t1 * far,
-        y0 * near_slope + y1 * far_slope,
-        t0 * near_slope + t1 * far_slope,
-    )
+def _corners(source: Any, sizes: Any, cell: Any, n: Any, work: Any) -> None:
+    """Values at the corners of the cells; an image of one plane has none on the far side."""
+    dx, dy = np.uint64(sizes[1] * sizes[2]), np.uint64(sizes[2] if sizes[1] > 1 else 0)
+    dz = np.uint64(1 if sizes[2] > 1 else 0)
+    for i in range(np.uint64(n)):
+        k = np.uint64(cell[i])
+        work[_A + i], work[_B + i] = source[k], source[k + dz]
+        work[_C + i], work[_D + i] = source[k + dy], source[k + dy + dz]
+        if sizes[0] > 1:
+            k += dx
+            work[_E + i], work[_F + i] = source[k], source[k + dz]
+            work[_G + i], work[_H + i] = source[k + dy], source[k + dy + dz]
+
+
+@kernel(fastmath=_FMA)
+def _lines(work: Any, i: Any) -> Any:
+    """Values and slopes along the last axis on the four lines of a cell."""
+    z0, z1, s0, s1 = work[_Z0 + i], work[_Z1 + i], work[_SZ0 + i], work[_SZ1 + i]
+    a, b, c, d = work[_A + i], work[_B + i], work[_C + i], work[_D + i]
+    e, f, g, h = work[_E + i], work[_F + i], work[_G + i], work[_H + i]
+    values = z0 * a + z1 * b, z0 * c + z1 * d, z0 * e + z1 * f, z0 * g + z1 * h
+    return values, (s0 * a + s1 * b, s0 * c + s1 * d, s0 * e + s1 * f, s0 * g + s1 * h)
+
+
+@kernel(fastmath=_FMA)
+def _add_slopes(work: Any, g: Any, gains: Any, n: Any, in_x: Any, in_y: Any, in_z: Any) -> None:
+    gain_x, gain_y, gain_z = gains
+    for i in range(np.uint64(n)):
+        (p, q, r, s), (p_z, q_z, r_z, s_z) = _lines(work, i)
+        x0, x1, y0, y1 = work[_X0 + i], work[_X1 + i], work[_Y0 + i], work[_Y1 + i]
+        t0, t1 = work[_SY0 + i], work[_SY1 + i]
+        along_x = work[_SX0 + i] * (y0 * p + y1 * q) + work[_SX1 + i] * (y0 * r + y1 * s)
+        along_y = x0 * (t0 * p + t1 * q) + x1 * (t0 * r + t1 * s)
+        along_z = x0 * (y0 * p_z + y1 * q_z) + x1 * (y0 * r_z + y1 * s_z)
+        in_x[i] += gain_x * g[i] * along_x
+        in_y[i] += gain_y * g[i] * along_y
+        in_z[i] += gain_z * g[i] * along_z
 
 
 @kernel(fastmath=_FMA)
@@ -189,47 +222,81 @@ def field_gradient(
 
     Args are those of `forward`, with the upstream gradient g (B, C, N) and out (B, D, N), added to.
     """
-    voxels, absent, zero = moves.shape[2], 3 - moves.shape[1], out.dtype.type(0)
+    voxels, absent = moves.shape[2], 3 - moves.shape[1]
     many = (voxels + _BLOCK - 1) // _BLOCK
-    position = np.zeros((3, _BLOCK), out.dtype)
-    weight, slope = np.empty((3, 2, _BLOCK), out.dtype), np.empty((3, 2, _BLOCK), out.dtype)
+    position, unused = np.zeros((3, _BLOCK), out.dtype), np.zeros(_BLOCK, out.dtype)
+    work = np.zeros(_ROWS * _BLOCK, out.dtype)
     cell = np.empty(_BLOCK, np.int32)
-    dx, dy = np.uint64(sizes[1] * sizes[2]), np.uint64(sizes[2] if sizes[1] > 1 else 0)
-    dz = np.uint64(1 if sizes[2] > 1 else 0)
+    factors = (gains[0], gains[1], gains[2])
     for block in range(start, stop):
         b, first = block // many, block % many * _BLOCK
         n = min(_BLOCK, voxels - first)
         _positions(first, n, moves[b % moves.shape[0]], bases, gains, shape, position)
-        _cells(position, sizes, border, n, cell, weight)
-        _slopes(position, sizes, border, n, slope)
-        source, g, row = image[b % image.shape[0]], upstream[b, :, first:], out[b, :, first:]
-        if sizes[0] > 1:
+        _cells(position, sizes, border, n, cell, work)
+        _slopes(position, sizes, border, n, work)
+        in_x = unused if absent else out[b, 0, first:]
+        in_y, in_z = out[b, 1 - absent, first:], out[b, 2 - absent, first:]
+        for c in range(image.shape[1]):
+            _corners(image[b % image.shape[0], c], sizes, cell, n, work)
+            _add_slopes(work, upstream[b, c, first:], factors, n, in_x, in_y, in_z)
+
+
+@kernel(fastmath=_FMA)
+def _add_second(work: Any, g: Any, h: Any, n: Any, along: Any, out: Any) -> None:
+    hx, hy, hz = h[0], h[1], h[2]
+    in_x, in_y, in_z = out[0], out[1], out[2]
+    for i in range(np.uint64(n)):
+        (p, q, r, s), (p_z, q_z, r_z, s_z) = _lines(work, i)
+        x0, x1, y0, y1 = work[_X0 + i], work[_X1 + i], work[_Y0 + i], work[_Y1 + i]
+        s0, s1, t0, t1 = work[_SX0 + i], work[_SX1 + i], work[_SY0 + i], work[_SY1 + i]
+        near_y, far_y, near_z, far_z = (
+            t0 * p + t1 * q,
+            t0 * r + t1 * s,
+            y0 * p_z + y1 * q_z,
+            y0 * r_z + y1 * s_z,
+        )
+        along_x = s0 * (y0 * p + y1 * q) + s1 * (y0 * r + y1 * s)
+        along[i] = hx[i] * along_x + hy[i] * (x0 * near_y + x1 * far_y) + hz[i] * (x0 * near_z + x1 * far_z)
+        xy, xz = s0 * near_y + s1 * far_y, s0 * near_z + s1 * far_z
+        yz = x0 * (t0 * p_z + t1 * q_z) + x1 * (t0 * r_z + t1 * s_z)
+        in_x[i] += g[i] * (hy[i] * xy + hz[i] * xz)
+        in_y[i] += g[i] * (hx[i] * xy + hz[i] * yz)
+        in_z[i] += g[i] * (hx[i] * xz + hy[i] * yz)
+
+
+@kernel(fastmath=_FMA)
+def second_gradient(
+    start: Any, stop: Any, along: Any, upstream: Any, image: Any, sizes: Any, moves: Any, shape: Any,
+    bases: Any, gains: Any, border: Any, out_upstream: Any, out: Any,
+) -> None:  # fmt: skip
+    """Gradients of Σ_a h_a f_a in g and in the displacement, where f is `field_gradient`, of some blocks.
+
+    With H_a = gain_a h_a: Σ_a H_a ∂_a value_c in g_c, and gain_b Σ_c g_c Σ_{a≠b} H_a ∂_a∂_b value_c in u_b.
+
+    Args are those of `field_gradient`, with h (B, D, N), out_upstream (B, C, N) and out (B, D, N), written.
+    """
+    voxels, absent = moves.shape[2], 3 - moves.shape[1]
+    many = (voxels + _BLOCK - 1) // _BLOCK
+    position, work = np.zeros((3, _BLOCK), out.dtype), np.zeros(_ROWS * _BLOCK, out.dtype)
+    result, h = np.empty((3, _BLOCK), out.dtype), np.zeros((3, _BLOCK), out.dtype)
+    cell = np.empty(_BLOCK, np.int32)
+    for block in range(start, stop):
+        b, first = block // many, block % many * _BLOCK
+        n = min(_BLOCK, voxels - first)
+        _positions(first, n, moves[b % moves.shape[0]], bases, gains, shape, position)
+        _cells(position, sizes, border, n, cell, work)
+        _slopes(position, sizes, border, n, work)
+        for axis in range(3):
             for i in range(n):
-                k = np.uint64(cell[i])
-                in_x, in_y, in_z = zero, zero, zero
-                w0, w1, s0, s1 = weight[0, 0, i], weight[0, 1, i], slope[0, 0, i], slope[0, 1, i]
-                for c in range(g.shape[0]):
-                    near, near_y, near_z, _ = _plane(source[c], k, dy, dz, weight, slope, i)
-                    far, far_y, far_z, _ = _plane(source[c], k + dx, dy, dz, weight, slope, i)
-                    in_x += g[c, i] * (s0 * near + s1 * far)
-                    in_y += g[c, i] * (w0 * near_y + w1 * far_y)
-                    in_z += g[c, i] * (w0 * near_z + w1 * far_z)
-                row[0, i] += gains[0] * in_x
-                row[1, i] += gains[1] * in_y
-                row[2, i] += gains[2] * in_z
-        else:
+                result[axis, i] = 0
+                h[axis, i] = gains[axis] * along[b, axis - absent, first + i] if axis >= absent else 0
+        for c in range(image.shape[1]):
+            _corners(image[b % image.shape[0], c], sizes, cell, n, work)
+            _add_second(work, upstream[b, c, first:], h, n, out_upstream[b, c, first:], result)
+        for axis in range(absent, 3):
+            row, gain = out[b, axis - absent, first:], gains[axis]
             for i in range(n):
-                k = np.uint64(cell[i])
-                in_x, in_y, in_z = zero, zero, zero
-                for c in range(g.shape[0]):
-                    value, slope_y, slope_z, _ = _plane(source[c], k, dy, dz, weight, slope, i)
-                    in_x += g[c, i] * slope[0, 0, i] * value
-                    in_y += g[c, i] * weight[0, 0, i] * slope_y
-                    in_z += g[c, i] * weight[0, 0, i] * slope_z
-                if absent == 0:
-                    row[0, i] += gains[0] * in_x
-                row[1 - absent, i] += gains[1] * in_y
-                row[2 - absent, i] += gains[2] * in_z
+                row[i] = gain * result[axis, i]
 
 
 @kernel(fastmath=_FMA)
@@ -239,13 +306,13 @@ def spans(
     """Lowest and highest lower corner of blocks start … stop, out (blocks, 2)."""
     voxels = moves.shape[2]
     many = (voxels + _BLOCK - 1) // _BLOCK
-    position, weight = np.zeros((3, _BLOCK), moves.dtype), np.empty((3, 2, _BLOCK), moves.dtype)
+    position, work = np.zeros((3, _BLOCK), moves.dtype), np.empty(_ROWS * _BLOCK, moves.dtype)
     cell = np.empty(_BLOCK, np.int32)
     for block in range(start, stop):
         b, first = block // many, block % many * _BLOCK
         n = min(_BLOCK, voxels - first)
         _positions(first, n, moves[b], bases, gains, shape, position)
-        _cells(position, sizes, border, n, cell, weight)
+        _cells(position, sizes, border, n, cell, work)
         least, most = cell[0], cell[0]
         for i in range(n):
             least, most = min(least, cell[i]), max(most, cell[i])
@@ -267,7 +334,7 @@ def image_gradient(
     """
     voxels = moves.shape[2]
     many = (voxels + _BLOCK - 1) // _BLOCK
-    position, weight = np.zeros((3, _BLOCK), out.dtype), np.empty((3, 2, _BLOCK), out.dtype)
+    position, work = np.zeros((3, _BLOCK), out.dtype), np.empty(_ROWS * _BLOCK, out.dtype)
     cell = np.empty(_BLOCK, np.int32)
     dx, dy = sizes[1] * sizes[2], sizes[2] if sizes[1] > 1 else 0
     dz = np.uint64(1 if sizes[2] > 1 else 0)
@@ -282,84 +349,33 @@ def image_gradient(
             first = block * _BLOCK
             n = min(_BLOCK, voxels - first)
             _positions(first, n, moves[b % moves.shape[0]], bases, gains, shape, position)
-            _cells(position, sizes, border, n, cell, weight)
+            _cells(position, sizes, border, n, cell, work)
             for c in range(out.shape[1]):
                 target, g = out[b, c], upstream[b, c, first:]
-                for i in range(n):
-                    k, share = np.int64(cell[i]), g[i] * weight[0, 0, i]
+                for i in range(np.uint64(n)):
+                    k, share = np.int64(cell[i]), g[i] * work[_X0 + i]
                     if sizes[0] > 1:
                         if low <= k < high:
-                            _spread(target, np.uint64(k), np.uint64(dy), dz, share, weight, i)
+                            _spread(target, np.uint64(k), np.uint64(dy), dz, share, work, i)
                         k += dx
                         if low <= k < high:
-                            share = g[i] * weight[0, 1, i]
-                            _spread(target, np.uint64(k), np.uint64(dy), dz, share, weight, i)
+                            share = g[i] * work[_X1 + i]
+                            _spread(target, np.uint64(k), np.uint64(dy), dz, share, work, i)
                     else:
                         if low <= k < high:
-                            _spread_line(target, np.uint64(k), dz, share * weight[1, 0, i], weight, i)
+                            _spread_line(target, np.uint64(k), dz, share * work[_Y0 + i], work, i)
                         k += dy
                         if low <= k < high:
-                            _spread_line(target, np.uint64(k), dz, share * weight[1, 1, i], weight, i)
+                            _spread_line(target, np.uint64(k), dz, share * work[_Y1 + i], work, i)
 
 
 @kernel(fastmath=_FMA)
-def _spread_line(target: Any, k: Any, dz: Any, share: Any, weight: Any, i: Any) -> None:
-    target[k] += share * weight[2, 0, i]
-    target[k + dz] += share * weight[2, 1, i]
+def _spread_line(target: Any, k: Any, dz: Any, share: Any, work: Any, i: Any) -> None:
+    target[k] += share * work[_Z0 + i]
+    target[k + dz] += share * work[_Z1 + i]
 
 
 @kernel(fastmath=_FMA)
-def _spread(target: Any, k: Any, dy: Any, dz: Any, share: Any, weight: Any, i: Any) -> None:
-    _spread_line(target, k, dz, share * weight[1, 0, i], weight, i)
-    _spread_line(target, k + dy, dz, share * weight[1, 1, i], weight, i)
-
-
-@kernel(fastmath=_FMA)
-def second_gradient(
-    start: Any, stop: Any, along: Any, upstream: Any, image: Any, sizes: Any, moves: Any, shape: Any,
-    bases: Any, gains: Any, border: Any, out_upstream: Any, out: Any,
-) -> None:  # fmt: skip
-    """Gradients of Σ_a h_a f_a in g and in the displacement, where f is `field_gradient`, of some blocks.
-
-    With H_a = gain_a h_a: Σ_a H_a ∂_a value_c in g_c, and gain_b Σ_c g_c Σ_{a≠b} H_a ∂_a∂_b value_c in u_b.
-
-    Args are those of `field_gradient`, with h (B, D, N), out_upstream (B, C, N) and out (B, D, N), written.
-    """
-    voxels, absent = moves.shape[2], 3 - moves.shape[1]
-    many = (voxels + _BLOCK - 1) // _BLOCK
-    position = np.zeros((3, _BLOCK), out.dtype)
-    weight, slope = np.empty((3, 2, _BLOCK), out.dtype), np.empty((3, 2, _BLOCK), out.dtype)
-    result, h = np.empty((3, _BLOCK), out.dtype), np.zeros((3, _BLOCK), out.dtype)
-    cell = np.empty(_BLOCK, np.int32)
-    dx, dy = np.uint64(sizes[1] * sizes[2] if sizes[0] > 1 else 0), np.uint64(sizes[2] if sizes[1] > 1 else 0)
-    dz = np.uint64(1 if sizes[2] > 1 else 0)
-    for block in range(start, stop):
-        b, first = block // many, block % many * _BLOCK
-        n = min(_BLOCK, voxels - first)
-        _positions(first, n, moves[b % moves.shape[0]], bases, gains, shape, position)
-        _cells(position, sizes, border, n, cell, weight)
-        _slopes(position, sizes, border, n, slope)
-        for axis in range(3):
-            for i in range(n):
-                result[axis, i] = 0
-                h[axis, i] = gains[axis] * along[b, axis - absent, first + i] if axis >= absent else 0
-        for c in range(image.shape[1]):
-            source, g, row = image[b % image.shape[0], c], upstream[b, c, first:], out_upstream[b, c, first:]
-            for i in range(n):
-                k, hx, hy, hz = np.uint64(cell[i]), h[0, i], h[1, i], h[2, i]
-                w0, w1, s0, s1 = weight[0, 0, i], weight[0, 1, i], slope[0, 0, i], slope[0, 1, i]
-                near, near_y, near_z, near_yz = _plane(source, k, dy, dz, weight, slope, i)
-                far, far_y, far_z, far_yz = _plane(source, k + dx, dy, dz, weight, slope, i)
-                xy, xz, yz = s0 * near_y + s1 * far_y, s0 * near_z + s1 * far_z, w0 * near_yz + w1 * far_yz
-                row[i] = (
-                    hx * (s0 * near + s1 * far)
-                    + hy * (w0 * near_y + w1 * far_y)
-                    + hz * (w0 * near_z + w1 * far_z)
-                )
-                result[0, i] += g[i] * (hy * xy + hz * xz)
-                result[1, i] += g[i] * (hx * xy + hz * yz)
-                result[2, i] += g[i] * (hx * xz + hy * yz)
-        for axis in range(out.shape[1]):
-            gain = gains[axis + absent]
-            for i in range(n):
-                out[b, axis, first + i] = gain * result[axis + absent, i]
+def _spread(target: Any, k: Any, dy: Any, dz: Any, share: Any, work: Any, i: Any) -> None:
+    _spread_line(target, k, dz, share * work[_Y0 + i], work, i)
+    _spread_line(target, k + dy, dz, share * work[_Y1 + i], work, i)
