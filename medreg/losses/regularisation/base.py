@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from medreg.errors import ConfigError, DataError
+from medreg.losses.fused import can_fuse, fused
 from medreg.losses.reduction import at_least_float32, masked_mean
+from medreg.losses.regularisation.stencil import MeanDensity, Stencil
 
 if TYPE_CHECKING:
     from medreg.geometry.transformation import Deformation
@@ -73,8 +75,7 @@ class Regulariser(nn.Module, ABC):
         """
         _check_field(field)
         with torch.autocast(device_type=field.device.type, enabled=False):
-            density = self.density(at_least_float32(field), spacing_mm=spacing_mm)
-            return self._weighted_mean(density, weight, mask)
+            return self._weighted_mean(at_least_float32(field), spacing_mm, weight, mask)
 
     def evaluate(
         self,
@@ -85,9 +86,17 @@ class Regulariser(nn.Module, ABC):
         mask: Tensor | None = None,
     ) -> Tensor:
         """As `forward`, on the field of the deformation that this regulariser is about (`on`)."""
-        with torch.autocast(device_type=deformation.displacement.device.type, enabled=False):
-            density = self.density_of(deformation, spacing_mm=spacing_mm)
-            return self._weighted_mean(density, weight, mask)
+        field: Tensor = getattr(deformation, self.on)
+        return self(field, spacing_mm=spacing_mm, weight=weight, mask=mask)
+
+    def stencil(self, field: Tensor, spacing: Tensor) -> Stencil | None:
+        """Return the kernel that computes the density of this field as well, or None if there is none.
+
+        Args:
+            field: (B, D, *S) voxels.
+            spacing: (B or 1, D) float64 mm, ones where voxels are the unit.
+        """
+        return None
 
     def density_of(self, deformation: Deformation, *, spacing_mm: Tensor | None) -> Tensor:
         """Return the unweighted penalty at each voxel, (B, 1, *S), of the field named by `on`."""
@@ -113,18 +122,38 @@ class Regulariser(nn.Module, ABC):
         shown = {k: v for k, v in vars(self).items() if k[0] != "_" and k != "training"}
         return ", ".join(f"{name}={value}" for name, value in shown.items())
 
-    def _weighted_mean(self, density: Tensor, weight: float | Tensor | None, mask: Tensor | None) -> Tensor:
+    def _weighted_mean(
+        self, field: Tensor, spacing_mm: Tensor | None, weight: float | Tensor | None, mask: Tensor | None
+    ) -> Tensor:
         chosen = self.weight if weight is None else weight
         if not isinstance(chosen, Tensor):
-            return chosen * masked_mean(density, mask)
+            return chosen * self._mean(field, spacing_mm, None, mask)
         if chosen.ndim in (0, 1):
-            return chosen.to(density) * masked_mean(density, mask)
-        if chosen.shape[1:] != density.shape[1:] or len(chosen) not in (1, len(density)):
+            return chosen.to(field) * self._mean(field, spacing_mm, None, mask)
+        if chosen.shape[1:] != (1, *field.shape[2:]) or len(chosen) not in (1, len(field)):
             raise DataError(
                 f"The regularisation weight has shape {tuple(chosen.shape)}; give a number, one value a "
-                f"sample ({len(density)},) or a map of shape {tuple(density.shape)}."
+                f"sample ({len(field)},) or a map of shape {(len(field), 1, *field.shape[2:])}."
             )
-        return masked_mean(chosen.to(density) * density, mask)
+        return self._mean(field, spacing_mm, chosen, mask)
+
+    def _mean(
+        self, field: Tensor, spacing_mm: Tensor | None, weight: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
+        """mean_x λ(x)·density(x), by a kernel where there is one and nothing but the field has a gradient."""
+
+        def density(u: Tensor) -> Tensor:
+            return self.density(u, spacing_mm=spacing_mm)
+
+        constant = not any(t is not None and t.requires_grad for t in (weight, mask, spacing_mm))
+        if constant and can_fuse(field):
+            unit = torch.ones(1, field.shape[1], dtype=torch.float64)
+            scales = self.scales(field, spacing_mm)
+            stencil = self.stencil(field, unit if scales is None else scales.double())
+            if stencil is not None:
+                return fused(MeanDensity(density, stencil, weight, mask), field)
+        values = density(field)
+        return masked_mean(values if weight is None else weight.to(values) * values, mask)
 
 
 def _check_field(field: Tensor) -> None:

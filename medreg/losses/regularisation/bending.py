@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medreg.kernels import stencil_second
 from medreg.losses.regularisation.base import Regulariser
 from medreg.losses.regularisation.differences import require_size, second_difference, spread_to_border
+from medreg.losses.regularisation.stencil import Stencil, on_three_axes
 
 
 def bending_density(field: Tensor, spacing: Tensor | None = None) -> Tensor:
@@ -52,3 +54,14 @@ class Bending(Regulariser):
     def density(self, field: Tensor, *, spacing_mm: Tensor | None) -> Tensor:
         """Return the squared second derivatives at each voxel, (B, 1, *S)."""
         return bending_density(field, self.scales(field, spacing_mm))
+
+    def stencil(self, field: Tensor, spacing: Tensor) -> Stencil | None:
+        """Return the kernel with the factors (s_k/s_a²)², and 2·(s_k/(s_a·s_b))²/16 of the four corners."""
+        if min(field.shape[2:]) < 3:
+            return None
+        inverse = on_three_axes(1.0 / spacing)
+        x, y, z = inverse.unbind(-1)
+        factors = torch.stack([x * x, y * y, z * z, x * y, x * z, y * z], -1).square()
+        factors[:, 3:] /= 8.0
+        factors = spacing.square()[:, :, None] * factors[:, None, :]
+        return Stencil(stencil_second.bending, factors, before=1, after=1)

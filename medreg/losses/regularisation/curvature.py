@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from medreg.kernels import stencil_second
 from medreg.losses.regularisation.base import Regulariser
 from medreg.losses.regularisation.differences import require_size, second_difference, spread_to_border
+from medreg.losses.regularisation.stencil import Stencil, on_three_axes
 
 
 def curvature_density(field: Tensor, spacing: Tensor | None = None) -> Tensor:
@@ -44,3 +46,10 @@ class Curvature(Regulariser):
     def density(self, field: Tensor, *, spacing_mm: Tensor | None) -> Tensor:
         """Return the squared Laplacian at each voxel, (B, 1, *S)."""
         return curvature_density(field, self.scales(field, spacing_mm))
+
+    def stencil(self, field: Tensor, spacing: Tensor) -> Stencil | None:
+        """Return the kernel with the factors s_k/s_a²."""
+        if min(field.shape[2:]) < 3:
+            return None
+        factors = spacing[:, :, None] / spacing[:, None, :].square()
+        return Stencil(stencil_second.curvature, on_three_axes(factors), before=1, after=1)

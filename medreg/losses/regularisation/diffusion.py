@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from medreg.kernels import stencil_first
 from medreg.losses.regularisation.base import Regulariser
+from medreg.losses.regularisation.stencil import Stencil, on_three_axes
 
 
 def diffusion_density(field: Tensor, spacing: Tensor | None = None) -> Tensor:
@@ -47,3 +49,8 @@ class Diffusion(Regulariser):
     def density(self, field: Tensor, *, spacing_mm: Tensor | None) -> Tensor:
         """Return the squared first derivatives at each voxel, (B, 1, *S)."""
         return diffusion_density(field, self.scales(field, spacing_mm))
+
+    def stencil(self, field: Tensor, spacing: Tensor) -> Stencil | None:
+        """Return the kernel with the factors (s_k/s_a)²."""
+        factors = (spacing[:, :, None] / spacing[:, None, :]).square()
+        return Stencil(stencil_first.diffusion, on_three_axes(factors))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medreg.kernels import stencil_first
 from medreg.losses.regularisation.base import Regulariser, Units
 from medreg.losses.regularisation.differences import cell_difference, require_size, spread_to_border
+from medreg.losses.regularisation.stencil import Stencil, on_three_axes
 
 
 def elastic_density(field: Tensor, mu: float, lam: float, spacing: Tensor | None = None) -> Tensor:
@@ -59,3 +61,11 @@ class LinearElastic(Regulariser):
     def density(self, field: Tensor, *, spacing_mm: Tensor | None) -> Tensor:
         """Return the elastic potential at each voxel, (B, 1, *S)."""
         return elastic_density(field, self.mu, self.lam, self.scales(field, spacing_mm))
+
+    def stencil(self, field: Tensor, spacing: Tensor) -> Stencil | None:
+        """Return the kernel with the factors s_k/s_a, and in a last row μ/2 and λ/2."""
+        if min(field.shape[2:]) < 2:
+            return None
+        factors = on_three_axes(spacing[:, :, None] / spacing[:, None, :])
+        moduli = factors.new_tensor([self.mu / 2.0, self.lam / 2.0, 0.0]).expand(len(factors), 1, 3)
+        return Stencil(stencil_first.elastic, torch.cat([factors, moduli], 1), after=1)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from medreg.geometry.derivatives import jacobian_determinant
+from medreg.kernels import stencil_folding
 from medreg.losses.regularisation.base import Regulariser, Units
+from medreg.losses.regularisation.stencil import Stencil
 
 
 class Folding(Regulariser):
@@ -32,3 +35,9 @@ class Folding(Regulariser):
     def density(self, field: Tensor, *, spacing_mm: Tensor | None) -> Tensor:
         """Return the shortfall of the determinant at each voxel, (B, 1, *S)."""
         return (self.eps - jacobian_determinant(field, mode="forward")).clamp_min(0.0)[:, None]
+
+    def stencil(self, field: Tensor, spacing: Tensor) -> Stencil | None:
+        """Return the kernel; the determinant knows no spacing."""
+        if min(field.shape[2:]) < 2:
+            return None
+        return Stencil(stencil_folding.folding, torch.full((1, 1, 1), self.eps, dtype=torch.float64))

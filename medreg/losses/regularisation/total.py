@@ -33,6 +33,35 @@ class Sum(Regulariser):
             )
         self.terms = nn.ModuleDict(terms)
 
+    def forward(
+        self,
+        field: Tensor,
+        *,
+        spacing_mm: Tensor | None = None,
+        weight: float | Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Sum of the terms on this one field, (B,); arguments as `Regulariser.forward`."""
+        chosen = self.weight if weight is None else weight
+        parts = [t.weight * t(field, spacing_mm=spacing_mm, weight=chosen, mask=mask) for t in self._terms()]
+        return torch.stack(parts).sum(0)
+
+    def evaluate(
+        self,
+        deformation: Deformation,
+        *,
+        spacing_mm: Tensor | None = None,
+        weight: float | Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Sum of the terms, each on its own field of the deformation, (B,)."""
+        chosen = self.weight if weight is None else weight
+        parts = [
+            t.weight * t.evaluate(deformation, spacing_mm=spacing_mm, weight=chosen, mask=mask)
+            for t in self._terms()
+        ]
+        return torch.stack(parts).sum(0)
+
     def density(self, field: Tensor, *, spacing_mm: Tensor | None) -> Tensor:
         """Return the sum of the weighted densities of all terms on this one field, (B, 1, *S)."""
         return torch.stack([t.weight * t.density(field, spacing_mm=spacing_mm) for t in self._terms()]).sum(0)
