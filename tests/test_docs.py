@@ -25,14 +25,20 @@ from hydra.errors import HydraException
 
 from medreg.cli.main import build_parser
 from medreg.config.application import overrides_of
+from medreg.config.benchmark import compose_benchmark
 from medreg.config.compose import compose_unchecked
 from medreg.config.suggest import groups, leaf_keys, parse
+from medreg.errors import MedregError
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHELLS, RUN = ("bash", "sh"), "run"
 PLUGINS = ("joblib", "submitit_local", "submitit_slurm", "slurm", "ray")  # launchers that are extras
-OF_THE_USER = ("configs/local/default.yaml", "data=liver")  # files that a page tells the reader to write
+OF_THE_USER = (
+    "configs/local/default.yaml",
+    "configs/method/mytool.yaml",
+    "data=liver",
+)  # files that a page tells the reader to write
 SHORT = "trainer.max_epochs=1 pictures=1"
 SMALL = "data.dataset.prepare.subjects=6 data.dataset.prepare.testing=2 data.loader.repeat=1"
 # Of the shell that runs a page: the checkout is elsewhere, and training is short.
@@ -156,7 +162,8 @@ def train_arguments() -> list[tuple[str, tuple[str, ...]]]:
             ("medreg", "show"),
             ("medreg", "doctor"),
         )
-        if composing and not {"--config-dir", "--help"} & set(arguments):
+        folder = verb == ("medreg", "doctor") and "=" not in arguments[0]  # of a Learn2Reg task
+        if composing and not folder and not {"--config-dir", "--help"} & set(arguments):
             found.append((f"{name_of(block.page)}:{block.line}", arguments))
     return found
 
@@ -263,6 +270,7 @@ def option_keys() -> frozenset[str]:
     found = {"model.regularisation.weight", "model.similarity.window"}  # of the presets of `medreg register`
     for overrides in together:
         found.update(leaf_keys(compose_unchecked(overrides)))
+    found.update(leaf_keys(compose_benchmark()))
     return frozenset(found)
 
 
@@ -287,8 +295,22 @@ def test_training_commands_compose():
     assert not wrong
 
 
+def test_benchmark_commands_compose():
+    wrong = []
+    for block, words in shell_commands():
+        if words[:2] == ("medreg", "benchmark") and not any(word.startswith("--") for word in words):
+            try:
+                compose_benchmark(words[2:])
+            except (MedregError, HydraException) as error:
+                wrong.append(f"{name_of(block.page)}:{block.line}: {shlex.join(words)}: {error}")
+    assert not wrong
+
+
 def test_other_commands_parse(capsys):
-    wrong, verbs = [], ("register", "warp", "report", "list", "doctor", "show", "rank", "submit", "evaluate")
+    wrong, verbs = (
+        [],
+        ("register", "warp", "report", "list", "doctor", "show", "rank", "submit", "evaluate", "benchmark"),
+    )
     for block, words in shell_commands():
         if words[0] != "medreg" or words[1] not in verbs or "--help" in words:
             continue

@@ -138,7 +138,13 @@ def run_benchmark(cfg: DictConfig, *, console: Console) -> Path:
     from medreg.benchmark.judging import evaluate_all
     from medreg.benchmark.report import write_report
 
-    evaluated = evaluate_all(benchmark, entries, workers=int(cfg.evaluation_workers), console=console)
+    evaluated = evaluate_all(
+        benchmark,
+        entries,
+        workers=int(cfg.evaluation_workers),
+        runtime=bool(cfg.rank_runtime),
+        console=console,
+    )
     return write_report(benchmark, evaluated, pictures=int(cfg.pictures), console=console)
 
 

@@ -18,6 +18,7 @@ from medreg.errors import MedregError
 if TYPE_CHECKING:
     from rich.console import Console
 
+ENOUGH = 0.8  # of the cases that others have: with fewer a method would take cases from everyone's ranking
 DRAWS = 1000  # of cases, for the stability of the ranking
 COLUMNS = ("data", "split", "method", "case", "structure", "metric", "unit", "value")
 # Ours in the metric files → name and unit in results.csv; points are added by their own names.
@@ -56,8 +57,17 @@ class Judged:
     notes: tuple[str, ...]
 
 
-def evaluate_all(benchmark: Benchmark, entries: Sequence[Entry], *, workers: int, console: Console) -> Judged:
+def evaluate_all(
+    benchmark: Benchmark, entries: Sequence[Entry], *, workers: int, runtime: bool, console: Console
+) -> Judged:
     """Score the fields of all methods; results of an earlier run are taken where nothing changed.
+
+    Args:
+        benchmark: data and what to evaluate.
+        entries: methods whose fields are there.
+        workers: cases evaluated at a time.
+        runtime: whether wall time counts in the ranking.
+        console: told about methods without any field.
 
     Raises:
         DatasetNotFound: label maps or points that the metrics need are missing.
@@ -84,7 +94,7 @@ def evaluate_all(benchmark: Benchmark, entries: Sequence[Entry], *, workers: int
             scored.append(entry)
             rows += _rows(entry, found)
     results = pd.DataFrame(rows, columns=list(COLUMNS))
-    ranking, stability, notes = _ranked(scored)
+    ranking, stability, notes = _ranked(scored, results, runtime=runtime)
     problems = {name: reasons for name, reasons in problems.items() if reasons}
     return Judged(tuple(scored), results, ranking, stability, problems, notes)
 
@@ -115,13 +125,22 @@ def _rows(entry: Entry, found: Evaluation) -> Iterator[tuple[Any, ...]]:
                 yield (*start, case, "all", metric, unit, getattr(costs[case], key))
 
 
-def _ranked(entries: Sequence[Entry]) -> tuple[Ranking | None, Mapping[str, Stability], tuple[str, ...]]:
-    """Rank as the challenge does, over the cases that all methods have."""
-    if len(entries) < 2:
-        return None, {}, ("A ranking needs two methods.",)
+def _ranked(
+    entries: Sequence[Entry], results: pd.DataFrame, *, runtime: bool
+) -> tuple[Ranking | None, Mapping[str, Stability], tuple[str, ...]]:
+    """Rank as the challenge does, over the cases that all methods have; who failed on many is left out."""
+    counts = results.groupby("method")["case"].nunique()
+    kept = [entry for entry in entries if counts[entry.name] >= ENOUGH * counts.max()]
+    notes = [
+        f"{entry.name} is not ranked: it has {counts[entry.name]} of {counts.max()} cases."
+        for entry in entries
+        if entry not in kept
+    ]
+    if len(kept) < 2:
+        return None, {}, (*notes, "A ranking needs two methods.")
     try:
-        collected = collect([f"{entry.name}={entry.folder.metrics}" for entry in entries], common=True)
-        ranking = rank(collected.table)
+        collected = collect([f"{entry.name}={entry.folder.metrics}" for entry in kept], common=True)
+        ranking = rank(collected.table, runtime=runtime)
     except MedregError as error:
-        return None, {}, (f"There is no ranking: {error}",)
-    return ranking, bootstrap(ranking, draws=DRAWS), collected.notes
+        return None, {}, (*notes, f"There is no ranking: {error}")
+    return ranking, bootstrap(ranking, draws=DRAWS), (*notes, *collected.notes)
