@@ -145,7 +145,19 @@ def run_benchmark(cfg: DictConfig, *, console: Console) -> Path:
         runtime=bool(cfg.rank_runtime),
         console=console,
     )
-    return write_report(benchmark, evaluated, pictures=int(cfg.pictures), console=console)
+    page = write_report(benchmark, evaluated, pictures=int(cfg.pictures), console=console)
+    _mirror(benchmark, cfg)
+    return page
+
+
+def _mirror(benchmark: Benchmark, cfg: DictConfig) -> None:
+    """Send table, means and pictures to the logger, if one was chosen."""
+    logger = build(cfg.logger)
+    config = OmegaConf.to_container(cfg, resolve=True)
+    facts = {"name": benchmark.out.name, "group": f"benchmark_{benchmark.name}", "job_type": "benchmark"}
+    if logger.connect(benchmark.out, config=config, facts=facts) is not None:
+        logger.report(benchmark.out)
+    logger.close(failed=False)
 
 
 def _registered(entry: Entry, benchmark: Benchmark, cfg: DictConfig, console: Console) -> Entry:

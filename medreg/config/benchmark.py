@@ -14,7 +14,7 @@ from medreg.config.resolvers import register
 from medreg.config.suggest import leaf_keys, nearest, parse
 from medreg.errors import ConfigError
 
-GROUPS = ("benchmark", "method")
+GROUPS = ("benchmark", "method", "logger")
 
 
 def benchmark_options(group: str) -> list[str]:
