@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medreg.geometry.compose import compose
+from medreg.geometry.compose import compose, resize_displacement
 from medreg.geometry.transformation import Deformation, Transformation
 from medreg.inference.descent import Effort, Minimiser, Trace
 from medreg.inference.level import Level, LevelImages, full_images
@@ -97,26 +97,45 @@ def _coarse_to_fine(
     callback: Callback | None,
 ) -> Registration:
     """All levels on images that autograd may use."""
-    old = settings.levels[0].shape(images.shape) if settings.levels else images.shape
+    old = settings.levels[0].field_shape(images.shape) if settings.levels else images.shape
     theta = _identity(transformation, images, old)
     for number, level in enumerate(settings.levels):
-        pair = images.at(level)
-        theta = _resample(transformation, theta, old, pair.shape)
-        objective = _Objective(energy, transformation, pair)
+        grid = level.field_shape(images.shape)
+        theta = _resample(transformation, theta, old, grid)
+        objective = _Objective(energy, transformation, images, level)
         trace = settings.minimiser.minimise(
             objective,
             theta,
             effort=Effort(level.iterations, level.learning_rate, settings.tolerance),
-            smooth=_smoother(theta, pair.shape, settings.smoothing),
+            smooth=_smoother(theta, level.shape(images.shape), settings.smoothing),
             report=reporter(number, callback),
         )
         if number == len(settings.levels) - 1:
-            _consider_start(trace, objective, _identity(transformation, images, pair.shape))
-        theta, old = trace.theta, pair.shape
-    theta = _resample(transformation, theta, old, images.shape)
+            _consider_start(trace, objective, _identity(transformation, images, grid))
+        theta, old = trace.theta, grid
     with torch.no_grad():
+        if settings.levels and settings.levels[-1].field is not None:
+            return _upsampled(transformation, theta, old, images)
+        theta = _resample(transformation, theta, old, images.shape)
         deformation = total_deformation(transformation(theta, images.shape), images.initial)
     return Registration(deformation.displacement, deformation.regularised, theta)
+
+
+def _upsampled(
+    transformation: Transformation, theta: Tensor, grid: Sequence[int], images: LevelImages
+) -> Registration:
+    """The answer of a field on a coarser grid: the displacement that the last level saw, not a finer flow."""
+    update = transformation(theta, grid)
+    displacement = resize_displacement(update.displacement, images.shape)
+    full = Deformation(
+        displacement,
+        displacement
+        if update.regularised is update.displacement
+        else resize_displacement(update.regularised, images.shape),
+    )
+    deformation = total_deformation(full, images.initial)
+    parameters = _resample(transformation, theta, grid, images.shape)
+    return Registration(deformation.displacement, deformation.regularised, parameters)
 
 
 def total_deformation(update: Deformation, initial: Tensor | None) -> Deformation:
@@ -129,23 +148,30 @@ def total_deformation(update: Deformation, initial: Tensor | None) -> Deformatio
 
 
 class _Objective:
-    """Energies of one level as a function of θ."""
+    """Energies of one level as a function of θ, whose grid may be coarser than that of the images."""
 
-    def __init__(self, energy: Energy, transformation: Transformation, pair: LevelImages) -> None:
-        self.energy, self.transformation, self.pair = energy, transformation, pair
+    def __init__(
+        self, energy: Energy, transformation: Transformation, images: LevelImages, level: Level
+    ) -> None:
+        self.energy, self.transformation, self.pair = energy, transformation, images.at(level)
+        self.grid = level.field_shape(images.shape)
+        self.spacing_mm = images.spacing_on(self.grid)
+        initial = images.initial
+        self.initial = None if initial is None else resize_displacement(initial, self.grid)
 
     def __call__(self, theta: Tensor) -> Tensor:
-        pair = self.pair
-        deformation = total_deformation(self.transformation(theta, pair.shape), pair.initial)
-        value = self.energy(
-            pair.fixed,
-            pair.moving,
-            deformation,
-            spacing_mm=pair.spacing_mm,
-            fixed_mask=pair.fixed_mask,
-            moving_mask=pair.moving_mask,
+        energy, pair = self.energy, self.pair
+        update = self.transformation(theta, self.grid)
+        deformation = total_deformation(update, self.initial)
+        displacement = deformation.displacement
+        if self.grid != pair.shape:
+            fine = resize_displacement(update.displacement, pair.shape)
+            displacement = fine if pair.initial is None else compose(pair.initial, fine)
+        similarity, _ = energy.dissimilarity(
+            pair.fixed, pair.moving, displacement, fixed_mask=pair.fixed_mask, moving_mask=pair.moving_mask
         )
-        return self.energy.similarity.weight * value.similarity + value.regularisation
+        penalty = energy.regularisation.evaluate(deformation, spacing_mm=self.spacing_mm)
+        return energy.similarity.weight * similarity + penalty
 
 
 def _identity(transformation: Transformation, images: LevelImages, shape: Sequence[int]) -> Tensor:

@@ -26,17 +26,24 @@ class Level:
         shrink: factor ≥ 1 by which every axis is reduced (an axis never below 8 voxels).
         sigma: standard deviation of the Gaussian that smooths the images before, voxels of the full grid.
         iterations: largest number of updates.
-        learning_rate: typical length of one update, voxels of this level.
+        learning_rate: typical length of one update, voxels of the grid of the field.
+        field: factor by which the grid of the field is reduced, where it should be coarser than that of the
+            images: a smooth field needs fewer points than a sharp image. None = `shrink`.
     """
 
     shrink: float
     sigma: float
     iterations: int
     learning_rate: float
+    field: float | None = None
 
     def shape(self, full: Sequence[int]) -> tuple[int, ...]:
-        """Grid of this level for images of a full shape."""
-        return tuple(max(math.ceil(size / self.shrink), min(size, SMALLEST)) for size in full)
+        """Grid of the images of this level for images of a full shape."""
+        return _reduced(full, self.shrink)
+
+    def field_shape(self, full: Sequence[int]) -> tuple[int, ...]:
+        """Grid of the field of this level for images of a full shape."""
+        return _reduced(full, self.shrink if self.field is None else self.field)
 
 
 @dataclass(frozen=True)
@@ -64,12 +71,14 @@ class LevelImages:
         """Spatial shape S."""
         return tuple(self.fixed.shape[2:])
 
+    def spacing_on(self, shape: Sequence[int]) -> Tensor:
+        """Spacing (B, D), mm, of a grid of another size with the same corners."""
+        gains = [(a - 1) / max(b - 1, 1) if a > 1 else 1.0 for a, b in zip(self.shape, shape, strict=True)]
+        return self.spacing_mm * torch.tensor(gains).to(self.spacing_mm)
+
     def at(self, level: Level) -> LevelImages:
         """Smooth and resize images, masks and initial displacement from the full grid to a level."""
-        full, shape = self.shape, level.shape(self.shape)
-        gain = torch.tensor(
-            [(a - 1) / max(b - 1, 1) if a > 1 else 1.0 for a, b in zip(full, shape, strict=True)]
-        )
+        shape = level.shape(self.shape)
 
         def mask(image: Tensor | None) -> Tensor | None:
             return None if image is None else resize(image.to(self.fixed), shape)
@@ -77,11 +86,15 @@ class LevelImages:
         return LevelImages(
             fixed=resize(gaussian_smooth(self.fixed, level.sigma), shape),
             moving=resize(gaussian_smooth(self.moving, level.sigma), shape),
-            spacing_mm=self.spacing_mm * gain.to(self.spacing_mm),
+            spacing_mm=self.spacing_on(shape),
             fixed_mask=mask(self.fixed_mask),
             moving_mask=mask(self.moving_mask),
             initial=None if self.initial is None else resize_displacement(self.initial, shape),
         )
+
+
+def _reduced(full: Sequence[int], shrink: float) -> tuple[int, ...]:
+    return tuple(max(math.ceil(size / shrink), min(size, SMALLEST)) for size in full)
 
 
 def full_images(
@@ -117,6 +130,11 @@ def checked_levels(levels: Sequence[Level | Mapping[str, Any]]) -> tuple[Level, 
         raise ConfigError("model.levels is empty; give at least one level, such as {shrink: 1, ...}.")
     chosen = tuple(level if isinstance(level, Level) else Level(**level) for level in levels)
     for number, level in enumerate(chosen):
+        if level.field is not None and level.field < level.shrink:
+            raise ConfigError(
+                f"model.levels[{number}] has field {level.field} below shrink {level.shrink}; the grid of the field "
+                "must be as coarse as that of the images, or coarser."
+            )
         if level.shrink < 1 or level.sigma < 0 or level.iterations < 0 or level.learning_rate <= 0:
             raise ConfigError(
                 f"model.levels[{number}] is {level}; shrink must be at least 1, sigma and iterations "

@@ -81,16 +81,29 @@ class Energy(nn.Module):
             moving_mask: (B, 1, *S_moving) where the moving image may be compared; it moves with the image.
             weight: λ of this call, a number, (B,) or a map; None takes the regulariser's own.
         """
-        displacement = deformation.displacement
+        similarity, warped = self.dissimilarity(
+            fixed, moving, deformation.displacement, fixed_mask=fixed_mask, moving_mask=moving_mask
+        )
+        regularisation = self.regularisation.evaluate(deformation, spacing_mm=spacing_mm, weight=weight)
+        total = (self.similarity.weight * similarity + regularisation).mean()
+        return EnergyValue(total, similarity, regularisation, warped)
+
+    def dissimilarity(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        displacement: Tensor,
+        *,
+        fixed_mask: Tensor | None = None,
+        moving_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """D without its weight, (B,), and the warped image (B, C, *S); arguments as in `forward`."""
         if moving_mask is not None:
             # Not left to the overlap alone: 0·NaN would reach the gradient of the warp.
             moving = moving.masked_fill(moving_mask == 0, 0.0)
         warped = warp(moving, displacement, padding=self.padding, convention=self.convention)
         mask = self.overlap(displacement, fixed_mask, moving_mask)
-        similarity = self.similarity(warped, fixed, mask=mask)
-        regularisation = self.regularisation.evaluate(deformation, spacing_mm=spacing_mm, weight=weight)
-        total = (self.similarity.weight * similarity + regularisation).mean()
-        return EnergyValue(total, similarity, regularisation, warped)
+        return self.similarity(warped, fixed, mask=mask), warped
 
     @torch.no_grad()
     def overlap(
