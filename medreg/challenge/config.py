@@ -147,6 +147,7 @@ def config_from_descriptor(
     labels: Sequence[int] | None = None,
     points: Sequence[str] | None = None,
     masked: bool | None = None,
+    shape: Sequence[int] | None = None,
 ) -> EvaluationConfig:
     """Make the evaluation config of a task from its descriptor, as the organisers make theirs.
 
@@ -160,9 +161,33 @@ def config_from_descriptor(
         labels: ids to score; default: those that the descriptor names, without the background.
         points: folders of points, of landmarks and keypoints; default: those of the training list.
         masked: use the fixed mask; default: where the pairs are of one patient and fixed images have masks.
+        shape: grid of the fields, for descriptors that name none.
 
     Raises:
         ConfigError: no pairs for that split, no shape, or an unknown split.
+    """
+    name = str(descriptor.get("name", "the descriptor"))
+    pairs = listed_pairs(descriptor, split=split)
+    sizes = [int(size) for size in shape or dict(descriptor.get("tensorImageShape") or {}).get("0", ())]
+    if len(sizes) != 3:
+        raise ConfigError(f"{name}: tensorImageShape names no 3-D shape for modality 0.")
+    return EvaluationConfig(
+        name=name,
+        shape=(sizes[0], sizes[1], sizes[2]),
+        pairs=pairs,
+        metrics=_metrics_of(
+            named_labels(descriptor) if labels is None else tuple(labels),
+            listed_points(descriptor) if points is None else tuple(points),
+        ),
+        masked=_is_masked(descriptor) if masked is None else masked,
+    )
+
+
+def listed_pairs(descriptor: Mapping[str, Any], *, split: str = "val") -> tuple[PairPaths, ...]:
+    """Pairs that a descriptor lists for a split, also where they are keyed by modality numbers.
+
+    Raises:
+        ConfigError: an unknown split, no pairs, or names of another form.
     """
     if split not in PAIR_KEYS:
         raise ConfigError(f"split={split!r} is not one of {', '.join(PAIR_KEYS)}.")
@@ -173,22 +198,9 @@ def config_from_descriptor(
             f"{name} lists no pairs under {' or '.join(PAIR_KEYS[split])}; choose another split."
         )
     fixed, moving = _directions(descriptor)
-    pairs = tuple(
+    return tuple(
         _pair({"fixed": e.get("fixed", e.get(fixed)), "moving": e.get("moving", e.get(moving))}, name)
         for e in entries
-    )
-    shape = [int(size) for size in dict(descriptor.get("tensorImageShape") or {}).get("0", ())]
-    if len(shape) != 3:
-        raise ConfigError(f"{name}: tensorImageShape names no 3-D shape for modality 0.")
-    return EvaluationConfig(
-        name=name,
-        shape=(shape[0], shape[1], shape[2]),
-        pairs=pairs,
-        metrics=_metrics_of(
-            named_labels(descriptor) if labels is None else tuple(labels),
-            listed_points(descriptor) if points is None else tuple(points),
-        ),
-        masked=_is_masked(descriptor, fixed) if masked is None else masked,
     )
 
 
@@ -267,9 +279,9 @@ def _directions(descriptor: Mapping[str, Any]) -> tuple[str, str]:
     return str(direction.get("fixed", 0)), str(direction.get("moving", 1))
 
 
-def _is_masked(descriptor: Mapping[str, Any], fixed: str) -> bool:
+def _is_masked(descriptor: Mapping[str, Any]) -> bool:
     """Lung and abdominal tasks within a patient are evaluated inside the mask; brains of OASIS are not."""
-    provided = (descriptor.get("provided_data") or {}).get(fixed, [])
+    provided = (descriptor.get("provided_data") or {}).get(_directions(descriptor)[0], [])
     return descriptor.get("pairings") in ("paired", "hybrid") and "mask" in provided
 
 

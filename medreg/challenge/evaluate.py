@@ -87,6 +87,7 @@ def evaluate(
     split: str = "val",
     thirty: Thirty = "2024",
     method: str | None = None,
+    task: str | None = None,
     strict: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
@@ -103,6 +104,7 @@ def evaluate(
         split: pairs of the descriptor, "val", "test" or "train".
         thirty: rule of the "30" of the aggregates, that of the official code since August 2024 or before.
         method: name in tables; default: the name of the folder or zip.
+        task: name of the task, where `data` holds several.
         strict: write null instead of NaN and Infinity.
         progress: called with one line for every case.
 
@@ -120,7 +122,7 @@ def evaluate(
         raise ConfigError(f"thirty={thirty!r} is not one of {', '.join(THIRTY_RULES)}.")
     fields = source if isinstance(source, FieldSource) else FieldSource(source)
     wanted = read_config(config) if isinstance(config, str | Path) else config
-    task = None if wanted is None else wanted.name
+    task = wanted.name if task is None and wanted is not None else task
     folder = data if isinstance(data, TaskFolder) else TaskFolder(data, task=task)
     wanted = folder.config(split=split) if wanted is None else wanted
     folder.check(wanted)

@@ -19,6 +19,7 @@ from medreg.challenge.config import (
     MetricSpec,
     PairPaths,
     config_from_descriptor,
+    listed_pairs,
     listed_points,
     named_labels,
     read_json,
@@ -50,14 +51,14 @@ class TaskFolder:
 
     Args:
         path: the folder of the task, or its parent where it holds one task.
-        task: name of the task, to choose among several in the parent.
+        task: name of the task, to choose among several in the parent, or among several descriptors.
 
     Raises:
         DatasetNotFound: no such folder, or no image folders in it.
     """
 
     def __init__(self, path: str | Path, *, task: str | None = None) -> None:
-        self.path = _task_folder(Path(path), task)
+        self.path, self.task = _task_folder(Path(path), task), task
 
     def image(self, relative: str) -> Path:
         """File of an image that a config or descriptor names."""
@@ -88,12 +89,12 @@ class TaskFolder:
         Raises:
             DatasetNotFound: there is none, or more than one.
         """
-        found = sorted(self.path.glob("*_dataset.json"))
+        found = sorted(self.path.glob(f"{self.task or '*'}_dataset.json"))
         if len(found) != 1:
             names = ", ".join(file.name for file in found) or "none"
             raise DatasetNotFound(
-                f"{self.path}: one descriptor <Task>_dataset.json is expected, found {names}; "
-                "give the evaluation config with --config."
+                f"{self.path}: one descriptor {self.task or '<Task>'}_dataset.json is expected, found {names}; "
+                "choose one by --task, or give the evaluation config with --config."
             )
         return read_json(found[0])
 
@@ -104,15 +105,27 @@ class TaskFolder:
         those of the training list and of folders that hold them for every pair.
         """
         descriptor = self.descriptor()
-        plain = config_from_descriptor(descriptor, split=split, labels=(), points=())
-        on_disk = [k for k in POINT_KINDS if all(self.point_files(pair, k) for pair in plain.pairs)]
+        pairs = listed_pairs(descriptor, split=split)
+        on_disk = [k for k in POINT_KINDS if all(self.point_files(pair, k) for pair in pairs)]
         listed = [k for k in listed_points(descriptor) if k not in on_disk]
         return config_from_descriptor(
             descriptor,
             split=split,
-            labels=self._labels(descriptor, plain.pairs),
+            labels=self._labels(descriptor, pairs),
             points=[kind for kind in POINT_KINDS if kind in (*on_disk, *listed)],
+            shape=None if descriptor.get("tensorImageShape") else self._shape(pairs),
         )
+
+    def _shape(self, pairs: Sequence[PairPaths]) -> tuple[int, ...]:
+        """Common grid of the fixed images, for descriptors that name none."""
+        shapes = {tuple(load_nibabel(existing_file(self.image(pair.fixed))).shape[:3]) for pair in pairs}
+        if len(shapes) != 1:
+            names = " and ".join("×".join(map(str, shape)) for shape in sorted(shapes)[:2])
+            raise ConfigError(
+                f"{self.path}: fixed images have different sizes ({names}), but Learn2Reg tasks have one; "
+                "pad them, or evaluate each size with a config of its own."
+            )
+        return shapes.pop()
 
     def check(self, config: EvaluationConfig) -> None:
         """Say before any work that a metric cannot be computed for a single pair.

@@ -39,6 +39,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--config", metavar="JSON", help="official evaluation config; default: made from <Task>_dataset.json"
     )
+    parser.add_argument("--task", metavar="NAME", help="task, where the folder holds several")
     parser.add_argument(
         "-o", "--output", default="metrics.json", metavar="JSON", help="default: metrics.json"
     )
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         split=args.split,
         thirty=args.thirty,
         method=args.method,
+        task=args.task,
         strict=args.strict_json,
         progress=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
     )

@@ -181,6 +181,16 @@ def test_config_of_a_task_folder_takes_labels_and_points_from_disk(tmp_path):
     assert isinstance(found, EvaluationConfig)
     assert found.to_json()["evaluation_methods"] == json.loads(task.config.read_text())["evaluation_methods"]
     assert TaskFolder(tmp_path).path == task.data  # the folder above, too
+    del content["tensorImageShape"]
+    (task.data / "Paired_dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    assert TaskFolder(task.data).config().shape == tasks.SHAPE  # of the fixed images
+    tasks.save(task.data / "imagesTr" / "Paired_0003_0000.nii.gz", tasks.label_map((1,), shape=(23, 26, 20)))
+    with pytest.raises(ConfigError, match="22×26×20 and 23×26×20"):
+        TaskFolder(task.data).config()
+    (task.data / "Other_dataset.json").write_text(json.dumps(content | {"name": "Other"}), encoding="utf-8")
+    with pytest.raises(DatasetNotFound, match="choose one by --task"):
+        TaskFolder(task.data).config()
+    assert TaskFolder(task.data, task="Other").descriptor()["name"] == "Other"
 
 
 def test_folders_that_are_no_task(tmp_path):
