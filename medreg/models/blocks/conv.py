@@ -7,8 +7,27 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-_CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 NEGATIVE_SLOPE = 0.2  # of every LeakyReLU of VoxelMorph, midir and GraDIRN
+_FEW, _ENOUGH = 4, 16  # input channels between which oneDNN has no vectorised 3-D kernel
+
+
+class PaddedConv3d(nn.Conv3d):
+    """A 3-D convolution that is given zeros for missing channels where that is faster; equal but for rounding.
+
+    With 4 to 15 single-precision input channels on CPU the fast kernels do not apply: 5 channels take twice the
+    time of 32. Padded with zeros to 16 they take a third to a half.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        missing = _ENOUGH - self.in_channels
+        plain = input.device.type != "cpu" or input.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+        if not plain and self.in_channels >= _FEW and missing > 0:
+            zeros = (0, 0, 0, 0, 0, 0, 0, missing)
+            input, weight = nn.functional.pad(input, zeros), nn.functional.pad(weight, zeros)
+        return super()._conv_forward(input, weight, bias)
+
+
+_CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: PaddedConv3d}
 
 
 def convolution(
