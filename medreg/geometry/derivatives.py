@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from medreg.geometry.jacobian_fast import determinant
+from medreg.kernels.dispatch import usable
 
 Boundary = Literal["one_sided", "replicate", "drop"]
 DifferenceMode = Literal["central", "forward"]
@@ -89,6 +93,14 @@ def jacobian_determinant(displacement: Tensor, *, mode: DifferenceMode = "centra
     Returns:
         (B, *S), no unit.
     """
+    _difference(mode)
+    reference = partial(_determinant, mode=mode)
+    if usable(displacement):
+        return determinant(displacement, central=mode == "central", reference=reference)
+    return reference(displacement)
+
+
+def _determinant(displacement: Tensor, *, mode: DifferenceMode) -> Tensor:
     ndim = displacement.ndim - 2
     difference = _difference(mode)
     # columns[a][:, k] = ∂u_k/∂x_a; one fused difference per axis serves all components
