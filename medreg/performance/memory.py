@@ -20,6 +20,11 @@ import torch
 Call = Callable[[], object]
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _SECONDS = 600.0
+# What most contenders need, imported once; those that are not installed are passed over.
+_PRELOADED = (
+    "torch", "medreg.performance.peers", "medreg.performance.peers.ours", "monai.losses", "monai.networks.nets",
+    "voxelmorph", "neurite", "deepali.losses", "deepali.core.bspline", "deepali.core.flow",
+)  # fmt: skip
 _ENOUGH = 1.5  # seconds of calls after which one more is not needed
 
 
@@ -46,7 +51,7 @@ def cost_alone(
     """Largest memory of a call beyond what its inputs take, and its time.
 
     A fresh process does the small work, so that code and threads are in memory, makes the inputs of the
-    other, and then does that. The processes descend from one that has imported torch and started nothing.
+    other, and then does that. The processes descend from one that has imported the packages and run nothing.
 
     Args:
         make: makes the inputs and returns the call; must be picklable, as `small`.
@@ -58,7 +63,7 @@ def cost_alone(
     if torch.device(device).type == "cuda":
         return _cuda_peak(make())
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "medreg.performance.peers", "medreg.performance.peers.ours"])
+    context.set_forkserver_preload(list(_PRELOADED))
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(sender, make, small, threads, calls))
     process.start()

@@ -76,7 +76,7 @@ class Session:
     @property
     def budget(self) -> Budget:
         """For one contender of one operator."""
-        return Budget(0.15, slow=0.2) if self.settings.quick else Budget(1.2)
+        return Budget(0.15, slow=0.2) if self.settings.quick else Budget(0.6, slow=1.0)
 
     @cached_property
     def rates(self) -> Rates:

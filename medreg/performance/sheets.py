@@ -106,6 +106,8 @@ def summary_sheet(frame: pd.DataFrame) -> Sheet:
     """Geometric mean over sizes of how many times as long the fastest other package takes."""
     rows, out = pick(frame, section="operators"), []
     for item, operator in OPERATORS.items():
+        if pick(rows, item=item).empty:
+            continue
         cells = []
         for mode in ("forward", "forward+backward"):
             for quantity in ("wall_ratio", "cpu_ratio_of_minima"):

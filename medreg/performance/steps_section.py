@@ -6,8 +6,10 @@ import gc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from medreg.performance.inputs import Inputs
 from medreg.performance.memory import cost_alone
@@ -20,9 +22,10 @@ from medreg.performance.table import Row
 from medreg.performance.timing import Budget, take_turns
 from medreg.performance.work import Contender, StepMaker, TrainingStep
 
-SECTION, STEP = "steps", "step"
+SECTION, STEP, FLOOR = "steps", "step", "floor"
 NETWORKS = ("gradirn", "voxelmorph", "vrnet")
 CHECKPOINT = "checkpoint"
+LEFT_OUT = ("vrnet", 3)  # nothing to compare with, and a minute
 FULL_SIZES, QUICK_SIZES = ("10*160x160", "96"), ("2*64x64",)
 _SMALL = {2: Size(1, (32, 32)), 3: Size(1, (24, 24, 24))}  # loads code and starts threads
 
@@ -32,7 +35,7 @@ def run_steps(session: Session) -> None:
     sizes = QUICK_SIZES if session.settings.quick else FULL_SIZES
     for size in map(parse_size, sizes):
         for network in NETWORKS:
-            if not session.table.has(SECTION, network, size.name, STEP):
+            if (network, size.ndim) != LEFT_OUT and not session.table.has(SECTION, network, size.name, STEP):
                 session.say(f"{network}, step at {size.title}")
                 _measure(session, network, Inputs(size, session.settings.device))
 
@@ -64,8 +67,9 @@ def _measure(session: Session, network: str, inputs: Inputs) -> None:
             steps.pop(name, None)
     rows += [_row(network, inputs, name, "parameters", step.parameters, "") for name, step in steps.items()]
     rows += _checkpoint_rows(network, inputs, steps)
+    rows += [_floor_row(session, network, inputs, steps[OURS])] if OURS in steps else []
     rows += _release_rows(session, network, inputs)
-    budget = Budget(0.5, slow=0.5) if session.settings.quick else Budget(8.0, slow=12.0)
+    budget = Budget(0.5, slow=0.5) if session.settings.quick else Budget(6.0, slow=12.0, least=2)
     found = take_turns(
         {name: step.run for name, step in steps.items()}, budget=budget, device=session.settings.device
     )
@@ -96,6 +100,30 @@ def _checkpoint_rows(network: str, inputs: Inputs, steps: dict[str, TrainingStep
     scale = max(float(one.abs().max()) for one, _ in pairs)
     worst = max(float((one - two).abs().max()) for one, two in pairs) / scale
     return [_row(network, inputs, other, "gradient_difference", worst, "of the largest gradient")]
+
+
+def _floor_row(session: Session, network: str, inputs: Inputs, step: TrainingStep) -> Row:
+    """The arithmetic of the convolutions at the rate of a large matrix product."""
+    flops = 3 * convolution_flops(
+        step
+    )  # of the output, of the gradient in the input and of that in the weights
+    note = f"{flops / 1e9:.0f} GFLOP of convolution"
+    return _row(network, inputs, FLOOR, "floor_s", flops / session.rates.flops_per_s, note)
+
+
+def convolution_flops(step: TrainingStep) -> int:
+    """Multiplications and additions of all convolutions of one forward pass."""
+    found: list[int] = []
+
+    def count(layer: Any, images: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        found.append(2 * output.numel() * layer.weight[0].numel())
+
+    layers = [layer for layer in step.network.modules() if isinstance(layer, nn.Conv2d | nn.Conv3d)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    step.loss()
+    for hook in hooks:
+        hook.remove()
+    return sum(found)
 
 
 def _release_rows(session: Session, network: str, inputs: Inputs) -> list[Row]:

@@ -81,11 +81,13 @@ class TrainingStep:
         network: what is trained.
         loss: makes the forward pass and returns the scalar loss.
         optimiser: of the network's parameters.
+        precision: of the operations that autocast knows; float32 for all.
     """
 
     network: nn.Module
     loss: Callable[[], Tensor]
     optimiser: torch.optim.Optimizer
+    precision: torch.dtype = torch.float32
 
     @property
     def parameters(self) -> int:
@@ -95,7 +97,10 @@ class TrainingStep:
     def run(self) -> None:
         """Forward, loss, backward, optimiser."""
         self.optimiser.zero_grad()
-        self.loss().backward()
+        device = next(self.network.parameters()).device.type
+        with torch.autocast(device, self.precision, enabled=self.precision != torch.float32):
+            loss = self.loss()
+        loss.backward()
         self.optimiser.step()
 
     def gradients(self) -> list[Tensor]:

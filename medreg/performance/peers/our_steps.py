@@ -26,8 +26,10 @@ def make_task(ndim: int, overrides: Sequence[str]) -> Any:
     return build(compose([_DATA[ndim], *overrides]).task)
 
 
-def training_step(inputs: Inputs, *, overrides: Sequence[str]) -> TrainingStep:
-    """One step of a composition on the images of the inputs."""
+def training_step(
+    inputs: Inputs, *, overrides: Sequence[str], precision: torch.dtype = torch.float32
+) -> TrainingStep:
+    """One step of a composition on the images of the inputs; another precision as `trainer.precision` does it."""
     task = make_task(inputs.size.ndim, overrides).to(inputs.device).train()
     batch = {
         "fixed_image": inputs.fixed,
@@ -39,4 +41,4 @@ def training_step(inputs: Inputs, *, overrides: Sequence[str]) -> TrainingStep:
     def loss() -> Tensor:
         return task.loss(batch, task.register(batch)).total
 
-    return TrainingStep(task.model, loss, task.configure_optimizers())
+    return TrainingStep(task.model, loss, task.configure_optimizers(), precision)

@@ -61,7 +61,13 @@ class Ours(Contender):
             "gradirn checkpoint": partial(
                 training_step, overrides=("model=gradirn", "model.checkpoint=true")
             ),
+            "gradirn bf16": partial(training_step, overrides=("model=gradirn",), precision=torch.bfloat16),
             "voxelmorph": partial(training_step, overrides=("model=voxelmorph", *LNCC_LIKE_THEIRS)),
+            "voxelmorph bf16": partial(
+                training_step,
+                overrides=("model=voxelmorph", *LNCC_LIKE_THEIRS),
+                precision=torch.bfloat16,
+            ),
             "vrnet": partial(training_step, overrides=("model=vrnet",)),
         }
 
