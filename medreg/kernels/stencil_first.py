@@ -15,7 +15,7 @@ Array = NDArray[Any]
 _SUMS = frozenset({"contract", "reassoc", "nsz"})
 
 
-@kernel(fastmath=_SUMS)
+@kernel
 def diffusion(
     first: int,
     last: int,
@@ -30,55 +30,86 @@ def diffusion(
 ) -> float:
     """Σ q Σ_k,a c_k,a D_a², D_a = u_k(x + e_a) − u_k(x), 0 at the last voxel of an axis; c (D, 3).
 
-    Beyond a border the row itself stands for its neighbour, and the difference vanishes.
+    Lines 0, 1, 2 of s are q here, at x − e_x and at x − e_y. Beyond a border the row itself stands for its neighbour, and the difference vanishes.
     """
-    size, rows, columns = u.shape[1:]
+    size, rows = u.shape[1], u.shape[2]
     total = 0.0
     for x in range(first, last):
+        x_low, x_high = max(x - 1, 0), min(x + 1, size - 1)
         for y in range(rows):
+            y_low, y_high = max(y - 1, 0), min(y + 1, rows - 1)
             _weigh(s[0], q, line_x, line_y, line_z, x, y)
-            _weigh(s[1], q, line_x, line_y, line_z, max(x - 1, 0), y)
-            _weigh(s[2], q, line_x, line_y, line_z, x, max(y - 1, 0))
+            if g.size:
+                _weigh(s[1], q, line_x, line_y, line_z, x_low, y)
+                _weigh(s[2], q, line_x, line_y, line_z, x, y_low)
             for k in range(u.shape[0]):
-                v = u[k]
-                here, high, right = v[x, y], v[min(x + 1, size - 1), y], v[x, min(y + 1, rows - 1)]
-                _diffuse(s, here, high, right, c[k])
-                total += _sum(s[7], columns)
                 if g.size:
-                    _diffuse_back(
-                        g[k, x, y], s, here, high, right, v[max(x - 1, 0), y], v[x, max(y - 1, 0)], c[k]
-                    )
+                    total += _diffuse_back(g, s, u, k, x, y, x_low, x_high, y_low, y_high, c[k, 0], c[k, 1])
+                    total += _diffuse_along(g, s, u, k, x, y, c[k, 2])
+                else:
+                    total += _diffuse(s, u, k, x, y, x_high, y_high, c[k, 0], c[k, 1], c[k, 2])
     return total
 
 
 @kernel(fastmath=_SUMS)
-def _diffuse(s: Array, here: Array, high: Array, right: Array, c: Array) -> None:
-    """Line 7: density times q; line 3: q c_z D_z of the voxel before."""
-    q, along, density, c_x, c_y, c_z = s[0], s[3], s[7], c[0], c[1], c[2]
-    end = here.size - 1
-    for z in range(end + 1):
-        d_x, d_y = high[z] - here[z], right[z] - here[z]
-        density[z + 1] = q[z + 1] * (c_x * d_x * d_x + c_y * d_y * d_y)
+def _diffuse(
+    s: Array, u: Array, k: int, x: int, y: int, x_high: int, y_high: int, c_x: float, c_y: float, c_z: float
+) -> float:
+    """Sum of q c D² over a row."""
+    end = u.shape[3] - 1
+    d_x, d_y = u[k, x_high, y, end] - u[k, x, y, end], u[k, x, y_high, end] - u[k, x, y, end]
+    total = s[0, end + 1] * (c_x * d_x * d_x + c_y * d_y * d_y)
     for z in range(end):
-        d = here[z + 1] - here[z]
-        along[z + 1] = q[z + 1] * c_z * d
-        density[z + 1] += along[z + 1] * d
-    along[end + 1] = along[0]
+        d_x, d_y = u[k, x_high, y, z] - u[k, x, y, z], u[k, x, y_high, z] - u[k, x, y, z]
+        d_z = u[k, x, y, z + 1] - u[k, x, y, z]
+        total += s[0, z + 1] * (c_x * d_x * d_x + c_y * d_y * d_y + c_z * d_z * d_z)
+    return total
 
 
 @kernel(fastmath=_SUMS)
 def _diffuse_back(
-    out: Array, s: Array, here: Array, high: Array, right: Array, low: Array, left: Array, c: Array
-) -> None:
-    q, q_low, q_left, along, c_x, c_y = s[0], s[1], s[2], s[3], c[0], c[1]
-    for z in range(out.size):
-        value = c_x * (q_low[z + 1] * (here[z] - low[z]) - q[z + 1] * (high[z] - here[z]))
-        value += c_y * (q_left[z + 1] * (here[z] - left[z]) - q[z + 1] * (right[z] - here[z]))
-        value += along[z] - along[z + 1]
-        out[z] = value + value
+    g: Array,
+    s: Array,
+    u: Array,
+    k: int,
+    x: int,
+    y: int,
+    x_low: int,
+    x_high: int,
+    y_low: int,
+    y_high: int,
+    c_x: float,
+    c_y: float,
+) -> float:
+    """The same across the rows; the derivative is twice what comes from the voxels before less what goes on."""
+    total = c_x - c_x
+    for z in range(u.shape[3]):
+        here = u[k, x, y, z]
+        d_x, d_y = u[k, x_high, y, z] - here, u[k, x, y_high, z] - here
+        t_x, t_y = s[0, z + 1] * c_x * d_x, s[0, z + 1] * c_y * d_y
+        total += t_x * d_x + t_y * d_y
+        from_x = s[1, z + 1] * c_x * (here - u[k, x_low, y, z])
+        value = from_x - t_x + (s[2, z + 1] * c_y * (here - u[k, x, y_low, z]) - t_y)
+        g[k, x, y, z] = value + value
+    return total
 
 
 @kernel(fastmath=_SUMS)
+def _diffuse_along(g: Array, s: Array, u: Array, k: int, x: int, y: int, c_z: float) -> float:
+    """The same along a row; added to the derivative."""
+    total = c_z - c_z
+    for z in range(u.shape[3] - 1):
+        d = u[k, x, y, z + 1] - u[k, x, y, z]
+        t = s[0, z + 1] * c_z * d
+        total += t * d
+        g[k, x, y, z] -= t + t
+    for z in range(1, u.shape[3]):
+        t = s[0, z] * c_z * (u[k, x, y, z] - u[k, x, y, z - 1])
+        g[k, x, y, z] += t + t
+    return total
+
+
+@kernel
 def elastic(
     first: int,
     last: int,
