@@ -80,6 +80,11 @@ class Case:
         return warp_index(self.moving_index, self.displacement, outside=self.labels.place(0))
 
     @cached_property
+    def structures(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        """Fixed and warped mask of every scored label, by place, cropped to their box."""
+        return list(structure_masks(self.fixed_index, self.warped_index, len(self.labels.ids)))
+
+    @cached_property
     def overlap(self) -> NDArray[np.int64]:
         """Joint counts of fixed and warped places."""
         return joint_counts(self.fixed_index, self.warped_index, len(self.labels.ids))
@@ -208,14 +213,13 @@ def surface_values(
     case: Case, labels: Sequence[int], *, lost: float, measure: Callable[..., float]
 ) -> list[float]:
     """A surface distance of every label: NaN where an original lacks it, `lost` where warping lost it."""
-    wanted = {case.labels.place(label) for label in labels}
     found: dict[int, float] = {}
-    masks = structure_masks(case.fixed_index, case.warped_index, len(case.labels.ids))
-    for place, (fixed, warped) in enumerate(masks, start=1):
-        if place in wanted:
-            present = bool(case.in_both[place])
-            found[place] = (measure(fixed, warped) if warped.any() else lost) if present else math.nan
-    return [found[case.labels.place(label)] for label in labels]
+    for label in labels:
+        place = case.labels.place(label)
+        fixed, warped = case.structures[place - 1]
+        present = bool(case.in_both[place])
+        found[label] = (measure(fixed, warped) if warped.any() else lost) if present else math.nan
+    return [found[label] for label in labels]
 
 
 def _unit_hd95(fixed: NDArray[np.bool_], warped: NDArray[np.bool_]) -> float:
