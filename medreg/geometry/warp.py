@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medreg.geometry.warp_fast import Sampling, warp_linear
+from medreg.geometry.warp_fast import Sampling, warp_linear, warp_nearest
 from medreg.geometry.warp_fast import square as square_fast
-from medreg.kernels.dispatch import usable
+from medreg.kernels.dispatch import copyable, usable
 
 Mode = Literal["linear", "nearest"]
 Padding = Literal["border", "zeros"]
@@ -34,6 +34,11 @@ class _Position(NamedTuple):
 
 def _exact(size: int) -> _Position:
     return _Position(1.0, 1.0, 0.0)
+
+
+def _absolute(size: int) -> _Position:
+    # the displacement is the position
+    return _Position(0.0, 1.0, 0.0)
 
 
 def _corner_grid(size: int) -> _Position:
@@ -164,13 +169,9 @@ def sample(field: Tensor, points: Tensor, *, padding: Padding = "border") -> Ten
     ndim = field.ndim - 2
     if points.ndim != 3 or points.shape[-1] != ndim:
         raise ValueError(f"expected points (B, N, {ndim}), got {tuple(points.shape)}")
-    line = points.mT.reshape(points.shape[0], ndim, points.shape[1], *([1] * (ndim - 1)))
-    # positions minus the index of the line itself, which warp adds again
-    steps = torch.zeros_like(line)
-    steps[:, 0] = torch.arange(points.shape[1], dtype=line.dtype, device=line.device).reshape(
-        -1, *([1] * (ndim - 1))
-    )
-    return warp(field, line - steps, padding=padding).flatten(2).mT
+    line = points.mT.reshape(points.shape[0], ndim, *([1] * (ndim - 1)), points.shape[1])
+    _check(field, line, padding)
+    return _linear(field, line, _absolute, padding).flatten(2).mT
 
 
 def warp_gather(image: Tensor, positions: Tensor, *, padding: Padding = "border") -> Tensor:
@@ -324,6 +325,9 @@ def _nearest(
     """Gather by rounded position: exact for every dtype and every value."""
     batch = max(image.shape[0], displacement.shape[0])
     field = displacement.detach().to(torch.promote_types(displacement.dtype, torch.float32))
+    constant = not (image.requires_grad and torch.is_grad_enabled())
+    if usable(field) and constant and copyable(image):
+        return warp_nearest(image, field, _sampling(image, rule, padding))
     # not-a-number counts as outside, so that an index can never leave the array
     positions = _positions(field, image.shape[2:], rule).nan_to_num_(nan=-1.0).round_()
     positions = positions.expand(batch, *positions.shape[1:])

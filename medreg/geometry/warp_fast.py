@@ -14,9 +14,11 @@ from torch.autograd import Function
 from medreg.kernels import warp as kernels
 from medreg.kernels.compile import run_chunks
 from medreg.kernels.dispatch import view
+from medreg.kernels.nearest import nearest as kernel_nearest
 
 # Work of one voxel of a warp beside that of one element of a simple loop
 _WORK = 4
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,8 @@ class _WarpGradient(Function):
         upstream, image, displacement = ctx.saved_tensors
         if along[0] is None and along[1] is None:
             return None, None, None, None, None
-        in_field_only = along[1] is not None and along[0] is None and not ctx.needs_input_grad[1]
-        if in_field_only and not torch.is_grad_enabled():
+        simple = along[0] is None and not ctx.needs_input_grad[1] and not torch.is_grad_enabled()
+        if simple and along[1] is not None:
             second = _second_gradient(along[1], upstream, image, displacement, ctx.sampling)
             return second[0], None, second[1], None, None
         return *_by_reference(ctx, upstream, image, displacement, along), None, None
@@ -130,6 +132,27 @@ def warp_values(image: Tensor, displacement: Tensor, sampling: Sampling, *, resi
     out = displacement.new_empty(batch, image.shape[1], *displacement.shape[2:])
     geometry = _geometry(image, displacement, sampling)
     _over_blocks(kernels.forward, out, _flat(image), *geometry, sampling.border, residual, _flat(out))
+    return out
+
+
+def warp_nearest(image: Tensor, displacement: Tensor, sampling: Sampling) -> Tensor:
+    """Label map pulled back with the nearest label, for numbers of any kind that take 1, 2, 4 or 8 bytes.
+
+    Args:
+        image: (B or 1, C, *S_image) on the CPU; copied bit by bit, without a gradient.
+        displacement: (B or 1, D, *S), one that `medreg.kernels.dispatch.usable` accepts.
+        sampling: positions, computed with the roundings of the torch form, and padding.
+
+    Returns:
+        (B, C, *S), dtype of the image.
+    """
+    batch, shape = max(image.shape[0], displacement.shape[0]), displacement.shape[2:]
+    out = image.new_empty(batch, image.shape[1], *shape)
+    geometry = _geometry(image, displacement, sampling, rounded=True)
+    bits = _BITS[image.element_size()]
+    arrays = (_flat(image.contiguous().view(bits)), *geometry, sampling.border, _flat(out.view(bits)))
+    lines = batch * shape[:-1].numel()
+    run_chunks(kernel_nearest, lines, *arrays, work=_WORK * batch * shape.numel())
     return out
 
 
@@ -203,24 +226,30 @@ def _over_blocks(function: Callable[..., None], out: Tensor, *arrays: Any) -> No
     run_chunks(function, batch * kernels.blocks(voxels), *arrays, work=_WORK * batch * voxels)
 
 
-def _geometry(image: Tensor, displacement: Tensor, sampling: Sampling) -> tuple[Any, ...]:
+def _geometry(
+    image: Tensor, displacement: Tensor, sampling: Sampling, *, rounded: bool = False
+) -> tuple[Any, ...]:
     """What a kernel needs to find positions: image size, displacement, grid size, base positions, gains."""
     absent = (1,) * (3 - displacement.shape[1])
     shape = tuple(displacement.shape[2:])
-    bases, gains = _bases(sampling.lines, shape, displacement.dtype)
+    exactness = displacement.dtype if rounded else torch.float64
+    bases, gains = _bases(sampling.lines, shape, exactness, displacement.dtype)
     return (*absent, *image.shape[2:]), _flat(displacement), (*absent, *shape), bases, gains
 
 
 @lru_cache(maxsize=16)
 def _bases(
-    lines: tuple[tuple[float, float, float], ...], shape: tuple[int, ...], dtype: torch.dtype
+    lines: tuple[tuple[float, float, float], ...],
+    shape: tuple[int, ...],
+    exactness: torch.dtype,
+    dtype: torch.dtype,
 ) -> tuple[Any, Any]:
     """Positions (3, longest axis) of every index without displacement, and the gains (3,)."""
     absent = 3 - len(lines)
-    bases = torch.zeros(3, max(shape), dtype=torch.float64)
+    bases = torch.zeros(3, max(shape), dtype=exactness)
     gains = torch.ones(3, dtype=torch.float64)
     for axis, ((step, gain, offset), length) in enumerate(zip(lines, shape, strict=True), start=absent):
-        bases[axis, :length] = torch.arange(length, dtype=torch.float64) * step + offset
+        bases[axis, :length] = torch.arange(length, dtype=exactness) * step + offset
         gains[axis] = gain
     return bases.to(dtype).numpy(), gains.to(dtype).numpy()
 

@@ -32,6 +32,19 @@ def usable(*tensors: Tensor) -> bool:
     )
 
 
+def copyable(tensor: Tensor) -> bool:
+    """Whether kernels can copy the elements bit by bit: non-empty CPU tensors of 1, 2, 4 or 8 bytes an element."""
+    return (
+        type(tensor) in _PLAIN
+        and tensor.device.type == "cpu"
+        and tensor.layout == torch.strided
+        and not (tensor.is_neg() or tensor.is_conj() or tensor.is_quantized)
+        and tensor.numel() > 0
+        and tensor.element_size() in (1, 2, 4, 8)
+        and math.prod(tensor.shape[2:]) <= _INDEX_MAX
+    )
+
+
 def view(tensor: Tensor) -> Any:
     """NumPy array over a contiguous tensor's memory (of a copy if it is not contiguous)."""
     return tensor.detach().contiguous().numpy()
