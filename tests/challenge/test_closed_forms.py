@@ -14,6 +14,7 @@ from medreg.challenge.jacobian import CROP, regularity
 from medreg.challenge.labels import LabelSet, joint_counts, warp_index
 from medreg.challenge.ndv import non_diffeomorphic_percent
 from medreg.kernels.compile import available
+from medreg.metrics.surfel import hd95_mm
 
 SHAPE = (18, 20, 16)
 
@@ -202,3 +203,24 @@ def test_compiled_determinants_equal_the_formula(single, monkeypatch):
     assert fast[1] == pytest.approx(slow[1], rel=1e-12)
     assert whole == pytest.approx(non_diffeomorphic_percent(displacement), rel=1e-12)
     assert slow[1] > 0
+
+
+TIES = {  # shape, voxels of both masks and the value of the official code, where float32 areas give another
+    (2, 6, 5): (
+        "000000100000000000000000000100000001000000000000000010000001",
+        "001000000000000000000000000000100000000101000000000000000100",
+        3.0,
+    ),
+    (8, 4, 2): (
+        "0100000000100000000000000100000000000001100000000000000000000000",
+        "0000000000001000001100000000000010000100001001011100000000000100",
+        math.sqrt(5),
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", TIES)
+def test_ties_at_95_per_cent_of_the_area_fall_as_in_the_official_code(shape):
+    *voxels, wanted = TIES[shape]
+    first, second = (np.array([int(bit) for bit in bits]).reshape(shape) == 1 for bits in voxels)
+    assert hd95_mm(first, second, spacing_mm=(1.0, 1.0, 1.0)) == pytest.approx(wanted, abs=1e-12)
