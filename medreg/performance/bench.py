@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -29,14 +31,25 @@ def bench(
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: torch sees no CUDA device here; use --device cpu.")
     torch.set_num_threads(settings.threads)
-    warnings.filterwarnings("ignore")  # of other packages; theirs to mend
-    logging.disable(logging.WARNING)
     table = Table(output, facts=machine_facts(settings.device, threads=settings.threads))
     begun = time.monotonic()
-    run_sections(Session(settings, table, console), names)
+    with _silence():
+        run_sections(Session(settings, table, console), names)
     for sheet in write_report(output):
         console.print(sheet.rich())
     if document is not None:
         fill_document(document, output)
     minutes = (time.monotonic() - begun) / 60
     console.print(f"{minutes:.1f} minutes; {output / 'report.md'}, {table.file} and figures", highlight=False)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Without the warnings of other packages, which are theirs to mend."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,37 @@
+"""The command from the shell to the report."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from medreg.cli.main import build_parser, main
+
+
+def test_everything_is_the_default():
+    assert build_parser().parse_args(["bench"]).section == "all"
+    assert build_parser().parse_args(["bench", "steps", "loop"]).section == ["steps", "loop"]
+
+
+def test_a_missing_checkout_is_named(capsys, tmp_path):
+    assert main(["bench", "steps", "--release", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_operators_from_command_to_report(tmp_path, monkeypatch):
+    from medreg.performance import operators_section
+    from medreg.performance.operators import OPERATORS
+
+    monkeypatch.setattr(operators_section, "WINDOWS", ())
+    monkeypatch.setattr(operators_section, "_MOST_OF_MEMORY", 0)  # has a test of its own
+    monkeypatch.setattr(operators_section, "OPERATORS", {name: OPERATORS[name] for name in ("lncc", "dice")})
+    command = ["bench", "operators", "--quick", "--sizes", "16x18x20", "--threads", "1"]
+    assert main([*command, "--output", str(tmp_path)]) == 0
+    frame = pd.read_csv(tmp_path / "bench.csv")
+    assert {"medreg", "MONAI", "SciPy", "floor"} <= set(frame["contender"])
+    assert {"cpu", "cores", "threads", "torch", "load", "date", "commit"} <= set(frame.columns)
+    timed = frame[(frame["quantity"] == "wall_s") & (frame["contender"] != "floor")]
+    assert (timed["value"] > 0).all()
+    assert "LNCC, window 9" in (tmp_path / "report.md").read_text()
