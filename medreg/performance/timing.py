@@ -6,7 +6,7 @@ import gc
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -92,17 +92,23 @@ def take_turns(
     """Time contenders in rounds, each round in a new order.
 
     The first call of each compiles, allocates and fills caches and does not count, unless it is so slow that
-    this is nothing beside it. A contender leaves when it has used its budget; ratios are taken over the rounds
-    that both were in.
+    this is nothing beside it. A contender leaves when it has used its budget; the first of the works, with
+    which the others are compared, may use thrice that to stay with them. Ratios are taken over the rounds that
+    both were in.
     """
     clock, order = clock_of(device), random.Random(seed)
     quota: dict[str, int] = {}
+    seconds: dict[str, float] = {}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
     for name, work in works.items():
         first = clock(work)
         if first[0] > 3 * budget.slow:
             taken[name].append(first)
-        quota[name] = budget.rounds(first[0] if first[0] > budget.slow else clock(work)[0])
+        seconds[name] = first[0] if first[0] > budget.slow else clock(work)[0]
+        quota[name] = budget.rounds(seconds[name])
+    reference = next(iter(works))
+    wide = replace(budget, seconds=3 * budget.seconds).rounds(seconds[reference])
+    quota[reference] = max(quota[reference], min(wide, max(quota.values())))
     gc.collect()
     gc.disable()
     try:
