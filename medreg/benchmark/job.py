@@ -132,7 +132,14 @@ def run_benchmark(cfg: DictConfig, *, console: Console) -> Path:
     _write_plan(benchmark, cfg)
     for name, reason in benchmark.left_out.items():
         console.print(f"[yellow]left out[/] {name}: {reason}", highlight=False)
-    entries = [_registered(entry, benchmark, cfg, console) for entry in benchmark.entries]
+    entries = []
+    for entry in benchmark.entries:
+        try:
+            entries.append(_registered(entry, benchmark, cfg, console))
+        except MissingExtra as error:  # there, but it cannot be imported
+            if cfg.missing == "stop":
+                raise
+            console.print(f"[yellow]left out[/] {entry.name}: {error}", highlight=False)
     if cfg.only == "register":
         return benchmark.out
     from medreg.benchmark.judging import evaluate_all

@@ -23,6 +23,7 @@ from medreg.benchmark.methods import Method, identity_of
 from medreg.benchmark.records import CaseRecord, MethodFolder, hardware
 from medreg.challenge.config import PairPaths
 from medreg.challenge.names import accepted_names
+from medreg.data.phantoms.lock import exclusive
 from medreg.errors import MedregError, MissingExtra
 from medreg.io.field_learn2reg import write_learn2reg_field
 
@@ -77,7 +78,9 @@ def register_all(job: Job, pairs: Sequence[PairPaths], *, tell: Tell) -> list[Ca
         return job.folder.write_runtimes([stem_of(pair) for pair in pairs])
     crew = _Crew(job, job.method.request(), job.method.version())
     names = [stem_of(pair) for pair in pairs]
-    with ThreadPoolExecutor(max_workers=job.workers) as pool:
+    job.folder.path.mkdir(parents=True, exist_ok=True)
+    # A second command on the same folder waits, and then finds everything done.
+    with exclusive(job.folder.path / ".lock"), ThreadPoolExecutor(max_workers=job.workers) as pool:
         waiting = [pool.submit(_case, job, pair, crew) for pair in pairs]
         try:
             for done, one in enumerate(as_completed(waiting), start=1):
