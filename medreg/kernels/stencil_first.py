@@ -30,7 +30,8 @@ def diffusion(
 ) -> float:
     """Σ q Σ_k,a c_k,a D_a², D_a = u_k(x + e_a) − u_k(x), 0 at the last voxel of an axis; c (D, 3).
 
-    Lines 0, 1, 2 of s are q here, at x − e_x and at x − e_y. Beyond a border the row itself stands for its neighbour, and the difference vanishes.
+    Lines 0, 1, 2 of s are q here, at x − e_x and at x − e_y. Beyond a border the row itself
+    stands for its neighbour, and the difference vanishes.
     """
     size, rows = u.shape[1], u.shape[2]
     total = 0.0

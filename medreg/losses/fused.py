@@ -8,9 +8,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from medreg.kernels.compile import available
+from medreg.kernels.dispatch import usable
 
 
 @dataclass(frozen=True)
@@ -52,31 +51,13 @@ def fused(loss: Fused, *inputs: Tensor) -> Tensor:
     Returns:
         (B,).
     """
-    if not can_fuse(*inputs):
+    if not usable(*inputs):
         return loss.formula(*inputs)
     wanted = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in inputs)
     if not any(wanted):
         return loss.evaluate(inputs, wanted).values
     result: Tensor = _Value.apply(loss, wanted, *inputs)
     return result
-
-
-def can_fuse(*inputs: Tensor) -> bool:
-    """Whether kernels can read these tensors: plain ones on the CPU, float32 or float64, nothing tracing."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not available():
-        return False
-    return len({tensor.dtype for tensor in inputs}) == 1 and all(_plain(tensor) for tensor in inputs)
-
-
-def _plain(tensor: Tensor) -> bool:
-    return (
-        type(tensor) in (Tensor, torch.nn.Parameter)
-        and tensor.device.type == "cpu"
-        and tensor.dtype in (torch.float32, torch.float64)
-        and tensor.numel() > 0
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-        and forward_ad.unpack_dual(tensor).tangent is None
-    )
 
 
 class _Value(torch.autograd.Function):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from medreg.geometry.derivatives import central_difference, jacobian_determinant
+from medreg.kernels.compile import run_chunks
+from medreg.kernels.determinant_sums import logarithms, roughness
+from medreg.kernels.dispatch import usable, view
 from medreg.metrics.masking import masked_mean
 
 
@@ -87,11 +92,23 @@ def sd_log_jacobian(
     Returns:
         (B,) float64, without unit; 0 for the identity and for every affine map.
     """
+    if mask is None and crop == 0 and usable(det):
+        return _sd_log(det, clip, shift)
     inner = [slice(crop, size - crop) for size in det.shape[1:]]
     logarithm = (det[(slice(None), *inner)].double() + shift).clamp(*clip).log()
     kept = None if mask is None else mask[(slice(None), slice(None), *inner)]
     mean = masked_mean(logarithm, kept).reshape(-1, *[1] * (det.ndim - 1))
     return masked_mean((logarithm - mean).square(), kept).sqrt()
+
+
+def _sd_log(det: Tensor, clip: tuple[float, float], shift: float) -> Tensor:
+    planes = det.detach().reshape(-1, det.shape[-1] * det.shape[-2] if det.ndim > 3 else det.shape[-1])
+    sums = torch.empty(len(planes), 2, dtype=torch.float64)
+    centre = math.log(min(max(1.0 + shift, clip[0]), clip[1]))  # the logarithm where nothing is deformed
+    run_chunks(logarithms, len(planes), view(planes), shift, *clip, centre, sums.numpy(), work=det.numel())
+    first, second = sums.view(len(det), -1, 2).sum(1).unbind(-1)
+    mean, square = first / det[0].numel(), second / det[0].numel()
+    return (square - mean.square()).clamp_min(0.0).sqrt()
 
 
 def mag_grad_det_j(det: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -106,8 +123,17 @@ def mag_grad_det_j(det: Tensor, *, mask: Tensor | None = None) -> Tensor:
     Returns:
         (B,) float64, per voxel.
     """
+    if mask is None and usable(det) and min(det.shape[1:]) > 1:
+        return _roughness(det)
     slopes = torch.gradient(det, dim=tuple(range(1, det.ndim)))
     return torch.stack([masked_mean(slope.abs(), mask) for slope in slopes]).mean(dim=0)
+
+
+def _roughness(det: Tensor) -> Tensor:
+    volume = det if det.ndim == 4 else det.unsqueeze(2)
+    sums = torch.empty(len(det) * det.shape[1], 3, dtype=torch.float64)
+    run_chunks(roughness, len(sums), view(volume), sums.numpy(), work=det.numel())
+    return sums.view(len(det), -1).sum(1) / (det[0].numel() * (det.ndim - 1))
 
 
 def magnitude_mm(displacement: Tensor, *, spacing_mm: Tensor) -> Tensor:

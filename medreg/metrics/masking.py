@@ -17,6 +17,8 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
         (B,) float64; NaN where the mask keeps nothing.
     """
     flat = values.flatten(1)
+    if mask is None and values.dtype == torch.bool:
+        return flat.count_nonzero(dim=1).double() / flat.shape[1]
     if mask is None:
         return flat.mean(dim=1, dtype=torch.float64)
     keep = mask.flatten(1) != 0

@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 
 from medreg.errors import ConfigError
+from medreg.kernels.compile import available, run_chunks
+from medreg.kernels.labels import count_pairs, look_up
 
 Vanished: TypeAlias = Literal["zero", "skip"]
 Aggregation: TypeAlias = Literal["per_volume", "per_slice"]
 
 _TABLE_SIZE = 2**16  # up to here a look-up table, five times as fast as a search
+_PARTS = 8  # counts of their own, to be added, that an item is cut into
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def label_index(labels: Tensor, codes: Sequence[int]) -> Tensor:
@@ -33,14 +37,31 @@ def label_index(labels: Tensor, codes: Sequence[int]) -> Tensor:
         raise ConfigError(f"Two structures have the same label code in {list(codes)}; give each its own.")
     if not codes:
         return torch.zeros_like(labels, dtype=torch.int64)
-    values, wanted = labels.to(torch.int64), torch.tensor(codes, dtype=torch.int64, device=labels.device)
-    if min(codes) >= 0 and max(codes) < _TABLE_SIZE:
+    wanted = torch.tensor(codes, dtype=torch.int64, device=labels.device)
+    small = min(codes) >= 0 and max(codes) < _TABLE_SIZE
+    if small and _readable(labels) and labels.numel():
+        return _looked_up(labels.contiguous(), wanted)
+    values = labels.to(torch.int64)
+    if small:
         table = torch.zeros(max(codes) + 2, dtype=torch.int64, device=labels.device)
         table[wanted] = torch.arange(1, len(codes) + 1, device=labels.device)
         return table[values.clamp(-1, len(table) - 1)]  # other codes read the last entry, which is 0
     ordered, order = wanted.sort()
     slot = torch.searchsorted(ordered, values.contiguous()).clamp_(max=len(codes) - 1)
     return torch.where(ordered[slot] == values, order[slot] + 1, 0)
+
+
+def _readable(labels: Tensor) -> bool:
+    """Whether a kernel can read the labels."""
+    return labels.device.type == "cpu" and labels.dtype in _INTEGERS and available()
+
+
+def _looked_up(labels: Tensor, wanted: Tensor) -> Tensor:
+    table = torch.zeros(int(wanted.max()) + 1, dtype=torch.int64)
+    table[wanted] = torch.arange(1, len(wanted) + 1)
+    found = torch.empty(labels.shape, dtype=torch.int64)
+    run_chunks(look_up, labels.numel(), labels.view(-1).numpy(), table.numpy(), found.view(-1).numpy())
+    return found
 
 
 def joint_histogram(fixed_index: Tensor, warped_index: Tensor, count: int) -> Tensor:
@@ -55,14 +76,30 @@ def joint_histogram(fixed_index: Tensor, warped_index: Tensor, count: int) -> Te
         (N, L+1, L+1) int64; row i fixed, column j warped, index 0 all other labels.
     """
     items, bins = fixed_index.shape[0], count + 1
+    if _readable(fixed_index) and _readable(warped_index) and fixed_index.numel():
+        return _counted(fixed_index, warped_index, bins).reshape(items, bins, bins)
     item = torch.arange(items, device=fixed_index.device).reshape(-1, *[1] * (fixed_index.ndim - 1))
     flat = ((item * bins + fixed_index) * bins + warped_index).flatten()
     return torch.bincount(flat, minlength=items * bins * bins).reshape(items, bins, bins)
 
 
+def _counted(first: Tensor, second: Tensor, bins: int) -> Tensor:
+    """Voxels of each pair of values, (N, bins²), in parts that are added."""
+    items = len(first)
+    counts = torch.zeros(items * _PARTS, bins * bins, dtype=torch.int64)
+    maps = (index.reshape(items, -1).numpy() for index in (first, second))
+    run_chunks(count_pairs, len(counts), _PARTS, *maps, bins, counts.numpy(), work=first.numel())
+    if int(counts.sum()) != first.numel():
+        raise ValueError(f"label positions outside 0 … {bins - 1}")
+    return counts.view(items, _PARTS, -1).sum(1)
+
+
 def voxel_counts(index: Tensor, count: int) -> Tensor:
     """Size of each structure in voxels: (N, ...) integers 0…L from `label_index` to (N, L) int64."""
     items, bins = index.shape[0], count + 1
+    if _readable(index) and index.numel():
+        nothing = torch.zeros(1, 1, dtype=torch.int64).expand(items, index[0].numel())
+        return _counted(nothing, index, bins).reshape(items, bins, bins)[:, 0, 1:]
     item = torch.arange(items, device=index.device).reshape(-1, *[1] * (index.ndim - 1))
     counted = torch.bincount((item * bins + index).flatten(), minlength=items * bins)
     return counted.reshape(items, bins)[:, 1:]

@@ -7,7 +7,6 @@ outside it; what lies beyond the image counts as outside. Distances run between 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from scipy.spatial import KDTree
 from medreg.kernels.compile import available, run_chunks
 from medreg.kernels.nearby import first_marked
 
-_NEAR = 6  # voxels around a point that are looked at one by one, before a tree is asked
+_REACHES = (6, 14)  # voxels around a point that are looked at one by one, before a tree is asked
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 
@@ -89,17 +88,29 @@ def nearest_mm(sources: BoolArray, targets: BoolArray, spacing_mm: Sequence[floa
     """
     if not available():
         return _tree_distances(np.argwhere(sources), targets, spacing_mm)
-    offsets, lengths = neighbours(tuple(float(mm) for mm in spacing_mm))
-    margin = np.pad(targets, _NEAR)
-    strides = np.array(margin.strides)
-    points = np.flatnonzero(np.pad(sources, _NEAR))
-    found = np.empty(len(points), dtype=np.int32)
-    run_chunks(first_marked, len(points), margin.view(np.uint8).ravel(), points, offsets @ strides, found)
-    distances = lengths[found]
-    if (far := np.flatnonzero(found < 0)).size:
-        places = np.stack(np.unravel_index(points[far], margin.shape), axis=1) - _NEAR
-        distances[far] = _tree_distances(places, targets, spacing_mm)
+    points = np.argwhere(sources)
+    distances = np.empty(len(points))
+    left = np.arange(len(points))
+    for reach in _REACHES:
+        distances[left] = near = _near_distances(points[left], targets, spacing_mm, reach)
+        left = left[near == np.inf]
+        if not left.size:
+            return distances
+    distances[left] = _tree_distances(points[left], targets, spacing_mm)
     return distances
+
+
+def _near_distances(
+    points: NDArray[np.intp], targets: BoolArray, spacing_mm: Sequence[float], reach: int
+) -> FloatArray:
+    """Distance in mm of voxels (N, D) to the nearest target within reach, or infinity."""
+    offsets, lengths = neighbours(tuple(float(mm) for mm in spacing_mm), reach)
+    margin = np.pad(targets, reach)
+    strides = np.array(margin.strides)
+    found = np.empty(len(points), dtype=np.int32)
+    flat = (points + reach) @ strides
+    run_chunks(first_marked, len(points), margin.view(np.uint8).ravel(), flat, offsets @ strides, found)
+    return lengths[found]  # none found is number −1, the infinity at the end
 
 
 def _tree_distances(points: NDArray[np.intp], targets: BoolArray, spacing_mm: Sequence[float]) -> FloatArray:
@@ -115,18 +126,17 @@ def _tree_distances(points: NDArray[np.intp], targets: BoolArray, spacing_mm: Se
 
 
 @lru_cache(maxsize=8)
-def neighbours(spacing_mm: tuple[float, ...]) -> tuple[NDArray[np.intp], FloatArray]:
-    """Steps to the voxels around one, by their length: (K, D) voxels and (K,) mm.
+def neighbours(spacing_mm: tuple[float, ...], reach: int) -> tuple[NDArray[np.intp], FloatArray]:
+    """Steps to the voxels around one, by their length: (K, D) voxels, and (K + 1,) mm with infinity at the end.
 
-    All steps that are shorter than any that leaves the cube of ±_NEAR voxels, so none is missing before one
+    All steps that are shorter than any that leaves the cube of ± reach voxels, so none is missing before one
     that is listed.
     """
-    reach = range(-_NEAR, _NEAR + 1)
-    offsets = np.array(list(itertools.product(reach, repeat=len(spacing_mm))))
+    offsets = np.indices([2 * reach + 1] * len(spacing_mm)).reshape(len(spacing_mm), -1).T - reach
     lengths = np.sqrt(np.square(offsets * np.asarray(spacing_mm)).sum(axis=1))
-    kept = lengths < (_NEAR + 1) * min(spacing_mm)
+    kept = lengths < (reach + 1) * min(spacing_mm)
     order = np.argsort(lengths[kept], kind="stable")
-    return offsets[kept][order], lengths[kept][order]
+    return offsets[kept][order], np.append(lengths[kept][order], np.inf)
 
 
 def union_box(first: BoolArray, second: BoolArray) -> tuple[slice, ...]:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from medreg.kernels.compile import available
-from medreg.losses.fused import Evaluation, can_fuse, fused
+from medreg.kernels.dispatch import usable
+from medreg.losses.fused import Evaluation, fused
 
 pytestmark = pytest.mark.skipif(not available(), reason="kernels are switched off or numba is absent")
 
@@ -90,17 +91,17 @@ def test_no_gradient_is_made_where_none_is_wanted():
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own use
 def test_tracing_half_precision_and_derivative_modes_of_others_take_the_formula():
     a = torch.rand(1, 1, 3, 3)
-    assert can_fuse(a)
-    assert not can_fuse(a.half())
-    assert not can_fuse(a, a.double())
-    assert not can_fuse(a.to("meta"))
+    assert usable(a)
+    assert not usable(a.half())
+    assert not usable(a, a.double())
+    assert not usable(a.to("meta"))
     seen = []
-    torch.vmap(lambda x: (seen.append(can_fuse(x)), x)[1])(a)
+    torch.vmap(lambda x: (seen.append(usable(x)), x)[1])(a)
     with torch.autograd.forward_ad.dual_level():
-        seen.append(can_fuse(torch.autograd.forward_ad.make_dual(a, a)))
+        seen.append(usable(torch.autograd.forward_ad.make_dual(a, a)))
     assert seen == [False, False]
 
 
 def test_switched_off(monkeypatch):
     monkeypatch.setenv("MEDREG_KERNELS", "off")
-    assert not can_fuse(torch.rand(1, 1, 3, 3))
+    assert not usable(torch.rand(1, 1, 3, 3))

@@ -139,3 +139,21 @@ def test_empty_mask_gives_nan_and_not_zero():
 def test_magnitude_takes_the_spacing_with_or_without_a_batch_axis(spacing):
     found = magnitude_mm(torch.ones(1, 3, 2, 2, 2), spacing_mm=spacing)
     torch.testing.assert_close(found, torch.full((1, 2, 2, 2), 14**0.5))
+
+
+@pytest.mark.parametrize("shape", [(9, 8), (5, 9, 7), (2, 2, 2)], ids=str)
+def test_compiled_and_torch_statistics_agree(monkeypatch, shape):
+    det = determinant(2.0 * torch.randn(2, len(shape), *shape, generator=torch.Generator().manual_seed(0)))
+
+    def measured():
+        clip = (1e-3, 4.0)
+        return mag_grad_det_j(det), sd_log_jacobian(det), sd_log_jacobian(det, clip=clip, shift=3.0)
+
+    found = measured()
+    monkeypatch.setenv("MEDREG_KERNELS", "off")
+    torch.testing.assert_close(found, measured(), rtol=1e-6, atol=1e-9)
+
+
+def test_spread_of_the_logarithm_keeps_its_digits_far_from_the_identity():
+    det = 1e6 * (1.0 + 1e-3 * torch.randn(1, 20, 20, 20, dtype=torch.float64))
+    assert sd_log_jacobian(det).item() == pytest.approx(det.log().std(correction=0).item(), rel=1e-6)

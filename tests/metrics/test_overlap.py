@@ -109,3 +109,22 @@ def test_voxel_counts_are_per_item():
 def test_two_structures_with_one_code_are_refused():
     with pytest.raises(ConfigError, match="same label code"):
         dice(blocks(), blocks(), {"LV": 1, "RV": 1})
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+def test_compiled_and_torch_counts_agree(monkeypatch, dtype):
+    fixed, warped = (random_labels((2, 1, 9, 11, 7), 90, seed).to(dtype) for seed in (0, 1))
+    codes = [3, 17, 88, 40]
+
+    def counted():
+        first, second = label_index(fixed[:, 0], codes), label_index(warped[:, 0].mT, codes).mT
+        return first, joint_histogram(first, second, len(codes)), voxel_counts(second, len(codes))
+
+    found = counted()
+    monkeypatch.setenv("MEDREG_KERNELS", "off")
+    assert all(a.equal(b) for a, b in zip(found, counted(), strict=True))
+
+
+def test_positions_that_label_index_never_gives_are_refused():
+    with pytest.raises((ValueError, RuntimeError)):
+        joint_histogram(torch.full((1, 4), 9), torch.zeros(1, 4, dtype=torch.int64), 3)

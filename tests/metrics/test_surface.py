@@ -157,3 +157,16 @@ def test_cropping_does_not_change_a_distance():
     cropped = next(surface.structure_masks(fixed, warped, 1))
     assert cropped[0].shape == (12, 10)
     assert surface.hd95_mm(*cropped, spacing_mm=(2, 1)) == surface.hd95_mm(*SHIFTED, spacing_mm=(2, 1))
+
+
+@pytest.mark.parametrize("form", ["kernel", "off"])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 1.3, 4.0)])
+def test_near_and_far_points_get_the_distance_of_the_transform(monkeypatch, form, spacing):
+    """Within 6 voxels, within 14 and beyond: three ways to the same number."""
+    monkeypatch.setenv("MEDREG_KERNELS", form)
+    generator = np.random.default_rng(0)
+    sources, targets = generator.random((2, 12, 14, 70)) > 0.9
+    targets[..., 30:] = False
+    expected = ndimage.distance_transform_edt(~targets, sampling=spacing)[sources]
+    assert expected.max() > 14 * min(spacing)
+    np.testing.assert_allclose(surface.nearest_mm(sources, targets, spacing), expected, rtol=1e-12)

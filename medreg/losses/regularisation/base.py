@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from medreg.errors import ConfigError, DataError
-from medreg.losses.fused import can_fuse, fused
+from medreg.kernels.dispatch import usable
+from medreg.losses.fused import fused
 from medreg.losses.reduction import at_least_float32, masked_mean
 from medreg.losses.regularisation.stencil import MeanDensity, Stencil
 
@@ -146,7 +147,7 @@ class Regulariser(nn.Module, ABC):
             return self.density(u, spacing_mm=spacing_mm)
 
         constant = not any(t is not None and t.requires_grad for t in (weight, mask, spacing_mm))
-        if constant and can_fuse(field):
+        if constant and usable(field):
             unit = torch.ones(1, field.shape[1], dtype=torch.float64)
             scales = self.scales(field, spacing_mm)
             stencil = self.stencil(field, unit if scales is None else scales.double())

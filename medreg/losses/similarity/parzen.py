@@ -14,7 +14,7 @@ from torch import Tensor
 
 from medreg.kernels import parzen as kernels
 from medreg.kernels.compile import run_chunks
-from medreg.losses.fused import can_fuse
+from medreg.kernels.dispatch import usable
 
 _ELEMENTS_CPU = 2**17  # window values at a time: half a MiB in float32 stays in the cache of a core
 _ELEMENTS_GPU = 2**24  # a GPU wants few, large kernels
@@ -99,7 +99,7 @@ class _JointHistogram(torch.autograd.Function):
 
 
 def _fusible(warped: Tensor, fixed: Tensor, weights: Tensor | None) -> bool:
-    return can_fuse(warped, fixed, *([] if weights is None else [weights]))
+    return usable(warped, fixed, *([] if weights is None else [weights]))
 
 
 def _chunked(warped: Tensor, fixed: Tensor, weights: Tensor | None, window: ParzenWindow) -> Tensor:
