@@ -7,7 +7,7 @@ noise; moving is the brain with noise of its own. Writes one row a case and meth
         greedy sitk_demons --sizes small medium large --seed 1 [--every 2]
 
 A method is `identity`, the name of a file in configs/method (in the environment that it names), or a composition
-of medreg: overrides separated by commas that begin with `experiment=` or `model=`.
+of medreg: overrides separated by semicolons that begin with `experiment=` or `model=`.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def main() -> int:
             if method == "identity":
                 answers = still(cases)
             elif "=" in method:
-                answers = ours(method.split(","), cases)
+                answers = ours(method.split(";"), cases)
             else:
                 answers = theirs(method, cases, args.threads)
             for size, case, (found, cpu, wall) in zip(args.sizes, cases, answers, strict=True):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medreg.errors import NumericalError
+from medreg.errors import ConfigError, NumericalError
 from medreg.inference.directions import Adaptive
 from medreg.inference.progress import Report
 
@@ -109,10 +109,15 @@ class Adam(Minimiser):
     Args:
         betas: decay of the two moments; Kingma & Ba, ICLR 2015.
         damping: 0 = plain Adam; the larger, the nearer to descent of normalised length.
+        final: the learning rate falls linearly, over the updates of a level, to this fraction of itself; 1 keeps
+            it. Few long steps come near the minimum, only short ones settle in it.
     """
 
-    def __init__(self, *, betas: tuple[float, float], damping: float) -> None:
+    def __init__(self, *, betas: tuple[float, float], damping: float, final: float = 1.0) -> None:
+        if not 0 < final <= 1:
+            raise ConfigError(f"minimiser.final is {final}; it must be above 0 and at most 1.")
         self.direction = Adaptive(betas=betas, damping=damping)
+        self.final = final
 
     def minimise(
         self, objective: Objective, theta: Tensor, *, effort: Effort, smooth: Smoother, report: Report
@@ -126,7 +131,8 @@ class Adam(Minimiser):
             report(iteration, energies)
             if trace.converged(effort):
                 return trace
-            theta = theta - effort.learning_rate * smooth(rule(gradient))
+            fall = (1 - self.final) * iteration / max(effort.iterations - 1, 1)
+            theta = theta - effort.learning_rate * (1 - fall) * smooth(rule(gradient))
         with torch.no_grad():
             energies = objective(theta)
         trace.add(theta, energies)

@@ -112,7 +112,14 @@ def coarsened(levels: Sequence[Mapping[str, Any]], shrink: float) -> list[dict[s
     # A level hardly coarser than the new finest one would repeat its work.
     kept = [dict(level) for level in levels if level["shrink"] > CLOSE_LEVELS * shrink]
     finer = [dict(level) for level in levels if level["shrink"] <= CLOSE_LEVELS * shrink]
-    return [*kept, {**finer[0], "shrink": max(shrink, finer[-1]["shrink"])}] if finer else kept
+    return [*kept, _at(finer[0], max(shrink, finer[-1]["shrink"]))] if finer else kept
+
+
+def _at(level: Mapping[str, Any], shrink: float) -> dict[str, Any]:
+    """The level at another shrink factor; the grid of its field stays as much coarser as it was."""
+    field = level.get("field")
+    same = {} if field is None else {"field": field * shrink / level["shrink"]}
+    return {**level, "shrink": shrink, **same}
 
 
 def _build(name: str, settings: dict[str, Any], file: Path, *, shape: tuple[int, ...]) -> Preset:

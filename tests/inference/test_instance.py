@@ -242,3 +242,27 @@ def test_needs_no_training():
     assert not model.trainable
     assert not list(model.parameters())
     assert "levels=2-1" in repr(model)
+
+
+@pytest.mark.parametrize(
+    "transformation", [StationaryVelocity(5), Dense(), FreeForm(4)], ids=lambda t: type(t).__name__
+)
+def test_fields_on_a_coarser_grid_than_the_images(transformation):
+    moving, truth = texture((48, 40)), smooth_displacement((48, 40), 3.0)
+    fixed, start = warp(moving, truth), smooth_displacement((48, 40), -1.0)
+    coarse = [LEVELS[0], LEVELS[1] | {"field": 2, "learning_rate": 0.1}]
+    seen = []
+    model = optimiser(transformation, levels=coarse)
+    answer = model(fixed, moving, callback=lambda progress: seen.append(progress.energies))
+    assert answer.displacement.shape == truth.shape
+    assert inside(answer.displacement - truth).square().sum(1).sqrt().mean() < 0.35
+    # the answer is the very displacement that the last level evaluated
+    similarity, _ = model.energy.dissimilarity(fixed, moving, answer.displacement)
+    assert similarity * 10.0 <= torch.stack(seen[41:]).min()
+    refined = model(fixed, moving, initial=start).displacement
+    assert inside(refined - truth).square().sum(1).sqrt().mean() < 0.5
+
+
+def test_a_field_finer_than_the_images_is_refused():
+    with pytest.raises(ConfigError, match="field"):
+        optimiser(levels=[LEVELS[0] | {"field": 1}])
