@@ -82,7 +82,9 @@ class Case:
     @cached_property
     def structures(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
         """Fixed and warped mask of every scored label, by place, cropped to their box."""
-        return list(structure_masks(self.fixed_index, self.warped_index, len(self.labels.ids)))
+        # surface distances walk along the last axis
+        fixed, warped = np.ascontiguousarray(self.fixed_index), np.ascontiguousarray(self.warped_index)
+        return list(structure_masks(fixed, warped, len(self.labels.ids)))
 
     @cached_property
     def overlap(self) -> NDArray[np.int64]:
