@@ -206,9 +206,11 @@ def _by_reference(
     """Second derivatives through the torch formula, themselves differentiable where gradients are enabled."""
     create = torch.is_grad_enabled()
     with torch.enable_grad():
-        inputs = [upstream, image, displacement]
-        if not create:
-            inputs = [tensor.detach().requires_grad_(True) for tensor in inputs]
+        # Views or copies: the three may be functions of one another, or the same tensor
+        inputs = [
+            tensor.view_as(tensor) if create else tensor.detach().requires_grad_(True)
+            for tensor in (upstream, image, displacement)
+        ]
         value = ctx.sampling.reference(*inputs[1:])
         pairs = [(leaf, way) for leaf, way in zip(inputs[1:], along, strict=True) if way is not None]
         first = torch.autograd.grad(value, [leaf for leaf, _ in pairs], inputs[0], create_graph=True)
