@@ -241,8 +241,14 @@ def test_transformations_of_functions_fall_back_to_torch():
         dual = forward_ad.make_dual(field, torch.ones_like(field))
         tangent = forward_ad.unpack_dual(jacobian_determinant(dual)).tangent
     torch.testing.assert_close(tangent, torch.zeros_like(tangent))
-    compiled = torch.compile(lambda i, u: warp(i, u) * 2, backend="eager")
-    torch.testing.assert_close(compiled(image, field), 2 * expected)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*lru_cache.*:UserWarning")  # dynamo would rather trace than call them
+def test_compilation_traces_the_torch_formula_in_one_graph():
+    image, field = pair((5, 6), (5, 6), batches=(3, 3))
+    compiled = torch.compile(lambda i, u: warp(i, u) * 2, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(image, field), 2 * warp(image, field))
 
 
 def test_kernels_are_not_used_for_other_devices_dtypes_or_when_switched_off(monkeypatch):
