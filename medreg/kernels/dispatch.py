@@ -23,13 +23,10 @@ def usable(*tensors: Tensor) -> bool:
     2³¹ elements a channel, and nobody who records or transforms the operations: not torch.compile,
     torch.func, forward-mode differentiation or tracing.
     """
+    if _recorded() or not available():
+        return False
     dtype = tensors[0].dtype
-    return (
-        dtype in _DTYPES
-        and all(_plain(tensor, dtype) for tensor in tensors)
-        and not _recorded()
-        and available()
-    )
+    return dtype in _DTYPES and all(_plain(tensor, dtype) for tensor in tensors)
 
 
 def copyable(tensor: Tensor) -> bool:
