@@ -56,7 +56,10 @@ def fill_document(document: Path, folder: Path) -> None:
         if sheet is None:
             names = ", ".join(sheets)
             raise ConfigError(f"{document} marks a table bench:{found['name']}; there are {names}.")
-        return f"{found[1]}\n{sheet.markdown()}\n\n{found[3]}" if sheet.rows else found[0]
+        if not sheet.rows:
+            return found[0]
+        picture = f"![{sheet.title}]({IMAGES}/{sheet.figure}.png)\n\n" if sheet.figure else ""
+        return f"{found[1]}\n{picture}{sheet.markdown()}\n\n{found[3]}"
 
     document.write_text(_MARK.sub(replaced, document.read_text(encoding="utf-8")), encoding="utf-8")
     for path in save_figures(frame, document.parent / IMAGES):

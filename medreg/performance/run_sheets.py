@@ -105,7 +105,11 @@ def loop_sheet(frame: pd.DataFrame) -> Sheet:
         ]
         out.append([item, *cells])
     starts = pick(frame, section="loop", mode="start")
-    note = "; ".join(f"`medreg {row.item}` answers in {row.value:.2f} s" for row in starts.itertuples())
+    note = "; ".join(
+        f"`medreg {item}` answers in {one(starts, item=item, quantity='wall_min_s'):.2f} s "
+        f"(CPU {number(one(starts, item=item, quantity='cpu_min_s'))} s)"
+        for item in in_order(starts, "item")
+    )
     columns = (
         "run", "step s", "step CPU s", "outside forward, backward, optimiser: % of wall / CPU", "data %",
         "checkpoints %", "validation case s", "one validation, % of an epoch",
@@ -126,7 +130,7 @@ def scaling_sheet(frame: pd.DataFrame) -> Sheet:
             out.append([item, f"exponent in {mode}", *(f"**{value:.2f}**" for value in fitted)])
     columns = ("work", "size", "wall s", "CPU s", "peak MiB")
     note = "Exponents: least squares in logarithms, against voxels from 64³ on, against the batch from all."
-    return Sheet("scaling", "Cost as work grows", columns, out, note)
+    return Sheet("scaling", "Cost as work grows", columns, out, note, figure="performance_scaling")
 
 
 RUN_SHEETS: tuple[Callable[[pd.DataFrame], Sheet], ...] = (

@@ -108,7 +108,7 @@ def _fit(session: Session, series: Series, sizes: Sequence[Size]) -> None:
             == (SECTION, series.item, series.mode, quantity)
         }
         points = [(size.voxels, found[size.name]) for size in sizes if size.name in found]
-        value = exponent(points, least=0 if series.mode == BATCH or session.settings.quick else _LEAST)
+        value = exponent(points, least=0 if series.mode == BATCH else _LEAST)
         row = Row(SECTION, series.item, "", OURS, series.mode, f"exponent_{quantity}", value)
         session.table.add([row])
         session.say(f"  {quantity} ∝ {series.mode}^{value:.2f}")

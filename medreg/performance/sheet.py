@@ -20,6 +20,7 @@ class Sheet:
         columns: headings.
         rows: as many cells each.
         note: below it.
+        figure: name of the figure that belongs to it in a document.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Sheet:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    figure: str = ""
 
     def markdown(self) -> str:
         """The table without its title, and the note."""
