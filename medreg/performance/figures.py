@@ -37,6 +37,8 @@ def operator_figure(frame: pd.DataFrame) -> Any | None:
             axis.plot(range(len(sizes)), values, "o-", color=colour, markersize=4, label=name)
         axis.axhline(1, color=MUTED, linewidth=0.8)
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}" if _narrow(axis) else "")
         axis.set_xticks(range(len(sizes)), [size_title(size) for size in sizes], rotation=30, fontsize=6)
         axis.set_title(f"{OPERATORS[item].title}{'' if mode == BOTH else ', forward'}")
     for axis in list(axes.flat)[len(items) :]:
@@ -119,6 +121,12 @@ def save_figures(frame: pd.DataFrame, folder: Path) -> list[Path]:
             if figure is not None:
                 written += [save(figure, folder / f"{name}.{ending}") for ending in ("png", "svg")]
     return written
+
+
+def _narrow(axis: Any) -> bool:
+    """Whether the axis spans less than a decade, where ticks at powers of ten alone would say nothing."""
+    low, high = axis.get_ylim()
+    return bool(high < 10 * low)
 
 
 def _figure(size: tuple[float, float], rows: int, columns: int) -> tuple[Any, Any]:
