@@ -9,6 +9,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from medreg.kernels import smoothing as kernels
+from medreg.kernels.compile import run_chunks
+from medreg.kernels.dispatch import usable, view
+
 
 def gaussian_kernel(sigma: float, *, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Samples of exp(−x²/2σ²) to three σ on each side, normalised to sum 1."""
@@ -36,7 +40,8 @@ def gaussian_smooth(image: Tensor, sigma: float | Sequence[float]) -> Tensor:
 
     A constant image stays constant up to the border, which smoothing with zeros outside would not give. Each
     axis is one product with a matrix: more operations than the convolution has, but at the rate of matrix
-    products, 3 to 10 times faster than torch's convolutions on processors.
+    products, 3 to 10 times faster than torch's convolutions on processors. Where numba is installed and no
+    gradient is wanted, compiled loops add up the window, faster again.
 
     Args:
         image: (B, C, *S).
@@ -44,6 +49,8 @@ def gaussian_smooth(image: Tensor, sigma: float | Sequence[float]) -> Tensor:
     """
     ndim, shape = image.ndim - 2, image.shape
     sigmas = [float(sigma)] * ndim if isinstance(sigma, int | float) else [float(s) for s in sigma]
+    if usable(image) and not (image.requires_grad and torch.is_grad_enabled()):
+        return _by_kernel(image, sigmas)
     for axis, width in enumerate(sigmas):
         if width <= 0:
             continue
@@ -54,3 +61,24 @@ def gaussian_smooth(image: Tensor, sigma: float | Sequence[float]) -> Tensor:
         else:
             image = matrix @ image.reshape(math.prod(shape[: 2 + axis]), size, -1)
     return image.reshape(shape)
+
+
+def _by_kernel(image: Tensor, sigmas: Sequence[float]) -> Tensor:
+    smooth = image
+    for axis, width in enumerate(sigmas):
+        if width <= 0:
+            continue
+        window = gaussian_kernel(width, dtype=image.dtype, device=image.device)
+        half = view(window[len(window) // 2 :])
+        size = image.shape[2 + axis]
+        columns = math.prod(image.shape[3 + axis :])
+        out = torch.empty_like(image, memory_format=torch.contiguous_format)
+        if axis == len(sigmas) - 1:
+            arrays = [view(tensor).reshape(-1, size) for tensor in (smooth, out)]
+            function, count = kernels.along, len(arrays[0])
+        else:
+            arrays = [view(tensor).reshape(-1, size, columns) for tensor in (smooth, out)]
+            function, count = kernels.across, len(arrays[0]) * kernels.column_blocks(columns)
+        run_chunks(function, count, arrays[0], half, arrays[1], work=2 * image.numel())
+        smooth = out
+    return smooth

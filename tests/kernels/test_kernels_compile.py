@@ -1,9 +1,11 @@
 """Kernels are compiled when first called; their pieces and their errors do not depend on the threads."""
 
+import ast
 import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,3 +141,14 @@ def test_kernels_compile_where_nothing_can_be_written(monkeypatch):
 
     monkeypatch.setattr(numba, "njit", njit)
     assert kernel(lambda value: value + 1)(2) == 3
+
+
+@pytest.mark.parametrize(
+    "file", sorted(Path(module.__file__).parent.glob("*.py")), ids=lambda file: file.name
+)
+def test_kernels_call_kernels_of_their_own_file_alone(file):
+    # compiled code on disk is renewed when its own file changes, not when another one does
+    nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    sources = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    foreign = {source for source in sources if source.startswith("medreg.kernels")}
+    assert foreign <= {"medreg.kernels.compile", "medreg.kernels.dispatch"}
