@@ -91,7 +91,8 @@ class TaskFolder:
         """
         found = sorted(self.path.glob(f"{self.task or '*'}_dataset.json"))
         if len(found) != 1:
-            names = ", ".join(file.name for file in found) or "none"
+            there = found or sorted(self.path.glob("*_dataset.json"))
+            names = ", ".join(file.name for file in there) or "none"
             raise DatasetNotFound(
                 f"{self.path}: one descriptor {self.task or '<Task>'}_dataset.json is expected, found {names}; "
                 "choose one by --task, or give the evaluation config with --config."

@@ -352,7 +352,7 @@ def test_mistakes_of_the_command_line(tmp_path, monkeypatch, capsys, arguments, 
 
 def test_another_task_than_the_data(tmp_path, task, capsys):
     assert main(["submit", "--check", str(task), "--task", "OASIS", "--data", str(task)]) == 1
-    assert "holds the task Tiny, but --task is OASIS" in capsys.readouterr().err
+    assert "OASIS_dataset.json is expected, found Tiny_dataset.json" in capsys.readouterr().err
 
 
 # -- container ----------------------------------------------------------------------------------------
