@@ -128,7 +128,7 @@ def shares(run: Run, found: dict[str, Any]) -> list[Row]:
             "data": seconds["data"] / training,
             "checkpoint": seconds.get("checkpoint", 0.0) / training,
             "validation_of_epoch": seconds.get("validation", 0.0) / training,
-            "validation_case": seconds.get("validation", 0.0) / max(counts["validation_cases"], 1),
+            "validation_case": seconds.get("validation", 0.0) / max(counts.get("validation_cases", 0), 1),
         }
         units = {"step": "_s", "validation_case": "_s"}
         rows += [
