@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -84,11 +85,8 @@ class MeanDensity:
         """λ·m/Σm of each voxel of the stencil, which stands for the border voxels that repeat it, too."""
         shape = field.shape[2:]
         if self.weight is None and self.mask is None:
-            lines = [self._folded(torch.ones(size, dtype=torch.float64), 0) for size in shape]
-            lines[0] = lines[0] / shape.numel()
-            if len(lines) == 2:
-                lines.insert(1, torch.ones(1, dtype=torch.float64))
-            return Weights(field[:0, 0].numpy(), _arrays([line.to(field.dtype) for line in lines]))
+            lines = _lines(shape, self.stencil.before, self.stencil.after, field.dtype)
+            return Weights(field.new_zeros(0, *volume).numpy(), lines)
         chosen = torch.ones(len(field), 1, *shape, dtype=torch.float64)
         if self.weight is not None:
             chosen = chosen * self.weight.detach()
@@ -100,22 +98,33 @@ class MeanDensity:
         else:
             chosen = chosen / count
         for axis in range(2, field.ndim):
-            chosen = self._folded(chosen, axis)
+            chosen = _folded(chosen, axis, self.stencil.before, self.stencil.after)
         empty = [field.new_zeros(0)] * 3
         return Weights(chosen.to(field.dtype).view(-1, *volume).numpy(), _arrays(empty))
 
-    def _folded(self, weights: Tensor, axis: int) -> Tensor:
-        """Weights of border voxels handed to the voxel whose density they repeat: the transposed padding."""
-        before, after, size = self.stencil.before, self.stencil.after, weights.shape[axis]
-        inner = weights.narrow(axis, before, size - before - after).clone()
-        if before:
-            inner.narrow(axis, 0, 1).add_(weights.narrow(axis, 0, before).sum(axis, keepdim=True))
-        if after:
-            border = weights.narrow(axis, size - after, after).sum(axis, keepdim=True)
-            inner.narrow(axis, inner.shape[axis] - 1, 1).add_(border)
-        whole = torch.zeros_like(weights)
-        whole.narrow(axis, before, size - before - after).copy_(inner)
-        return whole
+
+@lru_cache(maxsize=16)
+def _lines(shape: torch.Size, before: int, after: int, dtype: torch.dtype) -> tuple[Any, Any, Any]:
+    """Equal weights 1/N as the product of three lines."""
+    lines = [_folded(torch.ones(size, dtype=torch.float64), 0, before, after) for size in shape]
+    lines[0] = lines[0] / shape.numel()
+    if len(lines) == 2:
+        lines.insert(1, torch.ones(1, dtype=torch.float64))
+    return _arrays([line.to(dtype) for line in lines])
+
+
+def _folded(weights: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """Weights of border voxels handed to the voxel whose density they repeat: the transposed padding."""
+    size = weights.shape[axis]
+    inner = weights.narrow(axis, before, size - before - after).clone()
+    if before:
+        inner.narrow(axis, 0, 1).add_(weights.narrow(axis, 0, before).sum(axis, keepdim=True))
+    if after:
+        border = weights.narrow(axis, size - after, after).sum(axis, keepdim=True)
+        inner.narrow(axis, inner.shape[axis] - 1, 1).add_(border)
+    whole = torch.zeros_like(weights)
+    whole.narrow(axis, before, size - before - after).copy_(inner)
+    return whole
 
 
 def on_three_axes(coefficients: Tensor) -> Tensor:

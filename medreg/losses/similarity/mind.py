@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from medreg.errors import ConfigError
+from medreg.losses.fused import fused
 from medreg.losses.reduction import masked_mean
 from medreg.losses.similarity.base import Similarity
+from medreg.losses.similarity.mind_lean import DescriptorDifference
 from medreg.losses.similarity.window import box_sum
 
+_EPS = 1e-6  # added to the local variance, squared intensities
 _LOWEST, _HIGHEST = 1e-3, 1e3  # bounds of the local variance as multiples of its mean (the author's code)
 
 
@@ -27,7 +30,7 @@ def context_pairs(ndim: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
 
 
 def mind_ssc(
-    image: Tensor, *, radius: int, dilation: int, mask: Tensor | None = None, eps: float = 1e-6
+    image: Tensor, *, radius: int, dilation: int, mask: Tensor | None = None, eps: float = _EPS
 ) -> Tensor:
     """exp(−(d_p − min d)/V) of patch distances d_p, with V the mean over p of d_p − min d.
 
@@ -101,6 +104,13 @@ class MINDSSC(Similarity):
 
     def compare(self, warped: Tensor, fixed: Tensor, mask: Tensor | None) -> Tensor:
         """Return the (B,) mean squared difference of the descriptors."""
-        w = mind_ssc(warped, radius=self.radius, dilation=self.dilation, mask=mask)
-        f = mind_ssc(fixed, radius=self.radius, dilation=self.dilation, mask=mask)
-        return masked_mean((w - f).square(), mask)
+        pairs = context_pairs(fixed.ndim - 2)
+        bounds = (_LOWEST, _HIGHEST)
+
+        def formula(warped: Tensor, fixed: Tensor) -> Tensor:
+            w = mind_ssc(warped, radius=self.radius, dilation=self.dilation, mask=mask, eps=_EPS)
+            f = mind_ssc(fixed, radius=self.radius, dilation=self.dilation, mask=mask, eps=_EPS)
+            return masked_mean((w - f).square(), mask)
+
+        lean = DescriptorDifference(formula, pairs, self.radius, self.dilation, bounds, _EPS, mask)
+        return fused(lean, warped, fixed)

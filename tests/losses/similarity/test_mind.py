@@ -50,3 +50,23 @@ def test_flat_image_has_a_finite_descriptor():
 def test_refuses_impossible_settings():
     with pytest.raises(ConfigError, match="dilation"):
         MINDSSC(radius=1, dilation=0, weight=1.0)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 9, 8), (1, 2, 6, 5, 7), (1, 1, 3, 3)], ids=str)
+@pytest.mark.parametrize("masked", [False, True])
+def test_lean_form_equals_the_formula(monkeypatch, shape, masked):
+    """A flat part has equal minima and clipped variances; dilation 2 leaves the smallest image."""
+    torch.manual_seed(0)
+    images = torch.rand(2, *shape, dtype=torch.float64)
+    images[..., :2] = 0.5
+    warped, fixed = images.requires_grad_().unbind(0)
+    mask = torch.rand(shape[0], 1, *shape[2:]) > 0.2 if masked else None
+    loss = MINDSSC(radius=1, dilation=2, weight=1.0)
+
+    def value_and_gradients():
+        value = loss(warped, fixed, mask=mask)
+        return value, *torch.autograd.grad(value.sum(), (warped, fixed))
+
+    found = value_and_gradients()
+    monkeypatch.setenv("MEDREG_KERNELS", "off")
+    torch.testing.assert_close(found, value_and_gradients(), rtol=1e-9, atol=1e-11)
