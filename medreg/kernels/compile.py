@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +24,8 @@ class Kernel:
     """A function of loops over NumPy arrays that numba compiles at its first call.
 
     A kernel may call kernels of its own file: the compiled code is kept on disk beside the file (or in the
-    user's cache folder) until that file changes. Where nothing can be written it is compiled in every process.
+    user's cache folder) until that file changes. Where nothing can be written, or the file changed after it
+    was imported, it is compiled in every process.
 
     Attributes:
         python: the function as written, for tests and for reading.
@@ -31,6 +34,7 @@ class Kernel:
     def __init__(self, function: Callable[..., Any], fastmath: bool | frozenset[str]) -> None:
         functools.update_wrapper(self, function)
         self.python = function
+        self._source = _stamp(function.__code__.co_filename)
         self._fastmath: bool | set[str] = fastmath if isinstance(fastmath, bool) else set(fastmath)
 
     def __call__(self, *args: Any) -> Any:
@@ -42,10 +46,10 @@ class Kernel:
         import numba
 
         options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": self._fastmath}
-        try:
-            return numba.njit(cache=True, **options)(self.python)
-        except RuntimeError:  # numba finds no folder that it may write to
-            return numba.njit(**options)(self.python)
+        if self._source == _stamp(self.python.__code__.co_filename):
+            with contextlib.suppress(RuntimeError):  # numba finds no folder that it may write to
+                return numba.njit(cache=True, **options)(self.python)
+        return numba.njit(**options)(self.python)
 
     @property
     def _numba_type_(self) -> Any:
@@ -145,3 +149,12 @@ def _numba() -> ModuleType | None:
     except ImportError:
         return None
     return numba
+
+
+def _stamp(path: str) -> tuple[float, int]:
+    """Time and size of a source file, as far as there is one."""
+    try:
+        state = Path(path).stat()
+    except OSError:
+        return 0.0, 0
+    return state.st_mtime, state.st_size
