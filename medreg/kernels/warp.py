@@ -36,6 +36,15 @@ def blocks(voxels: int) -> int:
 
 
 @kernel(fastmath=_FMA)
+def _workspace(like: Any) -> Any:
+    """Rows of a block, in which a first axis that does not exist has weights 1, 0 and no slope."""
+    work = np.zeros(_ROWS * _BLOCK, like.dtype)
+    for i in range(_BLOCK):
+        work[i] = 1
+    return work
+
+
+@kernel(fastmath=_FMA)
 def _positions(first: Any, count: Any, moves: Any, bases: Any, gains: Any, shape: Any, position: Any) -> None:
     """Sampling positions (3, count) of the voxels first … first + count of a grid, in voxels of the image."""
     absent = 3 - moves.shape[0]
@@ -59,7 +68,7 @@ def _positions(first: Any, count: Any, moves: Any, bases: Any, gains: Any, shape
 
 
 @kernel(fastmath=_FMA)
-def _cells(position: Any, sizes: Any, border: Any, count: Any, cell: Any, work: Any) -> None:
+def _cells(position: Any, absent: Any, sizes: Any, border: Any, count: Any, cell: Any, work: Any) -> None:
     """Flat index of the lower corner, inside the image whatever the position, and two weights an axis.
 
     A position that is not a number keeps an index inside and gives weights that are not numbers.
@@ -68,7 +77,7 @@ def _cells(position: Any, sizes: Any, border: Any, count: Any, cell: Any, work: 
     zero, one, two = kind(0), kind(1), kind(2)
     for i in range(count):
         cell[i] = 0
-    for axis in range(3):
+    for axis in range(absent, 3):
         size = sizes[axis]
         row, below, above = position[axis], work[2 * axis * _BLOCK :], work[(2 * axis + 1) * _BLOCK :]
         last, top = kind(size - 1), kind(max(size - 2, 0))
@@ -92,11 +101,11 @@ def _cells(position: Any, sizes: Any, border: Any, count: Any, cell: Any, work: 
 
 
 @kernel(fastmath=_FMA)
-def _slopes(position: Any, sizes: Any, border: Any, count: Any, work: Any) -> None:
+def _slopes(position: Any, absent: Any, sizes: Any, border: Any, count: Any, work: Any) -> None:
     """Derivatives of the weights from the right; with border padding zero at the border and beyond."""
     kind = work.dtype.type
     zero, one, two = kind(0), kind(1), kind(2)
-    for axis in range(3):
+    for axis in range(absent, 3):
         row, below, above = position[axis], work[(6 + 2 * axis) * _BLOCK :], work[(7 + 2 * axis) * _BLOCK :]
         last, top = kind(sizes[axis] - 1), kind(max(sizes[axis] - 2, 0))
         for i in range(count):
@@ -145,10 +154,10 @@ def forward(
         residual: whether to add image(x), for grids of the image's size.
         out: (B, C, N), written.
     """
-    voxels = moves.shape[2]
+    voxels, absent = moves.shape[2], 3 - moves.shape[1]
     many = (voxels + _BLOCK - 1) // _BLOCK
     position = np.zeros((3, _BLOCK), out.dtype)
-    work = np.empty(_ROWS * _BLOCK, out.dtype)
+    work = _workspace(out)
     cell = np.empty(_BLOCK, np.int32)
     dx, dy = np.uint64(sizes[1] * sizes[2]), np.uint64(sizes[2] if sizes[1] > 1 else 0)
     dz = np.uint64(1 if sizes[2] > 1 else 0)
@@ -156,7 +165,7 @@ def forward(
         b, first = block // many, block % many * _BLOCK
         n = min(_BLOCK, voxels - first)
         _positions(first, n, moves[b % moves.shape[0]], bases, gains, shape, position)
-        _cells(position, sizes, border, n, cell, work)
+        _cells(position, absent, sizes, border, n, cell, work)
         for c in range(image.shape[1]):
             source, result = image[b % image.shape[0], c], out[b, c, first:]
             if sizes[0] > 1:
@@ -225,15 +234,15 @@ def field_gradient(
     voxels, absent = moves.shape[2], 3 - moves.shape[1]
     many = (voxels + _BLOCK - 1) // _BLOCK
     position, unused = np.zeros((3, _BLOCK), out.dtype), np.zeros(_BLOCK, out.dtype)
-    work = np.zeros(_ROWS * _BLOCK, out.dtype)
+    work = _workspace(out)
     cell = np.empty(_BLOCK, np.int32)
     factors = (gains[0], gains[1], gains[2])
     for block in range(start, stop):
         b, first = block // many, block % many * _BLOCK
         n = min(_BLOCK, voxels - first)
         _positions(first, n, moves[b % moves.shape[0]], bases, gains, shape, position)
-        _cells(position, sizes, border, n, cell, work)
-        _slopes(position, sizes, border, n, work)
+        _cells(position, absent, sizes, border, n, cell, work)
+        _slopes(position, absent, sizes, border, n, work)
         in_x = unused if absent else out[b, 0, first:]
         in_y, in_z = out[b, 1 - absent, first:], out[b, 2 - absent, first:]
         for c in range(image.shape[1]):
@@ -277,15 +286,15 @@ def second_gradient(
     """
     voxels, absent = moves.shape[2], 3 - moves.shape[1]
     many = (voxels + _BLOCK - 1) // _BLOCK
-    position, work = np.zeros((3, _BLOCK), out.dtype), np.zeros(_ROWS * _BLOCK, out.dtype)
+    position, work = np.zeros((3, _BLOCK), out.dtype), _workspace(out)
     result, h = np.empty((3, _BLOCK), out.dtype), np.zeros((3, _BLOCK), out.dtype)
     cell = np.empty(_BLOCK, np.int32)
     for block in range(start, stop):
         b, first = block // many, block % many * _BLOCK
         n = min(_BLOCK, voxels - first)
         _positions(first, n, moves[b % moves.shape[0]], bases, gains, shape, position)
-        _cells(position, sizes, border, n, cell, work)
-        _slopes(position, sizes, border, n, work)
+        _cells(position, absent, sizes, border, n, cell, work)
+        _slopes(position, absent, sizes, border, n, work)
         for axis in range(3):
             for i in range(n):
                 result[axis, i] = 0
@@ -304,15 +313,15 @@ def spans(
     start: Any, stop: Any, sizes: Any, moves: Any, shape: Any, bases: Any, gains: Any, border: Any, out: Any
 ) -> None:  # fmt: skip
     """Lowest and highest lower corner of blocks start … stop, out (blocks, 2)."""
-    voxels = moves.shape[2]
+    voxels, absent = moves.shape[2], 3 - moves.shape[1]
     many = (voxels + _BLOCK - 1) // _BLOCK
-    position, work = np.zeros((3, _BLOCK), moves.dtype), np.empty(_ROWS * _BLOCK, moves.dtype)
+    position, work = np.zeros((3, _BLOCK), moves.dtype), _workspace(moves)
     cell = np.empty(_BLOCK, np.int32)
     for block in range(start, stop):
         b, first = block // many, block % many * _BLOCK
         n = min(_BLOCK, voxels - first)
         _positions(first, n, moves[b], bases, gains, shape, position)
-        _cells(position, sizes, border, n, cell, work)
+        _cells(position, absent, sizes, border, n, cell, work)
         least, most = cell[0], cell[0]
         for i in range(n):
             least, most = min(least, cell[i]), max(most, cell[i])
@@ -332,9 +341,9 @@ def image_gradient(
     Args are those of `forward`, with the number of slabs, the `spans` of all blocks, the upstream gradient
     g (B, C, N) and out (B, C, V), added to.
     """
-    voxels = moves.shape[2]
+    voxels, absent = moves.shape[2], 3 - moves.shape[1]
     many = (voxels + _BLOCK - 1) // _BLOCK
-    position, work = np.zeros((3, _BLOCK), out.dtype), np.empty(_ROWS * _BLOCK, out.dtype)
+    position, work = np.zeros((3, _BLOCK), out.dtype), _workspace(out)
     cell = np.empty(_BLOCK, np.int32)
     dx, dy = sizes[1] * sizes[2], sizes[2] if sizes[1] > 1 else 0
     dz = np.uint64(1 if sizes[2] > 1 else 0)
@@ -349,7 +358,7 @@ def image_gradient(
             first = block * _BLOCK
             n = min(_BLOCK, voxels - first)
             _positions(first, n, moves[b % moves.shape[0]], bases, gains, shape, position)
-            _cells(position, sizes, border, n, cell, work)
+            _cells(position, absent, sizes, border, n, cell, work)
             for c in range(out.shape[1]):
                 target, g = out[b, c], upstream[b, c, first:]
                 for i in range(np.uint64(n)):
