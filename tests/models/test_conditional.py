@@ -27,7 +27,7 @@ def test_region_map_is_differentiable_in_the_weights() -> None:
 
 
 def test_a_label_without_weight_is_named() -> None:
-    with pytest.raises(ConfigError, match="labels 0 to 3.*0 to 2"):
+    with pytest.raises(ConfigError, match=r"labels 0 to 3.*0 to 2"):
         region_map(torch.tensor([[[0, 3]]]), torch.zeros(3))
 
 
