@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import os
 import shutil
 import sys
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +75,12 @@ def _run(cfg: DictConfig, context: RunContext, record: RunRecord) -> float:
     parts = stages.prepare(cfg, context, record)
     try:
         if cfg.mode in ("fit", "both"):
-            stages.fit(parts)
-        objective = stages.test(parts) if cfg.mode in ("test", "both") else math.nan
+            with _counted(record, "fit", main=parts.trainer.is_global_zero):
+                stages.fit(parts)
+        objective = math.nan
+        if cfg.mode in ("test", "both"):
+            with _counted(record, "test", main=parts.trainer.is_global_zero):
+                objective = stages.test(parts)
         if parts.trainer.is_global_zero:
             done = {**record.content.get("done", {}), **_stages_of(cfg)}
             seconds = round(time.perf_counter() - started, 1)
@@ -84,6 +90,23 @@ def _run(cfg: DictConfig, context: RunContext, record: RunRecord) -> float:
     finally:
         parts.mirror.close(failed=sys.exception() is not None)
     return objective
+
+
+@contextmanager
+def _counted(record: RunRecord, stage: str, *, main: bool) -> Iterator[None]:
+    """Add the CPU time of a stage, over all threads and finished child processes, to `cpu_seconds` of run.json.
+
+    An interruption counts too, so that a resumed training sums up; what a killed process spent is lost.
+    """
+    before = sum(os.times()[:4])
+    try:
+        yield
+    finally:
+        spent: dict[str, float] = dict(record.content.get("cpu_seconds") or {})
+        spent[stage] = round(spent.get(stage, 0.0) + sum(os.times()[:4]) - before, 1)
+        if main:  # the record is that of one process; a full disk must not hide what went wrong
+            with suppress(OSError):
+                record.update(cpu_seconds=spent)
 
 
 def _stages_of(cfg: DictConfig) -> dict[str, Any]:

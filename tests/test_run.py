@@ -67,6 +67,8 @@ def test_run_folder_explains_itself(finished):
         "seed",
         "data_fingerprint",
     } <= set(record)
+    assert record["cpu_seconds"]["fit"] > 0
+    assert record["cpu_seconds"]["test"] > 0
     assert list((folder / "figures").glob("*.png"))
 
 
