@@ -123,26 +123,39 @@ class AffinePose(Transformation):
 
     Args:
         steps: what a unit of θ is worth in every kind of motion (MAD, section 1.6: 1, 1, 0.5, 0.5).
+        box: largest magnitude of every kind of motion, to which an optimiser is held; None for none.
         spacing_mm: spacing of the images along each axis; only its ratios matter. None means isotropic voxels.
     """
 
-    def __init__(self, *, steps: PoseRange, spacing_mm: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        steps: PoseRange,
+        box: PoseRange | None = None,
+        spacing_mm: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
-        self.steps = steps
+        self.steps, self.box = steps, box
         self.spacing_mm = None if spacing_mm is None else tuple(float(value) for value in spacing_mm)
 
     def extra_repr(self) -> str:
         """Settings for printing."""
-        return f"steps={self.steps}, spacing_mm={self.spacing_mm}"
+        return f"steps={self.steps}, box={self.box}, spacing_mm={self.spacing_mm}"
 
     def parameter_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """(6,) in 2-D and (12,) in 3-D."""
         return (len(shape) * (len(shape) + 1),)
 
     def pose(self, theta: Tensor) -> Tensor:
-        """P = (r, t, s, q) of θ, (B, P): radians, half-extents, logarithms, plain numbers."""
-        ndim = 2 if theta.shape[1] == 6 else 3
-        return theta * self.steps.vector(ndim, like=theta)
+        """Rotation, translation, scale and shear of θ, (B, P): radians, half-extents, logarithms, numbers."""
+        return theta * self._steps(theta)
+
+    def project(self, theta: Tensor) -> Tensor:
+        """Bring every entry of the pose into the box."""
+        if self.box is None:
+            return theta
+        limit = self.box.vector(_ndim(theta), like=theta) / self._steps(theta)
+        return theta.clamp(-limit, limit)
 
     def matrix(self, theta: Tensor, shape: Sequence[int]) -> Tensor:
         """(B, D, D+1) in unit coordinates of the grid."""
@@ -166,10 +179,17 @@ class AffinePose(Transformation):
         """Pose of the least-squares affine map of a field (B, D, *S)."""
         voxels = affine_matrix(Affine().restrict(field, shape), shape)
         pose = matrix_pose(voxel_to_unit(voxels, shape), self._half(field, shape))
-        return pose / self.steps.vector(len(shape), like=field)
+        return pose / self._steps(pose)
+
+    def _steps(self, theta: Tensor) -> Tensor:
+        return self.steps.vector(_ndim(theta), like=theta)
 
     def _half(self, like: Tensor, shape: Sequence[int]) -> Tensor:
         return half_extents(shape, spacing_mm=self.spacing_mm, dtype=like.dtype, device=like.device)
+
+
+def _ndim(pose: Tensor) -> int:
+    return 2 if pose.shape[1] == 6 else 3
 
 
 def _rotation(angles: Tensor) -> Tensor:

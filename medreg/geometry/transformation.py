@@ -102,6 +102,17 @@ class Transformation(nn.Module, ABC):
         """
         return torch.zeros(batch_size, *self.parameter_shape(shape), dtype=dtype, device=device)
 
+    def project(self, theta: Tensor) -> Tensor:
+        """Nearest parameters that the family allows; all are allowed, unless a family says otherwise.
+
+        Args:
+            theta: (B, *parameter_shape(shape)).
+
+        Returns:
+            The same shape.
+        """
+        return theta
+
     def inverse(self, theta: Tensor, shape: Sequence[int]) -> Tensor:
         """Displacement of φ⁻¹; by fixed-point iteration unless the family knows better.
 

@@ -17,6 +17,12 @@ from medreg.inference.progress import Report
 
 Objective = Callable[[Tensor], Tensor]  # θ (B, ...) → energy of every sample (B,)
 Smoother = Callable[[Tensor], Tensor]  # update (B, ...) → smoothed update
+Projection = Callable[[Tensor], Tensor]  # θ (B, ...) → the nearest allowed θ
+
+
+def anywhere(theta: Tensor) -> Tensor:
+    """The projection where every θ is allowed."""
+    return theta
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,14 @@ class Minimiser(ABC):
 
     @abstractmethod
     def minimise(
-        self, objective: Objective, theta: Tensor, *, effort: Effort, smooth: Smoother, report: Report
+        self,
+        objective: Objective,
+        theta: Tensor,
+        *,
+        effort: Effort,
+        smooth: Smoother,
+        report: Report,
+        project: Projection = anywhere,
     ) -> Trace:
         """Run until the effort is spent.
 
@@ -100,6 +113,7 @@ class Minimiser(ABC):
             effort: iterations, step length, tolerance.
             smooth: applied to every update field.
             report: called after each evaluation.
+            project: applied to θ after every update.
         """
 
 
@@ -120,7 +134,14 @@ class Adam(Minimiser):
         self.final = final
 
     def minimise(
-        self, objective: Objective, theta: Tensor, *, effort: Effort, smooth: Smoother, report: Report
+        self,
+        objective: Objective,
+        theta: Tensor,
+        *,
+        effort: Effort,
+        smooth: Smoother,
+        report: Report,
+        project: Projection = anywhere,
     ) -> Trace:
         """Descend; the last update is evaluated too, and the best parameters of each sample are kept."""
         trace = Trace.begin(theta)
@@ -132,7 +153,7 @@ class Adam(Minimiser):
             if trace.converged(effort):
                 return trace
             fall = (1 - self.final) * iteration / max(effort.iterations - 1, 1)
-            theta = theta - effort.learning_rate * (1 - fall) * smooth(rule(gradient))
+            theta = project(theta - effort.learning_rate * (1 - fall) * smooth(rule(gradient)))
         with torch.no_grad():
             energies = objective(theta)
         trace.add(theta, energies)
@@ -144,7 +165,8 @@ class LBFGS(Minimiser):
     """Limited-memory BFGS with a strong-Wolfe line search, for few parameters (affine, coarse splines).
 
     The line search decides the step length, `learning_rate` only scales its first trial; update smoothing
-    is applied to gradients. Samples of a batch share one curvature estimate: register pairs one at a time.
+    is applied to gradients, and energies are evaluated at projected points. Samples of a batch share one
+    curvature estimate: register pairs one at a time.
 
     Args:
         history: updates that the curvature estimate remembers.
@@ -154,7 +176,14 @@ class LBFGS(Minimiser):
         self.history = history
 
     def minimise(
-        self, objective: Objective, theta: Tensor, *, effort: Effort, smooth: Smoother, report: Report
+        self,
+        objective: Objective,
+        theta: Tensor,
+        *,
+        effort: Effort,
+        smooth: Smoother,
+        report: Report,
+        project: Projection = anywhere,
     ) -> Trace:
         """Descend with torch's implementation on the sum of the energies."""
         trace = Trace.begin(theta)
@@ -171,8 +200,9 @@ class LBFGS(Minimiser):
         )
 
         def closure() -> Any:
-            energies, gradient = value_and_gradient(objective, point.detach())
-            trace.add(point.detach().clone(), energies)  # torch's implementation writes into its point
+            allowed = project(point.detach())
+            energies, gradient = value_and_gradient(objective, allowed)
+            trace.add(allowed.clone(), energies)  # torch's implementation writes into its point
             report(len(trace.energies) - 1, energies)
             point.grad = smooth(gradient) * scale
             return energies.sum() * scale

@@ -16,7 +16,7 @@ from medreg.inference.progress import Callback, reporter
 from medreg.inference.smoothing import gaussian_smooth
 from medreg.losses.energy import Energy
 from medreg.models.base import Registration, check_pair
-from medreg.models.blocks.precision import outside_inference_mode
+from medreg.models.blocks.precision import at_least_single, outside_inference_mode
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def optimise_pair(
     fixed_mask: Tensor | None = None,
     moving_mask: Tensor | None = None,
     callback: Callback | None = None,
+    start: Tensor | None = None,
 ) -> Registration:
     """Find θ that minimises E(θ; F, M) = D(F, M∘φ_θ) + R(φ_θ), level by level, for every pair of a batch.
 
@@ -74,18 +75,21 @@ def optimise_pair(
         fixed_mask: (B, 1, *S) where to compare.
         moving_mask: (B, 1, *S) where to compare, on the moving image.
         callback: told about every evaluation.
+        start: (B, *parameter_shape) of the full grid, θ to begin with in place of the identity.
 
     Raises:
         NumericalError: the energy became NaN or infinite.
     """
     check_pair(fixed, moving)
 
-    def run(*tensors: Tensor | None) -> Registration:
+    def run(theta: Tensor | None, *tensors: Tensor | None) -> Registration:
         names = ("fixed", "moving", "spacing_mm", "fixed_mask", "moving_mask", "initial")
         images = full_images(**dict(zip(names, tensors, strict=True)))  # type: ignore[arg-type]
-        return _coarse_to_fine(energy, transformation, images, settings=settings, callback=callback)
+        return _coarse_to_fine(
+            energy, transformation, images, settings=settings, callback=callback, start=theta
+        )
 
-    return outside_inference_mode(run, fixed, moving, spacing_mm, fixed_mask, moving_mask, initial)
+    return outside_inference_mode(run, start, fixed, moving, spacing_mm, fixed_mask, moving_mask, initial)
 
 
 def _coarse_to_fine(
@@ -95,10 +99,11 @@ def _coarse_to_fine(
     *,
     settings: Settings,
     callback: Callback | None,
+    start: Tensor | None,
 ) -> Registration:
     """All levels on images that autograd may use."""
-    old = settings.levels[0].field_shape(images.shape) if settings.levels else images.shape
-    theta = _identity(transformation, images, old)
+    first = _identity(transformation, images, images.shape) if start is None else at_least_single(start)
+    theta, old = first, images.shape
     for number, level in enumerate(settings.levels):
         grid = level.field_shape(images.shape)
         theta = _resample(transformation, theta, old, grid)
@@ -109,9 +114,10 @@ def _coarse_to_fine(
             effort=Effort(level.iterations, level.learning_rate, settings.tolerance),
             smooth=_smoother(theta, level.shape(images.shape), settings.smoothing),
             report=reporter(number, callback),
+            project=transformation.project,
         )
         if number == len(settings.levels) - 1:
-            _consider_start(trace, objective, _identity(transformation, images, grid))
+            _consider_start(trace, objective, _resample(transformation, first, images.shape, grid))
         theta, old = trace.theta, grid
     with torch.no_grad():
         if settings.levels and settings.levels[-1].field is not None:
@@ -194,7 +200,7 @@ def _smoother(theta: Tensor, shape: Sequence[int], sigma: float) -> Callable[[Te
     return lambda update: gaussian_smooth(update, widths)
 
 
-def _consider_start(trace: Trace, objective: _Objective, identity: Tensor) -> None:
+def _consider_start(trace: Trace, objective: _Objective, start: Tensor) -> None:
     """Let the starting point compete with what was found."""
     with torch.no_grad():
-        trace.add(identity, objective(identity))
+        trace.add(start, objective(start))
