@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from medreg import __version__
 from medreg.challenge.aggregate import THIRTY_RULES, Thirty, aggregates
@@ -22,9 +23,12 @@ from medreg.challenge.fields import Entry, FieldSource
 from medreg.challenge.names import accepted_names
 from medreg.challenge.official import Case, official_values
 from medreg.challenge.runtime import read_runtime
-from medreg.challenge.schema import MetricsFile, rows_of, tidy, write_text
+from medreg.challenge.schema import COLUMNS, MetricsFile, rows_of, tidy, write_text
 from medreg.challenge.truth import TaskFolder
 from medreg.errors import ConfigError, DataError, MedregError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 STORED = 1  # raised when stored results of cases can no longer be used
@@ -68,12 +72,26 @@ class Evaluation:
         Returns:
             The columns of `schema.COLUMNS` and `source`, "official" or "medreg".
         """
-        official = self.metrics.table(self.method, config=self.config).assign(source="official")
-        rows: list[tuple[Any, ...]] = []
+        rows = self.rows()
+        return tidy([row[:-1] for row in rows]).assign(source=[row[-1] for row in rows])
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Return what `table` holds as tuples; a missing label id is None."""
+        rows = [(*row, "official") for row in self.metrics.rows(self.method, config=self.config)]
         for case, metrics in self.metrics.medreg["cases"].items():
             for metric, values in metrics.items():
-                rows += rows_of((self.method, self.metrics.name, case, metric), values, values.get("labels"))
-        return pd.concat([official, tidy(rows).assign(source="medreg")], ignore_index=True)
+                key = (self.method, self.metrics.name, case, metric)
+                rows += [(*row, "medreg") for row in rows_of(key, values, values.get("labels"))]
+        return rows
+
+    def csv(self) -> str:
+        """Return the table as comma-separated text; what is missing or NaN is empty."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*COLUMNS, "source"])
+        for row in self.rows():
+            writer.writerow(["" if isinstance(v, float) and math.isnan(v) else v for v in row])
+        return text.getvalue()
 
 
 def evaluate(
@@ -132,8 +150,7 @@ def evaluate(
     evaluation = _collect(wanted, done, failures, fields, thirty, method, time.perf_counter() - started)
     if output is not None:
         evaluation.metrics.write(output, strict=strict)
-        table = evaluation.table()
-        write_text(Path(output).with_suffix(".csv"), table.to_csv(index=False))
+        write_text(Path(output).with_suffix(".csv"), evaluation.csv())
     return evaluation
 
 

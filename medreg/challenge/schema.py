@@ -13,12 +13,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from medreg.challenge.config import LABEL_METRICS, EvaluationConfig, MetricSpec, read_json
 from medreg.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = "2.0"
 COLUMNS = ("method", "task", "case", "metric", "item", "label", "value")
@@ -84,12 +85,16 @@ class MetricsFile:
             `item` is the place of a value in its list (of labels or of points), or -1 for the mean of the
             case; `label` is the label id where it is known, else missing.
         """
+        return tidy(self.rows(method, config=config))
+
+    def rows(self, method: str, *, config: EvaluationConfig | None = None) -> list[tuple[Any, ...]]:
+        """Return what `table` holds as tuples in the order of `COLUMNS`; a missing label id is None."""
         ids = self.labels() | ({} if config is None else _config_labels(config.metrics))
         rows: list[tuple[Any, ...]] = []
         for case, metrics in self.cases.items():
             for metric, values in metrics.items():
                 rows += rows_of((method, self.name, case, metric), values, ids.get(metric))
-        return tidy(rows)
+        return rows
 
 
 def read_metrics(
@@ -138,6 +143,8 @@ def read_all_metrics(path: str | Path) -> tuple[MetricsFile, ...]:
 
 def tidy(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
     """Return rows of `COLUMNS` as a table; a missing label id is `<NA>`."""
+    import pandas as pd  # a third of a second, which scoring does not need
+
     table = pd.DataFrame(list(rows), columns=list(COLUMNS))
     return table.astype({"item": "int64", "label": "Int64", "value": "float64"})
 
@@ -172,9 +179,9 @@ def rows_of(
     key: tuple[str, ...], values: Mapping[str, Any], ids: Sequence[int] | None
 ) -> list[tuple[Any, ...]]:
     """Rows of `COLUMNS` of one metric of one case: its mean, then the values of its list."""
-    rows: list[tuple[Any, ...]] = [(*key, CASE_MEAN, pd.NA, values["mean"])]
+    rows: list[tuple[Any, ...]] = [(*key, CASE_MEAN, None, values["mean"])]
     if isinstance(detailed := values.get("detailed"), list):
-        known = ids if ids is not None and len(ids) == len(detailed) else [pd.NA] * len(detailed)
+        known = ids if ids is not None and len(ids) == len(detailed) else [None] * len(detailed)
         rows += [
             (*key, i, label, value) for i, (label, value) in enumerate(zip(known, detailed, strict=True))
         ]

@@ -6,14 +6,13 @@ import contextlib
 import functools
 import itertools
 import os
+import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-import torch
 
 # A piece is worth a hand-over to another thread (some 20 µs) from about this many elements on.
 _ELEMENTS_A_PIECE = 1 << 15
@@ -107,12 +106,13 @@ def run_chunks(function: Callable[..., Any], count: int, *args: Any, work: int |
         work: elements behind the range, see `pieces`; small work runs in the calling thread.
     """
     queue = deque(pieces(count, work=work))
-    threads = min(torch.get_num_threads(), len(queue))
-    if threads < 2:
+    number = threads()
+    helping = min(number, len(queue)) - 1
+    if helping < 1:
         _drain(queue, function, args)
         return
-    pool = _pool(os.getpid(), torch.get_num_threads() - 1)
-    helpers = [pool.submit(_drain, queue, function, args) for _ in range(threads - 1)]
+    pool = _pool(os.getpid(), number - 1)
+    helpers = [pool.submit(_drain, queue, function, args) for _ in range(helping)]
     try:
         _drain(queue, function, args)
     finally:
@@ -121,6 +121,18 @@ def run_chunks(function: Callable[..., Any], count: int, *args: Any, work: int |
         errors = [error for helper in running if (error := helper.exception()) is not None]
     if errors:
         raise errors[0]
+
+
+def threads() -> int:
+    """Threads that torch uses; before anything has imported it, those that it is going to use.
+
+    Torch itself is not imported here: programs that only measure files are at their end before it is loaded.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return int(torch.get_num_threads())
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else os.cpu_count() or 1
 
 
 def _drain(queue: deque[tuple[int, int]], function: Callable[..., Any], args: tuple[Any, ...]) -> None:

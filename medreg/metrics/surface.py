@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import KDTree
 
-from medreg.kernels.compile import available, run_chunks
+from medreg.kernels.compile import available, run_chunks, threads
 from medreg.kernels.nearby import first_marked
 
 _REACHES = (6, 14)  # voxels around a point that are looked at one by one, before a tree is asked
@@ -118,10 +116,12 @@ def _tree_distances(points: NDArray[np.intp], targets: BoolArray, spacing_mm: Se
     distances = np.zeros(len(points))
     apart = ~targets[tuple(points.T)]  # a voxel of both sets is at distance 0, no query needed
     if apart.any():
+        from scipy.spatial import KDTree  # a tenth of a second, which few pairs need
+
         scale = np.asarray(spacing_mm, dtype=np.float64)
         # A balanced tree costs more to build than it saves on lattice points.
         tree = KDTree(np.argwhere(targets) * scale, balanced_tree=False)
-        distances[apart] = tree.query(points[apart] * scale, workers=torch.get_num_threads())[0]
+        distances[apart] = tree.query(points[apart] * scale, workers=threads())[0]
     return distances
 
 

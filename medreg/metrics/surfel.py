@@ -6,20 +6,15 @@ area (2-D: length) is that of the marching-cubes patch for the pattern of the 2^
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from monai.metrics.utils import (
-    _get_neighbour_code_to_normals_table,
-    create_table_neighbour_code_to_contour_length,
-)
 from numpy.typing import NDArray
 
 from medreg.metrics.surface import BoolArray, FloatArray, nearest_mm, union_box
+from medreg.metrics.surfel_patches import patch_sizes
 
 
 def _codes(mask: BoolArray) -> NDArray[np.uint8]:
@@ -31,21 +26,6 @@ def _codes(mask: BoolArray) -> NDArray[np.uint8]:
         window = tuple(slice(low, low + size) for low, size in zip(corner, code.shape, strict=True))
         code |= padded[window] << np.uint8(bits - position)
     return code
-
-
-@functools.cache
-def _areas(spacing_mm: tuple[float, ...]) -> FloatArray:
-    """Area (2-D: length) of the surface element of each pattern.
-
-    MONAI's own areas are float32; at exactly 95 % of a surface that chooses another element than the official
-    code does, so they are made here from the normals of its table, which are multiples of ⅛.
-    """
-    if len(spacing_mm) == 2:
-        table, _ = create_table_neighbour_code_to_contour_length(spacing_mm)
-        return torch.as_tensor(table).double().cpu().numpy()
-    x, y, z = spacing_mm
-    normals = _get_neighbour_code_to_normals_table().double().cpu().numpy() * [y * z, x * z, x * y]
-    return sum(np.sqrt((normals[:, i] ** 2).sum(axis=-1)) for i in range(normals.shape[1]))
 
 
 def _weighted_percentile(
@@ -85,7 +65,7 @@ def hd95_mm(
         return math.nan
     box = union_box(first, second)
     codes = [_codes(mask[box]) for mask in (first, second)]
-    area = _areas(tuple(float(mm) for mm in spacing_mm))
+    area = patch_sizes(tuple(float(mm) for mm in spacing_mm))
     edges = [(code != 0) & (code != 2**2**first.ndim - 1) for code in codes]
     return max(
         _weighted_percentile(nearest_mm(edges[a], edges[b], spacing_mm), codes[a][edges[a]], area, percent)
