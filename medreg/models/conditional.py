@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -45,7 +45,7 @@ class ConditionalModel(RegistrationModel):
         weight: λ of a call that names none.
     """
 
-    takes_maps: ClassVar[bool] = False
+    takes_maps: bool = False
     weight_range: WeightRange
     weight: float
 
@@ -71,6 +71,35 @@ class ConditionalModel(RegistrationModel):
             weight: λ, (B,) or, where the model takes maps, (B, 1, *S) on the fixed grid; `self.weight` everywhere
                 when None. Without unit: what λ multiplies is the business of the task that trained the model.
         """
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Which labels share one λ.
+
+    Attributes:
+        groups: label codes of region 1, region 2, …; every other voxel belongs to region 0, the background.
+    """
+
+    groups: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, groups: Sequence[Sequence[int]] | None, *, labels: Sequence[int]) -> Regions:
+        """The groups of an option; every label of the data a region of its own where there are none."""
+        chosen = [[code] for code in labels] if groups is None else groups
+        return cls(tuple(tuple(int(code) for code in group) for group in chosen))
+
+    @property
+    def count(self) -> int:
+        """Number of regions, the background included."""
+        return len(self.groups) + 1
+
+    def number(self, labels: Tensor) -> Tensor:
+        """Region 0…K−1 of every voxel, int64, of a label map of any shape."""
+        regions = torch.zeros_like(labels, dtype=torch.int64)
+        for number, group in enumerate(self.groups, start=1):
+            regions[torch.isin(labels, torch.tensor(group, device=labels.device))] = number
+        return regions
 
 
 def region_map(labels: Tensor, weights: Tensor) -> Tensor:

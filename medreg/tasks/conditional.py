@@ -1,0 +1,272 @@
+"""Training of models that take the smoothness as an input: a new λ in every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from medreg.errors import ConfigError, NumericalError
+from medreg.geometry.grid import identity_grid
+from medreg.geometry.transformation import Deformation
+from medreg.geometry.warp import warp_labels
+from medreg.losses.energy import Energy, EnergyValue
+from medreg.losses.similarity.lncc_multiscale import MultiscaleLNCC, pool, subsample
+from medreg.metrics.evaluator import CaseEvaluator
+from medreg.metrics.overlap import dice
+from medreg.models.base import Registration, RegistrationModel
+from medreg.models.conditional import ConditionalModel, Regions, region_map
+from medreg.models.lapirn import PyramidModel
+from medreg.tasks.levels import Schedule
+from medreg.tasks.registration import Batch, RegistrationTask
+from medreg.tasks.weights import Objective, UniformWeights, generator_of
+
+LabelDownsampling = Literal["nearest", "avgpool_round"]
+
+
+@dataclass(frozen=True)
+class LevelAnswer:
+    """The field of one level and the λ that its regulariser is weighted with.
+
+    Attributes:
+        stride: voxels of the fixed grid from one voxel of the level to the next.
+        deformation: (B, D, *⌈S/stride⌉), voxels of the level.
+        weight: λ, (B,) or (B, 1, *⌈S/stride⌉).
+    """
+
+    stride: int
+    deformation: Deformation
+    weight: Tensor
+
+
+class ConditionalTask(RegistrationTask):
+    """Train φ(F, M; λ) on D + s·λ^p·R with λ drawn anew for every pair, and region of the fixed image.
+
+    A model that takes maps is shown Λ(x) = Σ_k λ_k [S_F(x) = k] of the fixed image's labels, and R is weighted
+    voxel by voxel with it; others, and data without labels, get one λ a pair. A pyramid has a loss at every
+    level: the full moving image sampled at the level's voxels against the pooled fixed image, and R of the
+    level's field in the level's voxels. Models that take no λ are trained with `weights.low = weights.high`.
+
+    Source: Wang et al., ISBI 2023, released train.py.
+
+    Args:
+        model: a conditional model, or any other for one fixed λ.
+        energy: similarity and regulariser; the latter's own weight is replaced by s·λ^p.
+        weights: distribution of λ.
+        objective: what λ multiplies.
+        schedule: which levels of a pyramid are trained when.
+        regions: label codes of region 1, 2, …; None makes every structure a region. The rest is region 0.
+        label_downsampling: regions of the coarse levels: "nearest", or "avgpool_round" as released, which
+            averages region numbers and so invents regions along borders.
+        validation_weights: λ at which validation registers every case.
+        seed: of the draws of λ.
+        evaluator: as in `RegistrationTask`, like all that follow.
+
+    Raises:
+        ConfigError: no λ for validation, or an unknown label_downsampling.
+    """
+
+    def __init__(
+        self,
+        model: RegistrationModel,
+        energy: Energy,
+        *,
+        weights: UniformWeights,
+        objective: Objective,
+        schedule: Schedule,
+        regions: Sequence[Sequence[int]] | None,
+        label_downsampling: LabelDownsampling,
+        validation_weights: Sequence[float],
+        seed: int,
+        evaluator: CaseEvaluator,
+        optimiser: Callable[[Any], torch.optim.Optimizer] | None = None,
+        scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
+        refine: RegistrationModel | None = None,
+        name: str = "model",
+        use_masks: bool = True,
+    ) -> None:
+        super().__init__(
+            model,
+            energy,
+            evaluator=evaluator,
+            optimiser=optimiser,
+            scheduler=scheduler,
+            refine=refine,
+            name=name,
+            use_masks=use_masks,
+        )
+        if not validation_weights:
+            raise ConfigError("task.validation_weights is empty; name one λ at least, such as [0.2].")
+        if label_downsampling not in ("nearest", "avgpool_round"):
+            raise ConfigError(
+                f"task.label_downsampling is {label_downsampling!r}; choose nearest or avgpool_round."
+            )
+        self.weights, self.objective, self.schedule, self.seed = weights, objective, schedule, seed
+        self.region_groups, self.label_downsampling = regions, label_downsampling
+        self.validation_weights = tuple(float(weight) for weight in validation_weights)
+
+    @property
+    def regions(self) -> Regions:
+        """The regions of the data at hand."""
+        return Regions.of(self.region_groups, labels=list(self.evaluator.labels.values()))
+
+    @property
+    def levels(self) -> int:
+        """Number of fields that a training step can compare."""
+        return len(self.model.strides) if isinstance(self.model, PyramidModel) else 1
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Freeze and thaw levels, and restart the optimiser where a level enters."""
+        if not isinstance(self.model, PyramidModel):
+            return
+        stage = self.schedule.stage(self.global_step, levels=self.levels)
+        for number, level in enumerate(self.model.network.levels):
+            level.requires_grad_(number in stage.trained)
+        if stage.begins:
+            self.trainer.optimizers[0].state.clear()
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Loss of one batch at λ that depend on (seed, process, epoch, batch) only."""
+        stage = self.schedule.stage(self.global_step, levels=self.levels)
+        generator = generator_of(self.seed, self.global_rank, self.current_epoch, batch_index)
+        number = self.regions.count if self._sees_regions(batch) else 1
+        drawn = self.weights.draw(generator, pairs=len(batch["case"]), regions=number)
+        answers = self.answer(batch, drawn.to(batch["fixed_image"]), levels=len(stage.factors))
+        compared = [
+            (factor, self.level_loss(batch, answer))
+            for factor, answer in zip(stage.factors, answers, strict=True)
+            if factor
+        ]
+        loss = torch.stack([factor * value.total for factor, value in compared]).sum()
+        finest = compared[-1][1]
+        self.log_dict(
+            {
+                "train/loss": loss.detach(),
+                "train/similarity": finest.similarity.detach().mean(),
+                "train/regularisation": finest.regularisation.detach().mean(),
+            },
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch["case"]),
+        )
+        return loss
+
+    def answer(self, batch: Batch, weights: Tensor, *, levels: int) -> list[LevelAnswer]:
+        """Fields of the first levels, coarse to fine, of a pyramid; of other models the one field.
+
+        Args:
+            batch: see the batch contract.
+            weights: (B, K) λ of the regions, or (B, 1).
+            levels: number of levels wanted.
+        """
+        model, fixed, moving = self.model, batch["fixed_image"], batch["moving_image"]
+        if isinstance(model, PyramidModel):
+            maps = self.level_weights(batch, weights)[:levels]
+            registration = model.at_levels(fixed, moving, weights=maps)
+            coarse = [Deformation(field, field) for field in registration.steps[:-1]]
+            fields = [*coarse, registration.deformation]
+            return [LevelAnswer(*parts) for parts in zip(model.strides, fields, maps, strict=False)]
+        numbers = weights[:, 0]
+        context = {"spacing_mm": batch.get("spacing_mm"), **self._masks(batch)}
+        if isinstance(model, ConditionalModel):
+            registration = model(fixed, moving, weight=numbers, **context)
+        else:
+            registration = model(fixed, moving, **context)
+        return [LevelAnswer(1, registration.deformation, numbers)]
+
+    def level_weights(self, batch: Batch, weights: Tensor) -> list[Tensor]:
+        """λ on the grid of every level of a pyramid, coarse to fine, (B,) or (B, 1, *⌈S/stride⌉) each."""
+        assert isinstance(self.model, PyramidModel)
+        if not self._takes_maps:
+            return [weights[:, 0]] * self.levels
+        fixed, strides = batch["fixed_image"], self.model.strides
+        if weights.shape[1] == 1:
+            uniform = weights[:, 0].view(-1, *[1] * (fixed.ndim - 1)).expand_as(fixed[:, :1])
+            return [subsample(uniform, times=_halvings(stride)) for stride in strides]
+        numbers = self.regions.number(batch["fixed_label"])
+        return [region_map(_coarser(numbers, stride, self.label_downsampling), weights) for stride in strides]
+
+    def level_loss(self, batch: Batch, answer: LevelAnswer) -> EnergyValue:
+        """a(λ)·D + s·λ^p·R of one level's field.
+
+        Raises:
+            NumericalError: the loss is not finite; names the cases.
+        """
+        times = _halvings(answer.stride)
+        masks = self._masks(batch)
+        mask = masks["fixed_mask"]
+        value = self._energy(answer.stride)(
+            pool(batch["fixed_image"], times=times),
+            batch["moving_image"],
+            _on_full_grid(answer.deformation, answer.stride),
+            spacing_mm=batch.get("spacing_mm"),
+            fixed_mask=None if mask is None else subsample(mask, times=times),
+            moving_mask=masks["moving_mask"],
+            weight=self.objective.regulariser_weight(answer.weight),
+        )
+        factor = self.objective.similarity_factor(answer.weight)
+        similarity = self.energy.similarity.weight * factor * value.similarity
+        total = (similarity + value.regularisation).mean()
+        if not torch.isfinite(total):
+            raise NumericalError(
+                f"The loss is {float(total.detach())} in epoch {self.current_epoch} "
+                f"(cases {', '.join(sorted(set(batch['case'])))}). "
+                "Lower optimiser.lr, or set trainer.gradient_clip_val=1.0; debug=anomaly names the operation."
+            )
+        return EnergyValue(total, value.similarity, value.regularisation, value.warped)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Accumulate loss of the finest field and mean Dice of one case over the λ of validation."""
+        for weight in self.validation_weights:
+            number = torch.full((len(batch["case"]), 1), weight, device=self.device)
+            finest = self.answer(batch, number, levels=self.levels)[-1]
+            self.val_loss.update(self.level_loss(batch, finest).total)
+            if "moving_label" in batch and self.evaluator.labels:
+                moving = batch["moving_label"]
+                warped = warp_labels(moving, finest.deformation.displacement)
+                scores = dice(batch["fixed_label"], warped, self.evaluator.labels, moving_labels=moving)
+                self.val_dice.update(torch.tensor(list(scores.values())).nanmean())
+
+    def loss(self, batch: Batch, registration: Registration) -> EnergyValue:
+        """Loss of an answer at the λ of a call that names none."""
+        weight = getattr(self.model, "weight", self.validation_weights[0])
+        numbers = torch.full((len(batch["case"]),), float(weight), device=self.device)
+        return self.level_loss(batch, LevelAnswer(1, registration.deformation, numbers))
+
+    @property
+    def _takes_maps(self) -> bool:
+        return isinstance(self.model, ConditionalModel) and self.model.takes_maps
+
+    def _sees_regions(self, batch: Batch) -> bool:
+        return self._takes_maps and "fixed_label" in batch
+
+    def _energy(self, stride: int) -> Energy:
+        """The energy of a level; positions on coarse levels are exact whatever the convention."""
+        similarity = self.energy.similarity
+        if stride == 1:
+            return self.energy
+        if isinstance(similarity, MultiscaleLNCC):
+            similarity = similarity.coarser(_halvings(stride))
+        return Energy(similarity, self.energy.regularisation, padding=self.energy.padding)
+
+
+def _on_full_grid(deformation: Deformation, stride: int) -> Deformation:
+    """Level voxel i looks at full voxel s·(i + u(i)) = i + [s·u + (s − 1)·i]; the regulariser sees u itself."""
+    if stride == 1:
+        return deformation
+    field = deformation.displacement
+    grid = identity_grid(field.shape[2:], dtype=field.dtype, device=field.device)
+    return Deformation(stride * field + (stride - 1) * grid, deformation.regularised)
+
+
+def _halvings(stride: int) -> int:
+    return stride.bit_length() - 1
+
+
+def _coarser(regions: Tensor, stride: int, how: LabelDownsampling) -> Tensor:
+    if how == "nearest":
+        return subsample(regions, times=_halvings(stride))
+    return pool(regions.float(), times=_halvings(stride)).round().long()
