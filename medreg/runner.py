@@ -158,7 +158,7 @@ def _known_runtime_error(error: RuntimeError) -> str | None:
     if "out of memory" in text:
         return (
             "The device has too little memory for this step. Lower data.loader.batch_size, use "
-            f"trainer.precision=16-mixed on a GPU, or, for GraDIRN, model.checkpoint=true. {AGAIN}"
+            f"trainer.precision=16-mixed on a GPU, or, for GraDIRN, model.checkpoint=true or all. {AGAIN}"
         )
     return None
 

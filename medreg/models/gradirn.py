@@ -20,8 +20,10 @@ from medreg.models.base import Registration, RegistrationModel, check_pair
 from medreg.models.blocks.conv import channels_last, convolution_relu, last_convolution
 from medreg.models.blocks.gradient import ImagePair, data_gradient
 from medreg.models.blocks.precision import at_least_single, outside_inference_mode
+from medreg.models.blocks.recompute import every_other_kept
 
 RegulariserInputs = Literal["explicit", "implicit", "none"]
+Checkpoint = bool | Literal["all"]
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,16 @@ class LearnedRegulariser(nn.Module):
         self.hidden = nn.Sequential(*(convolution_relu(ndim, a, b) for a, b in pairwise(sizes)))
         self.last = last_convolution(ndim, sizes[-1], ndim, scale=shape.last_layer_scale)
 
-    def forward(self, field: Tensor, images: Sequence[Tensor]) -> Tensor:
-        """Step (B, D, *S) for the field (B, D, *S), given the images (B, C, *S) each."""
-        return self.last(self.hidden(channels_last(torch.cat((field, *images), dim=1)))).contiguous()
+    def forward(self, field: Tensor, images: Sequence[Tensor], *, checkpoint: bool = False) -> Tensor:
+        """Step (B, D, *S) for the field (B, D, *S), given the images (B, C, *S) each.
+
+        With `checkpoint` every other activation is computed again in the backward pass; the gradients are equal.
+        """
+        stacked = channels_last(torch.cat((field, *images), dim=1))
+        if not checkpoint:
+            return self.last(self.hidden(stacked)).contiguous()
+        hidden = [module for layer in self.hidden for module in cast("nn.Sequential", layer)]
+        return every_other_kept([*hidden, self.last], stacked).contiguous()
 
 
 class Block(nn.Module):
@@ -129,13 +138,14 @@ class GraDIRN(RegistrationModel):
         convention: exact or authors.
         padding: value outside the moving image inside the network: border or zeros.
         first_order: treat the inner gradient as a constant in the backward pass; cheaper, biased.
-        checkpoint: recompute each CNN in the backward pass instead of storing it; same gradients.
+        checkpoint: True computes every other activation of the CNNs again in the backward pass, "all" computes
+            all of them again; same gradients.
         channels: channels of one image.
         keep_steps: return the displacement after every step.
 
     Raises:
-        ConfigError: num_blocks and num_repeat differ in length, or `authors` with parameters off the image
-            grid.
+        ConfigError: num_blocks and num_repeat differ in length, `authors` with parameters off the image
+            grid, or another checkpoint.
     """
 
     def __init__(
@@ -151,7 +161,7 @@ class GraDIRN(RegistrationModel):
         convention: Convention,
         padding: Padding,
         first_order: bool,
-        checkpoint: bool,
+        checkpoint: Checkpoint,
         channels: int = 1,
         keep_steps: bool = True,
     ) -> None:
@@ -160,6 +170,10 @@ class GraDIRN(RegistrationModel):
             raise ConfigError(
                 f"model.num_blocks={list(num_blocks)} and model.num_repeat={list(num_repeat)} must name the "
                 "same levels, coarsest first; give both lists one entry a level."
+            )
+        if checkpoint not in (False, True, "all"):
+            raise ConfigError(
+                f"model.checkpoint={checkpoint} is none of false, true and all; set one of them."
             )
         self.ndim, self.similarity, self.transformation = ndim, similarity, transformation
         self.num_blocks, self.num_repeat = tuple(num_blocks), tuple(num_repeat)
@@ -263,9 +277,9 @@ class GraDIRN(RegistrationModel):
         They are nine tenths of the memory of a step. The inner gradient stays outside: recomputing it would run
         the step a third time.
         """
-        if self.checkpoint and torch.is_grad_enabled():
+        if self.checkpoint == "all" and torch.is_grad_enabled():
             return recompute(block.regulariser, field, images, use_reentrant=False)
-        return block.regulariser(field, images)
+        return block.regulariser(field, images, checkpoint=bool(self.checkpoint) and torch.is_grad_enabled())
 
     def _step(self, block: Block, theta: Tensor, pair: ImagePair) -> tuple[Tensor, Tensor]:
         """θ after one step, and the displacement before it."""

@@ -127,7 +127,7 @@ def numeric(model, parameter, index, fixed, moving, step=1e-7):
     return (values[0] - values[1]) / (2 * step)
 
 
-@pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.parametrize("checkpoint", [False, True, "all"])
 def test_6_gradients_equal_finite_differences(gradirn, checkpoint):
     fixed, moving = off_lattice((16, 20))
     model = gradirn(channels=4, checkpoint=checkpoint, last_layer_scale=0.05).double().train()
