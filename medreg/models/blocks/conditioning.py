@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -106,7 +107,7 @@ class SpatiallyAdaptive(Conditioning):
         self.mapping = nn.Sequential(
             *(
                 nn.Sequential(layer(a, b, 1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True))
-                for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+                for a, b in pairwise(sizes)
             )
         )
         self.modulations = layer(sizes[-1], 2 * layers * 4 * start_channels, 3, padding=1, bias=False)
