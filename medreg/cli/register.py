@@ -27,6 +27,7 @@ Examples:
   medreg register ed.nii.gz es.nii.gz -o out --fixed-labels ed_gt.nii.gz --moving-labels es_gt.nii.gz
   medreg register ct0.nii.gz ct1.nii.gz -o out --preset lung --fixed-mask l0.nii.gz --moving-mask l1.nii.gz
   medreg register fixed.nii.gz moving.nii.gz -o out --ckpt outputs/gradirn_acdc --refine
+  medreg register f.nii.gz m.nii.gz -o out --ckpt outputs/csain --fixed-labels f_seg.nii.gz --lambda-label 3=0.5
 """
 
 
@@ -43,6 +44,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("moving", help="image that is warped; its grid may differ")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for the results")
     _add_method(parser.add_argument_group("method"))
+    _add_weights(parser.add_argument_group("smoothness λ of a conditional model (--ckpt)"))
     _add_inputs(parser.add_argument_group("more about the images"))
     _add_outputs(parser.add_argument_group("more results"))
     parser.set_defaults(run=run)
@@ -71,6 +73,21 @@ def _add_method(group: Any) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the preset"
     )
     group.add_argument("--device", default="cpu", help="cpu (default), cuda, mps")
+
+
+def _add_weights(group: Any) -> None:
+    group.add_argument("--lambda", type=float, metavar="X", dest="weight", help="one λ everywhere")
+    group.add_argument(
+        "--lambda-map", metavar="FILE", help="λ of every voxel, on the grid of the fixed image"
+    )
+    group.add_argument(
+        "--lambda-label",
+        action="append",
+        default=[],
+        metavar="ID=X",
+        help="λ where --fixed-labels is ID (0: background); repeatable; others: --lambda",
+    )
+    group.add_argument("--lambda-file", metavar="FILE", help="λ as medreg search-lambda has found it")
 
 
 def _add_inputs(group: Any) -> None:
@@ -107,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
     from medreg.api import register
 
     console = Console()
+    if args.weight is not None and args.lambda_map is not None:
+        raise ConfigError("--lambda and --lambda-map exclude one another: the map says λ of every voxel.")
     with _progress(console) as report:
         result = register(
             args.fixed,
@@ -127,6 +146,9 @@ def run(args: argparse.Namespace) -> int:
             surface=not args.no_surface,
             overrides=args.set,
             device=args.device,
+            weight=args.weight if args.lambda_map is None else args.lambda_map,
+            label_weights=label_weights(args.lambda_label),
+            weight_file=args.lambda_file,
             progress=report,
         )
     files = result.save(args.output, inverse=args.inverse, jacobian=args.jacobian)
@@ -134,6 +156,27 @@ def run(args: argparse.Namespace) -> int:
         files.append(_draw(result, Path(args.output)))
     _tell(console, result, files)
     return 0
+
+
+def label_weights(pairs: Sequence[str]) -> dict[int, float]:
+    """Return λ by label code of `ID=X` words.
+
+    Raises:
+        ConfigError: a word of another form, or a label that is named twice.
+    """
+    weights: dict[int, float] = {}
+    for word in pairs:
+        code, _, value = word.partition("=")
+        try:
+            number, weight = int(code), float(value)
+        except ValueError as error:
+            raise ConfigError(
+                f"--lambda-label {word}: write ID=X with the integer of a label and its λ, as in 3=0.5."
+            ) from error
+        if number in weights:
+            raise ConfigError(f"--lambda-label names label {number} twice.")
+        weights[number] = weight
+    return weights
 
 
 def label_codes(pairs: Sequence[str]) -> dict[str, int] | None:

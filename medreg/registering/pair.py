@@ -76,6 +76,7 @@ def load_pair(
     labels: tuple[Source | None, Source | None] = (None, None),
     masks: tuple[Source | None, Source | None] = (None, None),
     points: tuple[Table | None, Table | None] = (None, None),
+    fixed_labels_alone: bool = False,
 ) -> Pair:
     """Read and check a pair.
 
@@ -85,6 +86,7 @@ def load_pair(
         labels: label maps of fixed and moving image, each on the grid of its image.
         masks: where the fixed and the moving image may be compared (> 0).
         points: CSV or (N, D) array, 0-based voxels of each image, row by row the same places.
+        fixed_labels_alone: whether labels of the fixed image have a use without those of the moving one.
 
     Raises:
         DataError: a file that cannot be read, 2-D with 3-D, NaN, a constant image, a label map or mask on another
@@ -92,7 +94,8 @@ def load_pair(
     """
     images = (as_image(fixed, "fixed"), as_image(moving, "moving"))
     _check_dimensions(*images)
-    _check_both(labels, "labels")
+    if not (fixed_labels_alone and labels[0] is not None):
+        _check_both(labels, "labels")
     _check_both(points, "points")
 
     def on_grid(source: Source | None, role: str, image: Volume) -> Volume | None:
@@ -180,14 +183,31 @@ def _check_dimensions(fixed: Volume, moving: Volume) -> None:
 
 def _map_on_grid(source: Source, role: str, image: Volume) -> Volume:
     volume = as_labels(source)
-    file = called(volume, role)
     side = role.split(" ")[0]
     if volume.path is None and not isinstance(source, Volume):
         volume = Volume(volume.array, image.affine, image.spacing_mm)  # a bare array lies on its image's grid
+    check_on_grid(volume, role, image, side, remedy="Resample it with nearest neighbour")
+    return volume
+
+
+def check_on_grid(volume: Volume, role: str, image: Volume, side: str, *, remedy: str) -> None:
+    """Check that a label map, mask or map of weights lies voxel by voxel on its image.
+
+    Args:
+        volume: what belongs to the image.
+        role: what it is called where it has no file.
+        image: its image.
+        side: likewise of the image.
+        remedy: what to do about another shape.
+
+    Raises:
+        DataError: another shape, or another place in the world; names both files.
+    """
+    file = called(volume, role)
     if stack_shape(volume) != stack_shape(image):
         raise DataError(
-            f"{file} has shape {volume.shape} but its image {called(image, side)} has {image.shape}: labels "
-            "and masks must lie on the grid of their image. Resample it with nearest neighbour."
+            f"{file} has shape {volume.shape} but its image {called(image, side)} has {image.shape}: it must lie "
+            f"on the grid of that image. {remedy}."
         )
     far = np.array([*(size - 1 for size in stack_shape(image)), 1.0])
     for corner in (np.array([0, 0, 0, 1.0]), far):
@@ -198,7 +218,6 @@ def _map_on_grid(source: Source, role: str, image: Volume) -> Volume:
                 f"corner is {np.abs(gap[:3]).max():.1f} voxels off). Copy the image's header to it, or "
                 "resample it."
             )
-    return volume
 
 
 def _points_mm(source: Table | None, image: Volume) -> NDArray[np.float64] | None:

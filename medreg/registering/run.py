@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from medreg.registering.presets import Choice, Preset, choose_preset, load_prese
 from medreg.registering.result import RegistrationResult, like
 from medreg.registering.solve import Report, optimise, predict
 from medreg.registering.transform import PairTransform
+from medreg.registering.weights import WeightRequest, prepare_weight
 
 LITTLE_OVERLAP = 0.25  # of the fixed grid; below it the initial position is probably wrong
 SEED = 0  # of whatever a model may draw; the same input gives the same output
@@ -43,6 +44,7 @@ class Plan:
     refine: bool = False
     overrides: tuple[str, ...] = ()
     device: str = "cpu"
+    weight: WeightRequest = field(default_factory=WeightRequest)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,11 @@ def decide(pair: Pair, plan: Plan) -> Method:
     if plan.ckpt is not None and (plan.initialise is not None or plan.affine is not None):
         raise ConfigError(
             "--initialise and --affine do not apply to --ckpt: the images are placed as in its training."
+        )
+    if plan.ckpt is None and plan.weight.made:
+        raise ConfigError(
+            "λ is given without a model that takes one: name the run of a conditional model with --ckpt. The weight of "
+            "a preset is changed by --set model.regularisation.weight=…"
         )
     asked_for = {"initialise": plan.initialise, "use_affine": plan.affine}
     changed: dict[str, Any] = {key: value for key, value in asked_for.items() if value is not None}
@@ -164,7 +171,7 @@ def _solve(pair: Pair, plan: Plan, method: Method, device: torch.device, progres
         )
         name = f"preset {preset.name}" if plan.model is None else f"{type(plan.model).__name__} given"
         return Solution(transform, world, name, choice.reason, preset.settings)
-    found = _from_checkpoint(pair, Path(plan.ckpt), device)
+    found = _from_checkpoint(pair, Path(plan.ckpt), plan.weight, device)
     if not plan.refine:
         return found
     refined = optimise(
@@ -185,7 +192,7 @@ def _solve(pair: Pair, plan: Plan, method: Method, device: torch.device, progres
     )
 
 
-def _from_checkpoint(pair: Pair, path: Path, device: torch.device) -> Solution:
+def _from_checkpoint(pair: Pair, path: Path, request: WeightRequest, device: torch.device) -> Solution:
     model, config = load_model(path)
     data = config.get("data", {})
     if not isinstance(model, RegistrationModel) or "preprocess" not in data:
@@ -193,17 +200,31 @@ def _from_checkpoint(pair: Pair, path: Path, device: torch.device) -> Solution:
     preprocess = build(data["preprocess"])
     if not isinstance(preprocess, Preprocess):
         raise CheckpointError(f"{path} was trained on data prepared in a way that single pairs do not have.")
-    transform = predict(pair, model, ndim=int(data["ndim"]), preprocess=preprocess, device=device)
-    notes: tuple[str, ...] = ()
+    weight = prepare_weight(request, pair, model, preprocess)
+    transform = predict(
+        pair,
+        model,
+        ndim=int(data["ndim"]),
+        preprocess=preprocess,
+        device=device,
+        weight=None if weight is None else weight.value,
+    )
+    notes = () if weight is None else weight.notes
     if preprocess.size is not None and _smaller(preprocess.size, transform.fixed.shape):
         size = "×".join("all" if value is None else str(value) for value in preprocess.size)
-        notes = (f"the model sees the central {size} voxels; beyond, the field continues as at their border",)
+        notes += (
+            f"the model sees the central {size} voxels; beyond, the field continues as at their border",
+        )
     return Solution(
         transform=transform,
         world=transform.world,
         name=f"checkpoint {path}",
         reason="images prepared as in its training",
-        settings={"model": config["model"], "preprocess": data["preprocess"]},
+        settings={
+            "model": config["model"],
+            "preprocess": data["preprocess"],
+            **({} if weight is None else {"lambda": dict(weight.settings)}),
+        },
         notes=notes,
     )
 

@@ -162,8 +162,18 @@ def run_model(
     device: torch.device,
     initial: Tensor | None = None,
     tell: Callback | None = None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Return the displacement (1, 3, *S) of a model, run on the volume or on all slices as one batch.
+
+    Args:
+        model: any; only optimisation takes `initial` and `tell`, only conditional models `weight`.
+        inputs: the pair.
+        slice_axis: axis across slices, None for a volume.
+        device: where to compute.
+        initial: (1, 3, *S) displacement to start from.
+        tell: told the progress.
+        weight: λ of a conditional model, (1,) or (1, 1, *S); None is the model's own.
 
     Raises:
         NumericalError: NaN or infinite displacements.
@@ -184,6 +194,8 @@ def run_model(
     fixed, moving = arrange(inputs.fixed), arrange(inputs.moving)
     assert fixed is not None
     assert moving is not None
+    if weight is not None:
+        extra["weight"] = weight.expand(len(fixed)).to(device) if weight.ndim == 1 else arrange(weight)
     with torch.no_grad():
         found = model.to(device)(
             fixed,
@@ -209,6 +221,7 @@ def predict(
     ndim: int,
     preprocess: Preprocess,
     device: torch.device,
+    weight: Tensor | None = None,
 ) -> PairTransform:
     """Register a pair with a trained model, prepared as its training data were.
 
@@ -221,6 +234,7 @@ def predict(
         ndim: 2 for a model of slices (along the third axis), 3 for one of volumes.
         preprocess: preparation of the images in the training run.
         device: where to compute.
+        weight: λ on the model's grid, see `weights.prepare_weight`.
 
     Raises:
         CompositionError: a volume model for single slices.
@@ -233,7 +247,8 @@ def predict(
     first = _loaded(tensor_of(pair.fixed)[0], fixed, preprocess)
     second = _loaded(tensor_of(pair.moving)[0], moving, preprocess)
     prepared = preprocess.prepare(first, second, None)
-    world = moving.affine @ torch.linalg.inv(prepared.placed.affine)
+    # Alignment by index is one of the arrays as loaded: oriented and resampled.
+    world = second["affine"] @ torch.linalg.inv(prepared.placed.affine)
     inputs = Inputs(
         fixed=prepared.arrays["fixed_image"].unsqueeze(0),
         moving=prepared.arrays["moving_image"].unsqueeze(0),
@@ -242,7 +257,7 @@ def predict(
         moving_mask=None,
     )
     slice_axis = 2 if ndim == 2 else None
-    displacement = run_model(model, inputs, slice_axis=slice_axis, device=device)
+    displacement = run_model(model, inputs, slice_axis=slice_axis, device=device, weight=weight)
     return PairTransform(fixed, moving, world, carried(displacement, prepared.grid, fixed), slice_axis)
 
 
