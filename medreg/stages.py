@@ -57,7 +57,8 @@ def prepare(cfg: DictConfig, context: RunContext, record: RunRecord) -> Parts:
     data.prepare_data() if trainer.is_global_zero else None
     trainer.strategy.barrier("prepare")
     data.setup()
-    task.evaluator.labels = dict(data.labels)  # some data sets name their structures only on disk
+    if hasattr(task, "evaluator"):  # a distance has no structures to score
+        task.evaluator.labels = dict(data.labels)  # some data sets name their structures only on disk
     if not data.pairs("val"):
         trainer.limit_val_batches = 0  # nothing to choose the best by: the last checkpoint is evaluated
     facts = _write_down(trainer, context, record, data, task, resolved)

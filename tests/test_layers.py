@@ -19,8 +19,9 @@ LAYERS = {
     "runner": 6, "stages": 6, "api": 6, "registering": 6, "cli": 6,
     "performance": 6, "benchmark": 6,
 }  # fmt: skip
-# Same-layer imports that the design allows: models may optimise a pair; commands use one another's work.
-SIDEWAYS = {("models", "inference"), ("inference", "models")}
+# Same-layer imports that the design allows: models may optimise a pair, and see it in random contrasts; commands use
+# one another’s work.
+SIDEWAYS = {("models", "inference"), ("inference", "models"), ("models", "augmentation")}
 TOP = 6
 
 

@@ -1,0 +1,1 @@
+"""Random appearances and random poses of single images, for training without aligned pairs."""

@@ -1,0 +1,162 @@
+"""Single images of one contrast for training, and the contrasts of one person beside each other for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from medreg.data.datamodule import RegistrationData
+from medreg.data.failures import CorruptFile
+from medreg.data.loader import EpochSampler
+from medreg.data.loading import record_item
+from medreg.data.pairs_dataset import Access
+from medreg.data.records import Pair, Record
+from medreg.errors import DataError
+
+
+class SingleImageData(RegistrationData):
+    """The fixed images of a data set, each by itself.
+
+    Training batches hold `image` (N, 1, *S). Validation pairs every image with itself.
+    Test cases pair it with itself and with every other contrast of the same person at the same time, aligned as
+    stored: contrasts that training has never seen.
+
+    Slices of all training images are made once and kept in memory (4 bytes a pixel); volumes are made when asked for.
+
+    Args:
+        *args: of `RegistrationData`.
+        least_foreground: share of voxels that must be brighter than a fiftieth of the brightest one, for a slice to be
+            trained on; sections with little in them have no clear pose.
+        **kwargs: of `RegistrationData`.
+    """
+
+    def __init__(self, *args: Any, least_foreground: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.least_foreground = least_foreground
+
+    def _pairs_of(
+        self, subjects: Sequence[str], stage: str, records: Sequence[Record], listed: Sequence[Pair]
+    ) -> tuple[list[Pair], list[Record]]:
+        pairs, chosen = super()._pairs_of(subjects, stage, records, listed)
+        fixed = list(dict.fromkeys(pair.fixed for pair in pairs))
+        if stage != "test":
+            return [Pair(record, record) for record in fixed], chosen
+        return [Pair(record, other) for record in fixed for other in _contrasts(record, chosen)], chosen
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return batches of single images in an order that depends on (seed, epoch) only.
+
+        Raises:
+            DataError: no slice shows enough.
+        """
+        images = [self._image(pair) for pair in self.pairs("train")] if self.slices is not None else None
+        if images is None:
+            dataset: Dataset[Any] = VolumeBank(self)
+        else:
+            kept = torch.cat([image for image in images if image is not None])
+            if not len(kept):
+                raise DataError(
+                    f"No training slice has a foreground of {self.least_foreground:.0%}; lower "
+                    "data.least_foreground."
+                )
+            dataset = ImageBank(kept)
+        replicas, rank = self._world()
+        options = self.loader
+        sampler = EpochSampler(
+            dataset,  # type: ignore[arg-type]
+            seed=self.seed,
+            shuffle=options.shuffle,
+            repeat=options.repeat,
+            num_replicas=replicas,
+            rank=rank,
+        )
+        return DataLoader(
+            dataset,
+            batch_size=options.batch_size,
+            sampler=sampler,
+            drop_last=options.drop_last,
+            num_workers=options.num_workers,
+            pin_memory=options.pin_memory,
+            persistent_workers=options.num_workers > 0,
+            collate_fn=_as_is,
+        )
+
+    def image(self, pair: Pair) -> Tensor:
+        """Prepared fixed image of a pair: (1, 1, *S), or its slices (Z, 1, X, Y).
+
+        Raises:
+            CorruptFile: the file cannot be read.
+        """
+        item = self._store("train")[record_item(pair.fixed)]
+        choose = None if self.slices is None else _all_slices
+        image = self.preprocess.prepare(item, item, None, choose=choose).arrays["fixed_image"].float()
+        return image.unsqueeze(0) if choose is None else image.permute(3, 0, 1, 2).contiguous()
+
+    def _image(self, pair: Pair) -> Tensor | None:
+        """Slices that show enough, or None where the file cannot be read and may be left out."""
+        try:
+            slices = self.image(pair)
+        except CorruptFile as error:
+            if self.on_corrupt == "error":
+                raise
+            self.left_out[str(error)] = self.left_out.get(str(error), 0) + 1
+            return None
+        share = (slices > 0.02 * slices.amax()).flatten(1).float().mean(1)
+        return slices[share >= self.least_foreground]
+
+
+class ImageBank(Dataset[Any]):
+    """Images in one tensor, a batch by one index.
+
+    Args:
+        images: (M, 1, *S).
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitems__(self, accesses: Sequence[Access]) -> dict[str, Any]:
+        """Return a batch."""
+        return {"image": self.images[[access.index % len(self) for access in accesses]]}
+
+
+class VolumeBank(Dataset[Any]):
+    """Training volumes, prepared when they are asked for.
+
+    Args:
+        data: whose training pairs name the images.
+    """
+
+    def __init__(self, data: SingleImageData) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data.pairs("train"))
+
+    def __getitems__(self, accesses: Sequence[Access]) -> dict[str, Any]:
+        """Return a batch."""
+        pairs = self.data.pairs("train")
+        return {"image": torch.cat([self.data.image(pairs[a.index % len(pairs)]) for a in accesses])}
+
+
+def _contrasts(record: Record, records: Sequence[Record]) -> list[Record]:
+    """The record itself and the others of the same person and phase."""
+    others = [
+        r for r in records if r.subject == record.subject and r.phase == record.phase and r is not record
+    ]
+    return [record, *others]
+
+
+def _all_slices(labels: list[Tensor], depth: int) -> list[int]:
+    return list(range(depth))
+
+
+def _as_is(batch: dict[str, Any]) -> dict[str, Any]:
+    return batch
