@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from medreg.challenge.config import MetricSpec
 from medreg.challenge.labels import joint_counts
@@ -109,6 +108,8 @@ def _surfaces(case: Case, labels: Sequence[int]) -> Values:
 
 
 def _points(case: Case, spec: MetricSpec) -> Values:
+    from scipy import ndimage
+
     points = case.points[spec.name]
     parts = [
         ndimage.map_coordinates(part, points.first.T, output=np.float64, order=1, mode="nearest")

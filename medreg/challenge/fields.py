@@ -12,7 +12,7 @@ Official code reads NIfTI as float64 and `.npz` as float32, and goes on in that 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import math
 import shutil
 import tempfile
 import zipfile
@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from medreg.challenge.config import PairPaths
 from medreg.challenge.names import Rule, accepted_names
@@ -113,12 +112,12 @@ class FieldSource:
         return None
 
     def digest(self, entry: Entry) -> str:
-        """Return a hash of the content of a file, by which results are found again."""
-        digest = hashlib.blake2b(digest_size=16)
+        """Return size and CRC-32 of a file, by which results are found again."""
+        checksum = 0
         with self._opened(entry) as file, file.open("rb") as stream:
             while block := stream.read(BLOCK):
-                digest.update(block)
-        return digest.hexdigest()
+                checksum = zlib.crc32(block, checksum)
+        return f"{entry.size}-{checksum:08x}"
 
     def read(self, entry: Entry, shape: tuple[int, ...]) -> FieldArray:
         """Read a field on the grid (X, Y, Z) of a task.
@@ -215,12 +214,30 @@ def _load_nifti(path: Path, name: str) -> NDArray[Any]:
             raise FieldFormatError(f"{name}: values of type {image.get_data_dtype()} are no displacements.")
         # Stored values need no more room than they have on disk, unless the header scales them.
         plain = (data.slope, data.inter) == (1, 0)
-        array = data.get_unscaled() if plain else np.asanyarray(data, dtype=np.float64)
+        array = _stored(path, data) if plain else np.asanyarray(data, dtype=np.float64)
     except DataError as error:
         raise DataError(f"{name} cannot be read, it may be damaged or truncated.") from error
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{name} is damaged or truncated: {error}") from error
     return np.asarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def _stored(path: Path, data: Any) -> NDArray[Any]:
+    """Values as stored: what nibabel reads, without the detour of Python's gzip module, a fifth of its time."""
+    if path.suffix != ".gz":
+        return np.asarray(data.get_unscaled())
+    raw = np.empty(data.offset + data.dtype.itemsize * math.prod(data.shape), dtype=np.uint8)
+    inflate, filled = zlib.decompressobj(zlib.MAX_WBITS | 16), 0
+    with path.open("rb") as stream:
+        while filled < raw.size and (block := stream.read(BLOCK)):
+            piece = inflate.decompress(block)[: raw.size - filled]
+            raw[filled : filled + len(piece)] = np.frombuffer(piece, dtype=np.uint8)
+            filled += len(piece)
+        while not inflate.eof and (block := stream.read(BLOCK)):
+            inflate.decompress(block)  # the checksum stands at the end
+    if filled < raw.size or not inflate.eof:  # truncated, or of several gzip members
+        return np.asarray(data.get_unscaled())
+    return raw[data.offset :].view(data.dtype).reshape(data.shape, order="F")
 
 
 def _component_last(
@@ -232,6 +249,8 @@ def _component_last(
     if array.shape == (3, *shape):
         return _contiguous(array), ("component first",)
     if array.ndim == 4 and array.shape[0] == 3 and tuple(2 * size for size in array.shape[1:]) == shape:
+        from scipy import ndimage
+
         # Official code leaves the mode at "constant", by which some voxels of the rim become 0.
         zoom: Any = ndimage.zoom  # its stubs do not follow the type of the array
         zoomed = [zoom(component, 2, order=ORDER) for component in array.astype(np.float32)]

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from medreg.challenge.config import EvaluationConfig, MetricSpec, PairPaths
 from medreg.challenge.fields import FieldArray
@@ -159,6 +158,8 @@ class Case:
 
         Every component is prefiltered once for all sets of points.
         """
+        from scipy import ndimage  # its import takes longer than all scores of labels, which do not need it
+
         names = list(self.points)
         where = np.concatenate([self.points[name].first for name in names])
         kind = np.float32 if self.displacement.single else np.float64
@@ -241,6 +242,8 @@ def _tre(case: Case, spec: MetricSpec) -> dict[str, Any]:
 
 def centroid_error(case: Case, files: PointFiles) -> float:
     """LUMIR: mean distance, in voxels, of the centroids of the fixed and of the warped moving landmarks."""
+    from scipy import ndimage
+
     fixed, moving = read_voxels(files.fixed), read_voxels(files.moving)
     ids = [int(value) for value in np.unique(fixed) if value != 0]
     labels = LabelSet(tuple(ids))

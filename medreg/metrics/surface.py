@@ -10,18 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from medreg.kernels.compile import available, run_chunks, threads
-from medreg.kernels.nearby import first_marked
-
-_REACHES = (6, 14)  # voxels around a point that are looked at one by one, before a tree is asked
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float64]
+from medreg.kernels.compile import available
+from medreg.kernels.elements import label_boxes, rim_voxels
+from medreg.metrics.nearest import MARGIN, BoolArray, FloatArray, Marks, distances_mm, nearest_mm
 
 
 @dataclass(frozen=True)
@@ -78,71 +73,24 @@ def boundary(mask: BoolArray) -> BoolArray:
     return mask & ~interior
 
 
-def nearest_mm(sources: BoolArray, targets: BoolArray, spacing_mm: Sequence[float]) -> FloatArray:
-    """Distance in mm of every source voxel to the nearest target voxel, in array order.
-
-    Most voxels of two similar surfaces have a partner within a few voxels: those are found by looking at the
-    neighbours from the nearest on. A k-d tree answers for the others.
-    """
-    if not available():
-        return _tree_distances(np.argwhere(sources), targets, spacing_mm)
-    points = np.argwhere(sources)
-    distances = np.empty(len(points))
-    left = np.arange(len(points))
-    for reach in _REACHES:
-        distances[left] = near = _near_distances(points[left], targets, spacing_mm, reach)
-        left = left[near == np.inf]
-        if not left.size:
-            return distances
-    distances[left] = _tree_distances(points[left], targets, spacing_mm)
-    return distances
-
-
-def _near_distances(
-    points: NDArray[np.intp], targets: BoolArray, spacing_mm: Sequence[float], reach: int
-) -> FloatArray:
-    """Distance in mm of voxels (N, D) to the nearest target within reach, or infinity."""
-    offsets, lengths = neighbours(tuple(float(mm) for mm in spacing_mm), reach)
-    margin = np.pad(targets, reach)
-    strides = np.array(margin.strides)
-    found = np.empty(len(points), dtype=np.int32)
-    flat = (points + reach) @ strides
-    run_chunks(first_marked, len(points), margin.view(np.uint8).ravel(), flat, offsets @ strides, found)
-    return lengths[found]  # none found is number −1, the infinity at the end
-
-
-def _tree_distances(points: NDArray[np.intp], targets: BoolArray, spacing_mm: Sequence[float]) -> FloatArray:
-    """Distance in mm of voxels (N, D) to the nearest target voxel, by a k-d tree."""
-    distances = np.zeros(len(points))
-    apart = ~targets[tuple(points.T)]  # a voxel of both sets is at distance 0, no query needed
-    if apart.any():
-        from scipy.spatial import KDTree  # a tenth of a second, which few pairs need
-
-        scale = np.asarray(spacing_mm, dtype=np.float64)
-        # A balanced tree costs more to build than it saves on lattice points.
-        tree = KDTree(np.argwhere(targets) * scale, balanced_tree=False)
-        distances[apart] = tree.query(points[apart] * scale, workers=threads())[0]
-    return distances
-
-
-@lru_cache(maxsize=8)
-def neighbours(spacing_mm: tuple[float, ...], reach: int) -> tuple[NDArray[np.intp], FloatArray]:
-    """Steps to the voxels around one, by their length: (K, D) voxels, and (K + 1,) mm with infinity at the end.
-
-    All steps that are shorter than any that leaves the cube of ± reach voxels, so none is missing before one
-    that is listed.
-    """
-    offsets = np.indices([2 * reach + 1] * len(spacing_mm)).reshape(len(spacing_mm), -1).T - reach
-    lengths = np.sqrt(np.square(offsets * np.asarray(spacing_mm)).sum(axis=1))
-    kept = lengths < (reach + 1) * min(spacing_mm)
-    order = np.argsort(lengths[kept], kind="stable")
-    return offsets[kept][order], np.append(lengths[kept][order], np.inf)
+def _surface(mask: BoolArray) -> Marks:
+    """Marks of the surface voxels of a mask."""
+    if mask.ndim != 3 or not available():
+        return Marks.of(boundary(mask))
+    marks = Marks.room(mask.shape)
+    count = rim_voxels(np.ascontiguousarray(mask), MARGIN, marks.grid, marks.places)
+    return Marks(marks.grid, marks.places[:count])
 
 
 def union_box(first: BoolArray, second: BoolArray) -> tuple[slice, ...]:
     """Smallest box that holds both structures."""
-    found = ndimage.find_objects((first | second).astype(np.uint8))
-    return found[0] if found else (slice(0, 0),) * first.ndim
+    both, box = first | second, []
+    for axis in range(first.ndim):
+        there = np.flatnonzero(both.any(axis=tuple(other for other in range(first.ndim) if other != axis)))
+        if not there.size:
+            return (slice(0, 0),) * first.ndim
+        box.append(slice(int(there[0]), int(there[-1]) + 1))
+    return tuple(box)
 
 
 def surface_distances(
@@ -161,10 +109,8 @@ def surface_distances(
     if not (first.any() and second.any()):
         return SurfaceDistances(np.zeros(0), np.zeros(0))
     box = union_box(first, second)
-    edge_first, edge_second = boundary(first[box]), boundary(second[box])
-    return SurfaceDistances(
-        nearest_mm(edge_first, edge_second, spacing_mm), nearest_mm(edge_second, edge_first, spacing_mm)
-    )
+    one, other = _surface(first[box]), _surface(second[box])
+    return SurfaceDistances(distances_mm(one, other, spacing_mm), distances_mm(other, one, spacing_mm))
 
 
 def hd_mm(first: BoolArray, second: BoolArray, *, spacing_mm: Sequence[float]) -> float:
@@ -228,16 +174,30 @@ def structure_masks(
     Yields:
         fixed and warped mask of each structure in turn; of size zero where it is in neither map.
     """
-    boxes = (
-        ndimage.find_objects(fixed_index, max_label=count),
-        ndimage.find_objects(warped_index, max_label=count),
-    )
-    nowhere = (slice(0, 0),) * fixed_index.ndim
-    for position, found in enumerate(zip(*boxes, strict=True), start=1):
-        present = [box for box in found if box is not None]
-        union = tuple(
-            slice(min(side.start for side in sides), max(side.stop for side in sides))
-            for sides in zip(*present, strict=True)
-        )
-        box = union or nowhere
+    boxes = _boxes if fixed_index.ndim != 3 or not available() else _compiled_boxes
+    for position, box in enumerate(boxes(fixed_index, warped_index, count), start=1):
         yield fixed_index[box] == position, warped_index[box] == position
+
+
+def _boxes(one: NDArray[np.integer], other: NDArray[np.integer], count: int) -> Iterator[tuple[slice, ...]]:
+    """Box of the union of each structure 1…count in two maps."""
+    from scipy import ndimage
+
+    found = (ndimage.find_objects(one, max_label=count), ndimage.find_objects(other, max_label=count))
+    for pair in zip(*found, strict=True):
+        present = [box for box in pair if box is not None]
+        sides = zip(*present, strict=True)
+        union = tuple(slice(min(s.start for s in side), max(s.stop for s in side)) for side in sides)
+        yield union or (slice(0, 0),) * one.ndim
+
+
+def _compiled_boxes(
+    one: NDArray[np.integer], other: NDArray[np.integer], count: int
+) -> Iterator[tuple[slice, ...]]:
+    """What `_boxes` finds, without scipy, whose import takes longer."""
+    first = np.full((count + 1, 3), max(one.shape), dtype=np.int64)
+    last = np.full((count + 1, 3), -1, dtype=np.int64)
+    for labels in (one, other):
+        label_boxes(np.ascontiguousarray(labels), first, last)
+    for start, stop in zip(first[1:].tolist(), (last[1:] + 1).tolist(), strict=True):
+        yield tuple(slice(min(a, b), b) for a, b in zip(start, stop, strict=True))

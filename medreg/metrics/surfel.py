@@ -13,7 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from medreg.metrics.surface import BoolArray, FloatArray, nearest_mm, union_box
+from medreg.kernels.compile import available
+from medreg.kernels.elements import corner_patterns
+from medreg.metrics.nearest import MARGIN, BoolArray, FloatArray, Marks, distances_mm
+from medreg.metrics.surface import union_box
 from medreg.metrics.surfel_patches import patch_sizes
 
 
@@ -26,6 +29,17 @@ def _codes(mask: BoolArray) -> NDArray[np.uint8]:
         window = tuple(slice(low, low + size) for low, size in zip(corner, code.shape, strict=True))
         code |= padded[window] << np.uint8(bits - position)
     return code
+
+
+def _elements(mask: BoolArray) -> Marks:
+    """Corners with a surface element, marked by the pattern of the voxels around them."""
+    if mask.ndim == 3 and available():
+        marks = Marks.room([size + 1 for size in mask.shape])
+        count = corner_patterns(np.ascontiguousarray(mask), MARGIN, marks.grid, marks.places)
+        return Marks(marks.grid, marks.places[:count])
+    codes = _codes(mask)
+    codes[codes == 2**2**mask.ndim - 1] = 0  # all voxels inside: no element, as where none is
+    return Marks.of(codes)
 
 
 def _weighted_percentile(
@@ -64,10 +78,9 @@ def hd95_mm(
     if not (first.any() and second.any()):
         return math.nan
     box = union_box(first, second)
-    codes = [_codes(mask[box]) for mask in (first, second)]
+    one, other = _elements(first[box]), _elements(second[box])
     area = patch_sizes(tuple(float(mm) for mm in spacing_mm))
-    edges = [(code != 0) & (code != 2**2**first.ndim - 1) for code in codes]
     return max(
-        _weighted_percentile(nearest_mm(edges[a], edges[b], spacing_mm), codes[a][edges[a]], area, percent)
-        for a, b in ((0, 1), (1, 0))
+        _weighted_percentile(distances_mm(sources, targets, spacing_mm), sources.values, area, percent)
+        for sources, targets in ((one, other), (other, one))
     )
