@@ -27,6 +27,7 @@ from medreg.data.records import Record
 from medreg.errors import CheckpointError, CompositionError
 from medreg.geometry.grid import Grid
 from medreg.models.base import RegistrationModel
+from medreg.models.chosen_weight import ChosenWeight, read_choice, require_conditional
 from medreg.registering.pair import as_image, grid_of
 from medreg.registering.run import SEED
 from medreg.registering.solve import Inputs, carried, run_model
@@ -66,6 +67,7 @@ class RunAsFields:
         self.preprocess = replace(preprocess, crop_label=None)
         self.ndim = int(node["ndim"])
         self.use_masks = bool((self.config.get("task") or {}).get("use_masks", True))
+        self.weight = _evaluation_weight(self.model, self.config.get("task") or {})
         refine = self.config.get("refine") or None
         self.refine: RegistrationModel | None = build(refine) if refine else None
 
@@ -105,7 +107,9 @@ class RunAsFields:
         slice_axis = 2 if self.ndim == 2 else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
-            displacement = run_model(self.model, inputs, slice_axis=slice_axis, device=self.device)
+            displacement = run_model(
+                self.model, inputs, slice_axis=slice_axis, device=self.device, weight=self.weight
+            )
             if self.refine is not None:
                 displacement = run_model(
                     self.refine, inputs, slice_axis=slice_axis, device=self.device, initial=displacement
@@ -131,6 +135,19 @@ class RunAsFields:
         image, mask = self.data.image(name), self.data.companion(name, MASKS)
         record = Record(image.name, image, None, mask if mask.is_file() else None, None, id=image.name)
         return dict(self.preprocess.transform(())(record_item(record)))
+
+
+def _evaluation_weight(model: RegistrationModel, task: Mapping[str, Any]) -> Tensor | None:
+    """λ of the run's evaluation, (1,); None is the model's own.
+
+    Raises:
+        CompositionError: λ by label, which a challenge does not give.
+    """
+    file = task.get("weight_file")
+    chosen = read_choice(file) if file else ChosenWeight(task.get("weight"), task.get("label_weights") or {})
+    if chosen == ChosenWeight():
+        return None
+    return chosen.tensor(require_conditional(model), None, batch=1)
 
 
 def data_root(run: Path) -> Path:
@@ -179,10 +196,14 @@ def export_run(run: Path, target: Path, *, ckpt: str = "best") -> None:
     """
     model, config, _ = _load(run, ckpt)
     data = config.get("data", {})
+    weight = _evaluation_weight(model, config.get("task") or {})
     kept = {
         "model": config["model"],
         "refine": config.get("refine") or {},
-        "task": {"use_masks": bool((config.get("task") or {}).get("use_masks", True))},
+        "task": {
+            "use_masks": bool((config.get("task") or {}).get("use_masks", True)),
+            **({} if weight is None else {"weight": float(weight)}),
+        },
         "data": {"ndim": data["ndim"], "preprocess": data["preprocess"]},
     }
     target.mkdir(parents=True, exist_ok=True)

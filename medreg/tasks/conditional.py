@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,12 +19,20 @@ from medreg.losses.similarity.lncc_multiscale import MultiscaleLNCC, pool, subsa
 from medreg.metrics.evaluator import CaseEvaluator
 from medreg.metrics.overlap import dice
 from medreg.models.base import Registration, RegistrationModel
+from medreg.models.chosen_weight import (
+    ChosenWeight,
+    range_note,
+    read_choice,
+    require_conditional,
+    require_maps,
+)
 from medreg.models.conditional import ConditionalModel, Regions, region_map
 from medreg.models.lapirn import PyramidModel
 from medreg.tasks.levels import Schedule
 from medreg.tasks.registration import Batch, RegistrationTask
 from medreg.tasks.weights import Objective, UniformWeights, generator_of
 
+log = logging.getLogger("medreg")
 LabelDownsampling = Literal["nearest", "avgpool_round"]
 
 
@@ -63,10 +72,14 @@ class ConditionalTask(RegistrationTask):
             averages region numbers and so invents regions along borders.
         validation_weights: λ at which validation registers every case.
         seed: of the draws of λ.
+        weight: λ at which test cases are registered; None is the model's own.
+        label_weights: λ by label of the fixed image there, 0 for the background; other labels take `weight`.
+        weight_file: λ as `medreg search-lambda` has found it, instead of the two.
         evaluator: as in `RegistrationTask`, like all that follow.
 
     Raises:
-        ConfigError: no λ for validation, or an unknown label_downsampling.
+        ConfigError: no λ for validation, an unknown label_downsampling, or λ of the test given twice.
+        CompositionError: λ of the test for a model that takes none, or by label for one that takes no maps.
     """
 
     def __init__(
@@ -82,6 +95,9 @@ class ConditionalTask(RegistrationTask):
         validation_weights: Sequence[float],
         seed: int,
         evaluator: CaseEvaluator,
+        weight: float | None = None,
+        label_weights: Mapping[int, float] | None = None,
+        weight_file: str | None = None,
         optimiser: Callable[[Any], torch.optim.Optimizer] | None = None,
         scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
         refine: RegistrationModel | None = None,
@@ -106,7 +122,8 @@ class ConditionalTask(RegistrationTask):
             )
         self.weights, self.objective, self.schedule, self.seed = weights, objective, schedule, seed
         self.region_groups, self.label_downsampling = regions, label_downsampling
-        self.validation_weights = tuple(float(weight) for weight in validation_weights)
+        self.validation_weights = tuple(float(number) for number in validation_weights)
+        self.chosen = _chosen(model, weight, label_weights, weight_file)
 
     @property
     def regions(self) -> Regions:
@@ -230,6 +247,29 @@ class ConditionalTask(RegistrationTask):
                 scores = dice(batch["fixed_label"], warped, self.evaluator.labels, moving_labels=moving)
                 self.val_dice.update(torch.tensor(list(scores.values())).nanmean())
 
+    def on_test_start(self) -> None:
+        """Say where the λ of the test leaves the range of training."""
+        if self.chosen is None:
+            return
+        model = require_conditional(self.model)
+        named = [self.chosen.weight, *self.chosen.labels.values()]
+        note = range_note(model, torch.tensor([number for number in named if number is not None]))
+        if note is not None:
+            log.warning("%s.", note)
+
+    def register(self, batch: Batch) -> Registration:
+        """Return the model's answer to a batch at the λ of the test."""
+        if self.chosen is None:
+            return super().register(batch)
+        model, fixed = require_conditional(self.model), batch["fixed_image"]
+        return model(
+            fixed,
+            batch["moving_image"],
+            spacing_mm=batch.get("spacing_mm"),
+            weight=self.chosen.tensor(model, batch.get("fixed_label"), batch=len(fixed)).to(fixed),
+            **self._masks(batch),
+        )
+
     def loss(self, batch: Batch, registration: Registration) -> EnergyValue:
         """Loss of an answer at the λ of a call that names none."""
         weight = getattr(self.model, "weight", self.validation_weights[0])
@@ -251,6 +291,22 @@ class ConditionalTask(RegistrationTask):
         if isinstance(similarity, MultiscaleLNCC):
             similarity = similarity.coarser(_halvings(stride))
         return Energy(similarity, self.energy.regularisation, padding=self.energy.padding)
+
+
+def _chosen(
+    model: RegistrationModel, weight: float | None, labels: Mapping[int, float] | None, file: str | None
+) -> ChosenWeight | None:
+    if file is not None and (weight is not None or labels):
+        raise ConfigError(
+            "task.weight_file excludes task.weight and task.label_weights; give the file or the numbers."
+        )
+    if weight is None and not labels and file is None:
+        return None
+    chosen = ChosenWeight(weight, labels or {}) if file is None else read_choice(file)
+    conditional = require_conditional(model)
+    if chosen.labels:
+        require_maps(conditional)
+    return chosen
 
 
 def _on_full_grid(deformation: Deformation, stride: int) -> Deformation:
