@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
@@ -17,43 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from medreg.models.blocks.conv import NEGATIVE_SLOPE, channels_last
+from medreg.models.blocks.modulated_norm import Modulation
 
-_EPS = 1e-5  # of torch's InstanceNorm, which the releases use
 _MAPPING = 64  # channels of the perceptron of cLapIRN and of its convolutional form
 _CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-
-
-@dataclass(frozen=True)
-class Modulation:
-    """What one conditioned normalisation does to its features.
-
-    Attributes:
-        scale: γ, (B, C, *s) or (B, C, 1, …).
-        shift: β, likewise.
-    """
-
-    scale: Tensor
-    shift: Tensor
-
-
-def modulated_norm(features: Tensor, modulation: Modulation | None) -> Tensor:
-    """(1 + γ)·IN(f) + β with IN(f) = (f − mean_x f)/√(var_x f + 1e-5) a sample and channel; IN(f) for None.
-
-    Args:
-        features: (B, C, *s).
-        modulation: γ and β, or None.
-    """
-    normalised = instance_norm(features)
-    if modulation is None:
-        return normalised
-    return torch.addcmul(normalised + modulation.shift, normalised, modulation.scale)
-
-
-def instance_norm(features: Tensor) -> Tensor:
-    """Zero mean and unit variance (biased, + 1e-5) over space, for every sample and channel of (B, C, *s)."""
-    space = tuple(range(2, features.ndim))
-    variance, mean = torch.var_mean(features, dim=space, correction=0, keepdim=True)
-    return (features - mean) * torch.rsqrt(variance + _EPS)
 
 
 class Conditioning(nn.Module, ABC):

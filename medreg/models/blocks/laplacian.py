@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from medreg.geometry.warp import warp
 from medreg.losses.similarity.lncc_multiscale import pool, subsample
-from medreg.models.blocks.conditioning import Conditioning, Modulation, modulated_norm
+from medreg.models.blocks.conditioning import Conditioning
 from medreg.models.blocks.conv import NEGATIVE_SLOPE, channels_last, crop
+from medreg.models.blocks.modulated_norm import Modulation, modulated_norm
 from medreg.models.blocks.precision import at_least_single
 
 Upsampling = Literal["exact", "authors"]
