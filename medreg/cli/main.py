@@ -23,6 +23,7 @@ VERBS = (
     "submit",
     "bench",
     "benchmark",
+    "capture_range",
 )
 
 

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from medreg.data.datasets.learn2reg import Learn2Reg
 from medreg.data.phantoms import brain as brain_module
-from medreg.data.phantoms.brain import BrainPhantom
+from medreg.data.phantoms.brain import CONTRASTS, BrainPhantom
 from medreg.data.phantoms.brain_anatomy import LABELS, FoldingOptions
 from medreg.data.phantoms.brain_appearance import AppearanceOptions, scan
 from medreg.data.phantoms.brain_motion import ShapeOptions
@@ -233,7 +233,15 @@ def image_with(made: BrainPhantom, **changes) -> np.ndarray:
     options = replace(AppearanceOptions(0, 0, 0, 0), **changes)
     still = np.zeros((3, *made.size))
     generator = np.random.default_rng(3)
-    result = scan(made.template, made.grain, still, options, affine=made.affine, generator=generator)
+    result = scan(
+        made.template,
+        made.grain,
+        still,
+        options,
+        affine=made.affine,
+        generator=generator,
+        contrasts=CONTRASTS,
+    )
     return result.images["MR T1w"].astype(np.float64)
 
 
@@ -358,3 +366,21 @@ def test_true_motion_at_full_resolution(tmp_path):
     scores = [dice(found == code, fixed == code) for code in LABELS.values()]
     assert np.mean(scores) > 0.86
     assert min(scores) > 0.75
+
+
+def test_a_third_contrast_is_a_choice(tmp_path, made):
+    three = phantom(tmp_path, contrasts=["MR T1w", "MR T2w", "MR PDw"], subjects=2)
+    folder = three.ensure()
+    assert (folder / "PhantomBrainT1PD_dataset.json").is_file()
+    assert "contrasts" not in made.parameters()  # older folders keep their names
+    codes = [
+        LABELS[f"left_{name}"] for name in ("cerebral_cortex", "lateral_ventricle", "cerebral_white_matter")
+    ]
+    density, parts = image(folder, 1, 2), labels(folder, 1)
+    grey, fluid, white = (density[parts == code].mean() for code in codes)
+    assert grey > fluid > white  # dark in T1, brightest in T2: no monotone map leads from one to another
+
+
+def test_unknown_contrasts_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="MR PDw"):
+        phantom(tmp_path, contrasts=["MR T1w", "FLAIR"])

@@ -34,7 +34,12 @@ from medreg.io.image import write_image, write_labels
 TASK = "PhantomBrain"
 VERSION = 1  # of the generator; part of the name of the folder
 MARKER = "complete.json"
-DESCRIPTORS = {TASK: 0, f"{TASK}T1T2": 1}  # task → modality of moving images; T1 is fixed
+CONTRASTS = ("MR T1w", "MR T2w")
+DESCRIPTORS = {
+    TASK: "MR T1w",
+    f"{TASK}T1T2": "MR T2w",
+    f"{TASK}T1PD": "MR PDw",
+}  # of moving images; T1 is fixed
 
 
 class BrainPhantom:
@@ -57,6 +62,7 @@ class BrainPhantom:
         folding: the cortex.
         shape: how people differ.
         appearance: how scans are degraded.
+        contrasts: of every person, T1 first; "MR PDw" is a third one.
 
     Raises:
         ConfigError: numbers that make no data set.
@@ -75,7 +81,13 @@ class BrainPhantom:
         folding: FoldingOptions,
         shape: ShapeOptions,
         appearance: AppearanceOptions,
+        contrasts: Sequence[str] = CONTRASTS,
     ) -> None:
+        if tuple(contrasts[:1]) != CONTRASTS[:1] or not set(contrasts) <= set(SIGNAL):
+            raise ConfigError(
+                f"data.dataset.prepare.contrasts is {list(contrasts)}; list MR T1w first, then others of "
+                f"{', '.join(SIGNAL)}."
+            )
         if not 2 <= validation_subjects <= subjects <= 9999:
             raise ConfigError(
                 "The brain phantom needs 2 ≤ validation_subjects ≤ subjects ≤ 9999, not "
@@ -95,12 +107,16 @@ class BrainPhantom:
         self.folding = folding
         self.shape = shape
         self.appearance = appearance
+        self.contrasts = tuple(contrasts)
         self.affine = centred_affine(self.size, self.spacing_mm)
         self.folder = Path(root).expanduser() / self._hash()
 
     def parameters(self) -> dict[str, Any]:
         """Return everything on which the files depend."""
+        # Folders written before there was a choice keep their names.
+        chosen = {} if self.contrasts == CONTRASTS else {"contrasts": list(self.contrasts)}
         return {
+            **chosen,
             "version": VERSION,
             "subjects": self.subjects,
             "validation_subjects": self.validation_subjects,
@@ -135,7 +151,9 @@ class BrainPhantom:
             ):
                 pass
         for task, moving in DESCRIPTORS.items():
-            _write_json(self.folder / f"{task}_dataset.json", self.descriptor(task, moving))
+            if moving in self.contrasts:
+                descriptor = self.descriptor(task, self.contrasts.index(moving))
+                _write_json(self.folder / f"{task}_dataset.json", descriptor)
         _write_json(self.folder / MARKER, self.parameters())
         return self.folder
 
@@ -167,8 +185,8 @@ class BrainPhantom:
 
     def descriptor(self, task: str, moving: int) -> dict[str, Any]:
         """Return the content of `<task>_dataset.json`; `moving` is the modality number of moving images."""
-        modalities = range(len(SIGNAL))
-        names = {str(m): name for m, name in enumerate(SIGNAL)}
+        modalities = range(len(self.contrasts))
+        names = {str(m): name for m, name in enumerate(self.contrasts)}
         cases = [(k, m) for k in range(1, self.subjects + 1) for m in modalities]
         ring = [(k, self.partner(k)) for k in self.validation()]
         pairs = [{"fixed": _image(f, 0), "moving": _image(m, moving)} for f, m in ring]
@@ -211,14 +229,14 @@ class BrainPhantom:
     def _subject_files(self, case: int) -> list[Path]:
         out = [
             self.folder / f"{kind}Tr" / f"{_stem(case, m)}.nii.gz"
-            for m in range(len(SIGNAL))
+            for m in range(len(self.contrasts))
             for kind in ("images", "labels", "masks")
         ]
         return [*out, self.folder / "truth" / f"{_stem(case, 0)}__template_displacement.nii.gz"]
 
     def _truth_files(self, case: int) -> list[Path]:
         moving = self.partner(case)
-        modalities = range(len(SIGNAL))
+        modalities = range(len(self.contrasts))
         return [
             self.folder / "truth" / f"{_stem(case, f)}__{_stem(moving, m)}_displacement.nii.gz"
             for f in modalities
@@ -229,13 +247,20 @@ class BrainPhantom:
         displacement = self.map_to_template(case)
         generator = np.random.default_rng([self.seed, 4, case])
         made = scan(
-            self.template, self.grain, displacement, self.appearance, affine=self.affine, generator=generator
+            self.template,
+            self.grain,
+            displacement,
+            self.appearance,
+            affine=self.affine,
+            generator=generator,
+            contrasts=self.contrasts,
         )
         files = self._subject_files(case)
-        for image, files_of_image in zip(made.images.values(), (files[0:3], files[3:6]), strict=True):
-            write_image(files_of_image[0], image, self.affine, dtype=np.int16)
-            write_labels(files_of_image[1], made.labels, self.affine)
-            write_labels(files_of_image[2], made.mask, self.affine)
+        for first, image in enumerate(made.images.values()):
+            image_file, label_file, mask_file = files[3 * first : 3 * first + 3]
+            write_image(image_file, image, self.affine, dtype=np.int16)
+            write_labels(label_file, made.labels, self.affine)
+            write_labels(mask_file, made.mask, self.affine)
         write_itk_field(files[-1], np.round(displacement * 256) / 256, self.affine)
 
     def _pair(self, case: int) -> None:

@@ -1,8 +1,8 @@
-"""The phantom brain in a scanner: two contrasts, partial volume, texture, coil shading, Rician noise."""
+"""The phantom brain in a scanner: two contrasts or three, partial volume, texture, coil shading, Rician noise."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,8 @@ from medreg.data.phantoms.brain_anatomy import TISSUES, Template, grid_axes
 from medreg.data.phantoms.brain_shapes import Array, smooth_noise
 from medreg.geometry.warp import warp
 
-# Relative signal of a 3 T brain in a T1-weighted gradient echo and a T2-weighted spin echo (ours, by eye).
+# Relative signal of a 3 T brain in a T1-weighted gradient echo, a T2-weighted and a proton-density-weighted spin
+# echo (ours, by eye). Fluid is dark, bright and as grey as white matter: no contrast is a monotone map of another.
 SIGNAL: Mapping[str, Mapping[str, float]] = {
     "MR T1w": {
         "csf": 0.14,
@@ -49,6 +50,23 @@ SIGNAL: Mapping[str, Mapping[str, float]] = {
         "ventricle": 1.00,
         "third_ventricle": 0.96,
         "fourth_ventricle": 0.94,
+    },
+    "MR PDw": {
+        "csf": 0.66,
+        "cortex": 0.86,
+        "white_matter": 0.62,
+        "thalamus": 0.73,
+        "caudate": 0.82,
+        "putamen": 0.80,
+        "pallidum": 0.61,
+        "hippocampus": 0.87,
+        "brain_stem": 0.66,
+        "cerebellum_cortex": 0.85,
+        "cerebellum_white_matter": 0.64,
+        "corpus_callosum": 0.57,
+        "ventricle": 0.70,
+        "third_ventricle": 0.69,
+        "fourth_ventricle": 0.69,
     },
 }
 CORNERS = ((-0.25, -0.25, -0.25), (-0.25, 0.25, 0.25), (0.25, -0.25, 0.25), (0.25, 0.25, -0.25))  # voxels
@@ -104,6 +122,7 @@ def scan(
     *,
     affine: NDArray[np.float64],
     generator: np.random.Generator,
+    contrasts: Sequence[str],
 ) -> Scan:
     """Image a subject.
 
@@ -117,15 +136,16 @@ def scan(
         options: degradation.
         affine: of the subject's grid.
         generator: of this subject.
+        contrasts: names in `SIGNAL`.
     """
-    signal = np.stack([_signal(template, grain, means, options, generator) for means in SIGNAL.values()])
+    signal = np.stack([_signal(template, grain, SIGNAL[name], options, generator) for name in contrasts])
     clean = _supersampled(torch.from_numpy(signal), displacement, affine, template.affine)
     indices = torch.from_numpy(np.stack([template.tissue, template.labels]))[None]
     to_template = torch.from_numpy(_to_template(displacement, affine, template.affine))[None]
     tissue, labels = warp(indices, to_template, mode="nearest", padding="zeros")[0].numpy()
     mask = (tissue > 0).astype(np.uint8)
     axes = grid_axes(mask.shape, affine)
-    images = {name: _degrade(clean[i], mask, axes, options, generator) for i, name in enumerate(SIGNAL)}
+    images = {name: _degrade(clean[i], mask, axes, options, generator) for i, name in enumerate(contrasts)}
     return Scan(images, labels.astype(np.uint8), mask)
 
 

@@ -1,0 +1,176 @@
+"""What the rows say: success, capture range, accuracy, and the shape of landscapes (MAD, sections 1.7 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Curve = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """When a registration counts as successful, and a bin as captured.
+
+    Attributes:
+        final: largest residual of a success, pixels or mm.
+        share: least share of successes in a captured bin.
+        resamples: of the bootstrap.
+        level: of its intervals, such as 0.95.
+        seed: of its draws.
+    """
+
+    final: float
+    share: float
+    resamples: int
+    level: float
+    seed: int
+
+
+def bins_table(starts: pd.DataFrame, criterion: Criterion) -> pd.DataFrame:
+    """One row per measure, family and bin: count, success with its interval, median and mean residual, M17.
+
+    Intervals are percentiles of a bootstrap over cases, since starts of one case are not independent.
+    """
+    found = []
+    for keys, group in starts.groupby(["measure", "title", "family", "low", "high"], sort=False):
+        low, high = bootstrap(success_by_case(group, criterion), criterion)
+        found.append(
+            {
+                **dict(zip(("measure", "title", "family", "low", "high"), keys, strict=True)),
+                "starts": len(group),
+                "success": float((group["final"] <= criterion.final).mean()),
+                "success_low": low,
+                "success_high": high,
+                "median_final": float(group["final"].median()),
+                "mean_final": float(group["final"].mean()),
+                "median_start": float(group["start"].median()),
+                "energy_fell": float((group["energy_final"] <= group["energy_start"]).mean()),
+                "inside": float(group["inside"].mean()),
+                "cpu_seconds": float(group["cpu_seconds"].mean()),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def capture_ranges(bins: pd.DataFrame, criterion: Criterion) -> pd.DataFrame:
+    """Upper edge of the largest bin such that it and every smaller one is captured; 0 where none is.
+
+    One row per measure and family, with the pooled success of all bins, and the median residual where the
+    measure captures.
+    """
+    found = []
+    for (measure, title, family), group in bins.groupby(["measure", "title", "family"], sort=False):
+        ordered = group.sort_values("low")
+        captured = (ordered["success"] >= criterion.share).to_numpy()
+        held = int(np.argmin(captured)) if not captured.all() else len(captured)
+        found.append(
+            {
+                "measure": measure,
+                "title": title,
+                "family": family,
+                "capture_range": float(ordered["high"].iloc[held - 1]) if held else 0.0,
+                "success": float(np.average(ordered["success"], weights=ordered["starts"])),
+                "median_final_first_bin": float(ordered["median_final"].iloc[0]),
+                "largest_bin": float(ordered["high"].iloc[-1]),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def success_by_case(group: pd.DataFrame, criterion: Criterion) -> Curve:
+    """(cases,) share of successes of each case."""
+    success = (group["final"] <= criterion.final).astype(float)
+    return np.asarray(success.groupby(group["case"]).mean(), dtype=np.float64)
+
+
+def bootstrap(values: Curve, criterion: Criterion) -> tuple[float, float]:
+    """Percentile interval of the mean of values drawn anew."""
+    generator = np.random.default_rng(criterion.seed)
+    drawn = values[generator.integers(len(values), size=(criterion.resamples, len(values)))].mean(1)
+    tail = (1 - criterion.level) / 2
+    return float(np.quantile(drawn, tail)), float(np.quantile(drawn, 1 - tail))
+
+
+def differences(starts: pd.DataFrame, reference: str, criterion: Criterion) -> pd.DataFrame:
+    """Success of each measure minus that of a reference, bin by bin, with intervals paired by case (M14)."""
+    found = []
+    keys = ["family", "low", "high"]
+    base = {k: success_by_case(g, criterion) for k, g in _sorted(starts, reference).groupby(keys, sort=False)}
+    for measure in starts["measure"].unique():
+        if measure == reference:
+            continue
+        for key, group in _sorted(starts, measure).groupby(keys, sort=False):
+            other = base.get(key)
+            own = success_by_case(group, criterion)
+            if other is None or len(other) != len(own):
+                continue
+            low, high = bootstrap(own - other, criterion)
+            found.append(
+                {
+                    "measure": measure,
+                    "reference": reference,
+                    **dict(zip(keys, key, strict=True)),
+                    "difference": float((own - other).mean()),
+                    "low_end": low,
+                    "high_end": high,
+                }
+            )
+    return pd.DataFrame(found)
+
+
+def _sorted(starts: pd.DataFrame, measure: str) -> pd.DataFrame:
+    return starts[starts["measure"] == measure].sort_values(["case", "draw"])
+
+
+def landscape_table(landscapes: pd.DataFrame) -> pd.DataFrame:
+    """Far-field fraction, bias and basin width of the mean curve of each measure and family."""
+    found = []
+    for (measure, title, family), group in landscapes.groupby(["measure", "title", "family"], sort=False):
+        curve = group.groupby("value")["energy"].mean().sort_index()
+        values, energies = curve.index.to_numpy(dtype=float), curve.to_numpy(dtype=float)
+        low, high = basin(values, energies)
+        found.append(
+            {
+                "measure": measure,
+                "title": title,
+                "family": family,
+                "far_field_fraction": far_field_fraction(values, energies),
+                "bias": float(abs(values[int(np.argmin(energies))])),
+                "basin_low": low,
+                "basin_high": high,
+                "cases": int(group["case"].nunique()),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def far_field_fraction(values: Sequence[float] | Curve, energies: Sequence[float] | Curve) -> float:
+    """(D(end) − D(end/3)) / (D(end) − D(0)), averaged over both sides (MAD, section 1.7 c).
+
+    Near 1: still informative far away; near 0: flat there. D between grid points is interpolated.
+    """
+    x, y = np.asarray(values, dtype=float), np.asarray(energies, dtype=float)
+    middle = float(np.interp(0.0, x, y))
+    sides = []
+    for end in (x[0], x[-1]):
+        far, third = float(np.interp(end, x, y)), float(np.interp(end / 3, x, y))
+        # A landscape that is no higher at its end than at alignment has no rise to be a fraction of.
+        sides.append((far - third) / (far - middle) if far > middle else float("nan"))
+    return float(np.mean(sides))
+
+
+def basin(values: Curve, energies: Curve) -> tuple[float, float]:
+    """Ends of the widest interval around the minimum on each side of which the curve rises all the way."""
+    bottom = int(np.argmin(energies))
+    low = bottom
+    while low > 0 and energies[low - 1] > energies[low]:
+        low -= 1
+    high = bottom
+    while high < len(energies) - 1 and energies[high + 1] > energies[high]:
+        high += 1
+    return float(values[low]), float(values[high])
