@@ -15,7 +15,7 @@ from medreg.models.base import Registration, RegistrationModel, check_pair
 from medreg.models.blocks.conv import crop
 from medreg.models.blocks.intensity_consistency import Linearisation, consistency, linearise
 from medreg.models.blocks.precision import at_least_single
-from medreg.models.blocks.strided_unet import StridedUNet
+from medreg.models.blocks.strided_unet import Initialisation, StridedUNet
 from medreg.models.blocks.unet import pad_to_multiple
 
 Parametrisation = Literal["raw", "softplus"]
@@ -83,6 +83,7 @@ class VRNet(RegistrationModel):
         n_iter: N_i, iterations within a warp.
         start: "unet", or "zero": begin with the identity.
         start_channels: of the initial U-Net's finest level.
+        initialisation: of the initial U-Net, "he" or "torch" (release); see `StridedUNet`.
         denoiser: builds a denoiser from the number of dimensions.
         theta: init, parametrisation, train_scale; see `Coupling`.
         share_theta: one θ for all layers.
@@ -105,6 +106,7 @@ class VRNet(RegistrationModel):
         n_iter: int,
         start: str,
         start_channels: int,
+        initialisation: Initialisation,
         denoiser: Callable[[int], nn.Module],
         theta: Mapping[str, Any],
         share_theta: bool,
@@ -125,7 +127,13 @@ class VRNet(RegistrationModel):
         self.convention: Convention = convention
         self.padding: Padding = padding
         self.initial = (
-            StridedUNet(ndim, 2, start_channels=start_channels, last_layer_scale=last_layer_scale)
+            StridedUNet(
+                ndim,
+                2,
+                start_channels=start_channels,
+                initialisation=initialisation,
+                last_layer_scale=last_layer_scale,
+            )
             if start == "unet"
             else None
         )

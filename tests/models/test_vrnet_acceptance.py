@@ -29,8 +29,14 @@ def build(ndim=2, *, channels=2, residual=False, scale=1.0, theta=None, **change
         "n_iter": 1,
         "start": "unet",
         "start_channels": channels,
+        "initialisation": "torch",
         "denoiser": lambda ndim: UNetDenoiser(
-            ndim, start_channels=channels, residual=residual, last_layer_scale=scale
+            ndim,
+            start_channels=channels,
+            residual=residual,
+            sigma=0.0,
+            initialisation="torch",
+            last_layer_scale=scale,
         ),
         "theta": THETA | (theta or {}),
         "share_theta": False,

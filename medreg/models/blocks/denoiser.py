@@ -5,28 +5,45 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from medreg.inference.smoothing import gaussian_smooth
-from medreg.models.blocks.conv import channels_last, last_convolution
-from medreg.models.blocks.strided_unet import CONVOLUTIONS, StridedUNet
+from medreg.models.blocks.conv import CONVOLUTIONS, channels_last, last_convolution
+from medreg.models.blocks.strided_unet import Initialisation, StridedUNet
 
 
 class UNetDenoiser(nn.Module):
-    """v = U(u), or v = u + U(u) with `residual`; the network sees the field only, never the images.
+    """v = U(u), or v = G_σ*u + U(u) with `residual`; the network sees the field only, never the images.
 
-    Source: Jia et al., VR-Net, IEEE TMI 41(1), 2022: the abstract speaks of a residual U-Net, the released
-    forward pass has no skip around it.
+    Source: Jia et al., VR-Net, IEEE TMI 41(1), 2022: the abstract speaks of a residual U-Net (σ = 0), the
+    released forward pass has no skip around it.
+
+    Deviation: with σ > 0 the network corrects the denoiser of a demons scheme instead of the identity.
 
     Args:
         ndim: spatial dimensions, 2 or 3.
         start_channels: of the finest level.
-        residual: add the input.
+        residual: add the input, smoothed.
+        sigma: standard deviation of this smoothing, voxels; 0 = none.
+        initialisation: "he" or "torch" (release).
         last_layer_scale: factor of the last convolution's initial weights; 1 = release.
     """
 
-    def __init__(self, ndim: int, *, start_channels: int, residual: bool, last_layer_scale: float) -> None:
+    def __init__(
+        self,
+        ndim: int,
+        *,
+        start_channels: int,
+        residual: bool,
+        sigma: float,
+        initialisation: Initialisation,
+        last_layer_scale: float,
+    ) -> None:
         super().__init__()
-        self.residual = residual
+        self.residual, self.sigma = residual, sigma
         self.network = StridedUNet(
-            ndim, ndim, start_channels=start_channels, last_layer_scale=last_layer_scale
+            ndim,
+            ndim,
+            start_channels=start_channels,
+            initialisation=initialisation,
+            last_layer_scale=last_layer_scale,
         )
 
     @property
@@ -37,7 +54,7 @@ class UNetDenoiser(nn.Module):
     def forward(self, field: Tensor) -> Tensor:
         """Denoise (B, D, *S)."""
         answer: Tensor = self.network(field)
-        return field + answer if self.residual else answer
+        return gaussian_smooth(field, self.sigma) + answer if self.residual else answer
 
 
 class ResidualBlockDenoiser(nn.Module):
