@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from medreg.performance.frame import contenders, fastest, geometric_mean, in_order, one, pick, speed_up
+from medreg.performance.learn2reg import ITEMS
 from medreg.performance.operators import OPERATORS
 from medreg.performance.session import OURS
 from medreg.performance.sheet import Sheet, number
@@ -113,7 +114,12 @@ def _steps(frame: pd.DataFrame) -> Iterator[Target]:
 
 def _rest(frame: pd.DataFrame) -> Iterator[Target]:
     rows = pick(frame, section="evaluation", size="160x192x224")
-    yield Target("evaluation against the Learn2Reg script", speed_up(rows, "Learn2Reg script"), 10.0, True)
+    for item in ITEMS.values():
+        script = pick(rows, item=item)
+        faster = speed_up(script, "Learn2Reg script", quantity="cpu_ratio")
+        yield Target(f"{item} against the official script, CPU time", faster, 10.0, True)
+        peaks = [one(script, contender=name, quantity="peak_mib") for name in (OURS, "Learn2Reg script")]
+        yield Target(f"{item}, peak memory over the script's", peaks[0] / peaks[1], 1.0, False)
     apart = pick(rows, contender="Learn2Reg script", quantity="difference")["value"]
     yield Target("largest difference from its values", _largest(list(apart)), 1e-6, False)
     loop = pick(frame, section="loop")
