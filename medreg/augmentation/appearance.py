@@ -41,30 +41,33 @@ class Scaling:
             inside: (N, 1, *S) bool, foreground, of which every sample has some.
         """
         values, chosen = image.flatten(1), inside.flatten(1)
-        ordered = values.masked_fill(~chosen, torch.inf).sort(dim=1).values
-        count = chosen.sum(1, keepdim=True)
-        low, high = (percentile(ordered, count, percent) for percent in (self.low, self.high))
+        low, high = (percentile(values, chosen, percent) for percent in (self.low, self.high))
         span = high - low
         contrast = span > 1e-6
         scaled = ((values - low) / torch.where(contrast, span, 1.0)).clamp(0, 1) * contrast
         return scaled.reshape(image.shape)
 
 
-def percentile(ordered: Tensor, count: Tensor, percent: float) -> Tensor:
-    """Percentile of the first `count` values of each row, linear between neighbours.
+def percentile(values: Tensor, chosen: Tensor, percent: float) -> Tensor:
+    """Percentile of the chosen values of each row, linear between neighbours; only the tail is sorted.
 
     Args:
-        ordered: (N, V) ascending.
-        count: (N, 1) integers, at least 1.
+        values: (N, V).
+        chosen: (N, V) bool, at least one a row.
         percent: 0 to 100.
 
     Returns:
         (N, 1).
     """
-    place = percent / 100 * (count - 1).to(ordered.dtype)
+    if percent > 50:
+        return -percentile(-values, chosen, 100 - percent)
+    count = chosen.sum(1, keepdim=True)
+    place = percent / 100 * (count - 1).to(values.dtype)
     below = place.floor().long()
-    first = ordered.gather(1, below)
-    second = ordered.gather(1, torch.minimum(below + 1, count - 1))
+    length = min(int(percent / 100 * values.shape[1]) + 2, values.shape[1])
+    tail = values.masked_fill(~chosen, torch.inf).topk(length, dim=1, largest=False).values
+    first = tail.gather(1, below)
+    second = tail.gather(1, torch.minimum(below + 1, count - 1).clamp_max(length - 1))
     return first + (place - below) * (second - first)
 
 

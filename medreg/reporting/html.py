@@ -14,6 +14,7 @@ import pandas as pd
 
 from medreg import __version__
 from medreg.reporting.citations import entries_for
+from medreg.reporting.distance_plots import distance_pictures
 from medreg.reporting.facts import environment_rows, header_facts, notices
 from medreg.reporting.formats import to_csv, to_html, to_latex, to_markdown
 from medreg.reporting.pictures import (
@@ -95,6 +96,10 @@ def _page(run: RunFolder, pictures: list[Picture]) -> str:
     cases, notes = case_pictures(run, limit=CASES, labels=label_names(run.config, record))
     curves = curves_picture(run.history)
     sections = [*_result_sections(run, pictures)]
+    distances = distance_pictures(run.path)
+    if distances:
+        sections.append(section("Distance", "".join(figure(picture) for picture in distances)))
+        pictures.extend(distances)
     if curves is not None:
         sections.append(section("Training", figure(curves)))
         pictures.append(curves)

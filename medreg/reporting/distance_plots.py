@@ -1,0 +1,117 @@
+"""Pictures of a trained distance: predicted against true distances, and landscapes, from the files of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from medreg.reporting.pictures import Picture
+from medreg.reporting.style import INK, METHOD_COLOURS, MUTED, STYLE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def distance_pictures(folder: Path) -> list[Picture]:
+    """Calibration and landscapes of a run that trained a distance; nothing for other runs.
+
+    Args:
+        folder: of the run, perhaps with `distances.csv` and `landscapes.csv`.
+    """
+    found = []
+    for name, draw, caption in (
+        ("distances", calibration, "Predicted against true distance; the line is where both agree."),
+        (
+            "landscapes",
+            landscapes,
+            "Distance along one parameter, the truth being at 0: mean over cases, and one standard deviation.",
+        ),
+    ):
+        file = folder / f"{name}.csv"
+        rows = pd.read_csv(file) if file.is_file() else pd.DataFrame()
+        if not rows.empty:
+            title = {"distances": "calibration"}.get(name, name)
+            found.append(Picture.of(draw(rows), title, caption=caption, alt=_text(rows, title)))
+    return found
+
+
+def calibration(rows: pd.DataFrame) -> Figure:
+    """Points of predicted against true distance, a panel for each pair of contrasts, a colour for each method.
+
+    Args:
+        rows: contrast, method, truth_mm, predicted_mm.
+    """
+    limit = float(max(rows["truth_mm"].max(), rows["predicted_mm"].max())) * 1.03
+
+    def panel(axis: Axes, own: pd.DataFrame) -> None:
+        for colour, (method, points) in zip(METHOD_COLOURS, own.groupby("method", sort=False), strict=False):
+            axis.scatter(
+                points["truth_mm"],
+                points["predicted_mm"],
+                s=5,
+                color=colour,
+                alpha=0.35,
+                edgecolors="none",
+                label=str(method),
+            )
+        axis.plot([0, limit], [0, limit], color=INK, linewidth=0.8)
+        axis.set(xlim=(0, limit), ylim=(0, limit), aspect="equal", xlabel="true distance (mm)")
+
+    return _panels(rows, ["contrast"], panel, label="predicted distance (mm)")
+
+
+def landscapes(rows: pd.DataFrame) -> Figure:
+    """Curves of the distance, a panel for each parameter and pair of contrasts, a colour for each method.
+
+    Args:
+        rows: case, contrast, method, motion, unit, value, distance_mm.
+    """
+
+    def panel(axis: Axes, own: pd.DataFrame) -> None:
+        for colour, (method, curve) in zip(METHOD_COLOURS, own.groupby("method", sort=False), strict=False):
+            summary = curve.groupby("value")["distance_mm"].agg(["mean", "std"]).fillna(0.0)
+            place, mean, spread = (
+                np.asarray(summary.index),
+                summary["mean"].to_numpy(),
+                summary["std"].to_numpy(),
+            )
+            axis.plot(place, mean, color=colour, linewidth=1.4, label=str(method))
+            axis.fill_between(place, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
+        axis.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
+        axis.set_xlabel(f"{own['motion'].iloc[0]} ({own['unit'].iloc[0]})")
+
+    return _panels(rows, ["motion", "contrast"], panel, label="distance (mm)")
+
+
+def _panels(
+    rows: pd.DataFrame, keys: list[str], draw: Callable[[Axes, pd.DataFrame], None], *, label: str
+) -> Figure:
+    """One panel for every group of rows, two a line, with one legend."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    groups = list(rows.groupby(keys, sort=False))
+    columns = min(2, len(groups))
+    lines = -(-len(groups) // columns)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.6 * columns + 0.4, 2.9 * lines + 0.6), layout="constrained")
+        axes = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axis, (_, own) in zip(axes, groups, strict=False):
+            draw(axis, own)
+            axis.set_title(str(own["contrast"].iloc[0]), loc="left")
+        for axis in axes[len(groups) :]:
+            axis.set_visible(False)
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper right", ncols=len(names), frameon=False)
+        figure.supylabel(label, fontsize=9, color=INK)
+    return figure
+
+
+def _text(rows: pd.DataFrame, title: str) -> str:
+    contrasts = ", ".join(str(name) for name in pd.unique(rows["contrast"]))
+    return f"{title.capitalize()} of the distance for {contrasts}."
