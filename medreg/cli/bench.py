@@ -9,6 +9,7 @@ from typing import Any
 
 from medreg.errors import ConfigError
 
+NETWORKS = ("gradirn", "voxelmorph", "vrnet")
 SECTIONS = ("operators", "steps", "evaluation", "loop", "scaling")
 
 
@@ -26,12 +27,22 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("section", nargs="*", choices=[*SECTIONS, "all"], default="all", help="default: all")
     parser.add_argument("--quick", action="store_true", help="two minutes instead of twenty: small sizes")
     parser.add_argument(
-        "--sizes", nargs="+", default=(), metavar="SIZE", help="of the operators: 96, 160x192x224, 16*192x192"
+        "--sizes",
+        nargs="+",
+        default=(),
+        metavar="SIZE",
+        help="of operators and steps: 96, 160x192x224, 16*192x192",
     )
     parser.add_argument("--threads", type=int, default=2, help="of every package (2)")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where the operators run")
     parser.add_argument("--output", type=Path, default=Path("outputs/bench"), help="folder (outputs/bench)")
-    parser.add_argument("--release", type=Path, help="checkout of the GraDIRN release, run beside ours")
+    parser.add_argument(
+        "--release", type=Path, nargs="+", default=(), metavar="FOLDER",
+        help="checkouts of the GraDIRN and VR-Net releases, run beside ours",
+    )  # fmt: skip
+    parser.add_argument(
+        "--networks", nargs="+", default=(), choices=NETWORKS, help="whose training steps are measured (all)"
+    )
     parser.add_argument("--l2r", type=Path, help="checkout of the Learn2Reg evaluation, run beside ours")
     parser.add_argument("--document", type=Path, help="Markdown page whose marked tables are replaced")
     parser.set_defaults(run=run)
@@ -42,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the sections, write the report and print it."""
     chosen = [args.section] if isinstance(args.section, str) else list(args.section)
     names = list(SECTIONS) if "all" in chosen else chosen
-    for folder, option in ((args.release, "--release"), (args.l2r, "--l2r")):
+    for folder, option in (*((one, "--release") for one in args.release), (args.l2r, "--l2r")):
         if folder is not None and not folder.is_dir():
             raise ConfigError(f"{option} {folder} is not a folder; give the path of a checkout.")
     # Waiting threads must not spin: process time shall be work. Read when torch is imported.
@@ -56,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = Settings(
         sizes=tuple(args.sizes), threads=args.threads, device=args.device, quick=args.quick,
-        release=args.release, l2r=args.l2r,
+        release=tuple(args.release), l2r=args.l2r, networks=tuple(args.networks),
     )  # fmt: skip
     bench(names, settings, output=args.output, document=args.document, console=Console())
     return 0

@@ -36,9 +36,10 @@ def steps_sheet(frame: pd.DataFrame) -> Sheet:
         "parameters",
     )
     note = (
-        "Forward, loss, backward and Adam. × floor: over the arithmetic of our convolutions at the rate of a matrix "
-        "product. Times ours: ratio of medians over medreg without checkpointing; CPU and "
-        "memory likewise. Peak: beyond weights and images, in a process of its own."
+        "Forward, loss, backward and Adam; VR-Net with one warp unless said otherwise. × floor: over the "
+        "arithmetic of our convolutions at the rate of a matrix product. Times ours: ratio of medians over "
+        "medreg without checkpointing; CPU and memory likewise. Peak: beyond weights and images, in a process of its "
+        "own."
     )
     return Sheet("steps", "One step of training", columns, out, note)
 

@@ -39,20 +39,22 @@ class Settings:
     """What was asked for on the command line.
 
     Attributes:
-        sizes: of the operators; empty: those of the mode.
+        sizes: of operators and steps; empty: those of the mode.
         threads: of every contender.
         device: cpu or cuda.
         quick: two minutes instead of twenty.
-        release: checkout of the GraDIRN release, to run it beside ours.
+        release: checkouts of authors' releases, to run them beside ours.
         l2r: checkout of the evaluation of Learn2Reg, to run it beside ours.
+        networks: whose steps are measured; empty: all.
     """
 
     sizes: tuple[str, ...]
     threads: int
     device: str
     quick: bool
-    release: Path | None
+    release: tuple[Path, ...]
     l2r: Path | None
+    networks: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, object]:
         """As it is compared when an interrupted section is continued."""

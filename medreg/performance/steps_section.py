@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from torch import nn
 
 from medreg.performance.inputs import Inputs
 from medreg.performance.memory import cost_alone
-from medreg.performance.peers import all_peers
+from medreg.performance.parity import differences
+from medreg.performance.peers import all_peers, released
 from medreg.performance.peers.ours import Ours
-from medreg.performance.peers.release import Release
 from medreg.performance.session import CONTENDER_ERRORS, OURS, Session
 from medreg.performance.sizes import Size, parse_size
 from medreg.performance.table import Row
@@ -25,17 +25,16 @@ from medreg.performance.work import Contender, StepMaker, TrainingStep
 SECTION, STEP, FLOOR = "steps", "step", "floor"
 NETWORKS = ("gradirn", "voxelmorph", "vrnet")
 CHECKPOINT = "checkpoint"
-LEFT_OUT = ("vrnet", 3)  # nothing to compare with, and a minute
 FULL_SIZES, QUICK_SIZES = ("10*160x160", "96"), ("2*64x64",)
-_SMALL = {2: Size(1, (32, 32)), 3: Size(1, (24, 24, 24))}  # loads code and starts threads
+_SMALL = {2: Size(1, (32, 32)), 3: Size(1, (32, 32, 32))}  # loads code and starts threads
 
 
 def run_steps(session: Session) -> None:
     """Time, CPU time, peak memory and parameters of every step, and what checkpointing changes."""
-    sizes = QUICK_SIZES if session.settings.quick else FULL_SIZES
+    sizes = session.settings.sizes or (QUICK_SIZES if session.settings.quick else FULL_SIZES)
     for size in map(parse_size, sizes):
-        for network in NETWORKS:
-            if (network, size.ndim) != LEFT_OUT and not session.table.has(SECTION, network, size.name, STEP):
+        for network in session.settings.networks or NETWORKS:
+            if not session.table.has(SECTION, network, size.name, STEP):
                 session.say(f"{network}, step at {size.title}")
                 _measure(session, network, Inputs(size, session.settings.device))
 
@@ -83,7 +82,7 @@ def _measure(session: Session, network: str, inputs: Inputs) -> None:
     rows += [_memory_row(session, network, inputs, name) for name in names]
     session.table.add(rows)
     for row in rows:
-        if row.quantity in ("wall_s", "cpu_s", "memory_mib", "gradient_difference"):
+        if row.quantity in ("wall_s", "cpu_s", "memory_mib") or row.quantity.endswith("_difference"):
             session.say(f"  {row.contender}: {row.quantity} {row.value:.4g}")
 
 
@@ -127,37 +126,10 @@ def convolution_flops(step: TrainingStep) -> int:
 
 
 def _release_rows(session: Session, network: str, inputs: Inputs) -> list[Row]:
-    """Difference of the losses of our network, in the authors' conventions, and theirs with the same weights."""
-    if network != "gradirn" or session.settings.release is None:
-        return []
-    from medreg.performance.peers.our_steps import training_step
-
+    """What our networks differ by from the releases that were given, in the authors' conventions."""
     small = Inputs(_SMALL[inputs.size.ndim], inputs.device)
-    overrides = ("model=gradirn", "protocol=gradirn_paper")
-    ours, theirs = (
-        training_step(small, overrides=overrides),
-        Release(session.settings.release).steps()[network](small),
-    )
-    copy_weights(theirs.network, ours.network)
-    mine, other = float(ours.loss()), float(theirs.loss())
-    note = "ours with protocol=gradirn_paper and its weights"
-    return [_row(network, inputs, Release.name, "loss_difference", abs(mine - other) / abs(other), note)]
-
-
-def copy_weights(source: torch.nn.Module, target: torch.nn.Module) -> None:
-    """Copy parameters between networks that hold the same ones in another order: step sizes, then layers.
-
-    Raises:
-        ValueError: shapes that do not match.
-    """
-    kinds: tuple[Callable[[torch.Tensor], bool], ...] = (lambda p: p.ndim == 0, lambda p: p.ndim > 0)
-    with torch.no_grad():
-        for kind in kinds:
-            pairs = zip(filter(kind, source.parameters()), filter(kind, target.parameters()), strict=True)
-            for one, other in pairs:
-                if one.shape != other.shape:
-                    raise ValueError(f"parameters of shapes {tuple(one.shape)} and {tuple(other.shape)}")
-                other.copy_(one)
+    found = differences(network, released(session.settings.release), small)
+    return [_row(network, inputs, name, quantity, value, note) for name, quantity, value, note in found]
 
 
 def _memory_row(session: Session, network: str, inputs: Inputs, name: str) -> Row:
@@ -171,7 +143,9 @@ def _memory_row(session: Session, network: str, inputs: Inputs, name: str) -> Ro
     return _row(network, inputs, name, "memory_mib", peak.mib, peak.note)
 
 
-def make_call(name: str, network: str, size: Size, device: str, release: Path | None) -> Callable[[], object]:
+def make_call(
+    name: str, network: str, size: Size, device: str, release: Sequence[Path]
+) -> Callable[[], object]:
     """The step of a contender, ready to run; made in the process that is measured."""
     contenders: list[Contender] = [Ours(), *all_peers(release)]
     inputs = Inputs(size, device)

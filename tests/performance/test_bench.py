@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 
 from medreg.cli.main import build_parser, main
+from medreg.errors import ConfigError
+from medreg.performance.peers import released
 
 
 def test_everything_is_the_default():
@@ -16,6 +18,16 @@ def test_everything_is_the_default():
 def test_a_missing_checkout_is_named(capsys, tmp_path):
     assert main(["bench", "steps", "--release", str(tmp_path / "nowhere")]) == 1
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_releases_are_known_by_their_files(tmp_path):
+    gradirn, vrnet = tmp_path / "one" / "core", tmp_path / "two"
+    for folder, file in ((gradirn, "networks.py"), (vrnet, "L2Models.py")):
+        folder.mkdir(parents=True)
+        (folder / file).touch()
+    assert [one.name for one in released((vrnet, gradirn.parent))] == ["VR-Net release", "GraDIRN release"]
+    with pytest.raises(ConfigError, match="neither"):
+        released((tmp_path,))
 
 
 @pytest.mark.slow

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from medreg.errors import ConfigError
 from medreg.performance.peers.deepali import Deepali
 from medreg.performance.peers.grid_sample import GridSample
 from medreg.performance.peers.monai import Monai
@@ -12,14 +14,35 @@ from medreg.performance.peers.scipy import Scipy
 from medreg.performance.peers.simpleitk import SimpleItk
 from medreg.performance.peers.surface_distance import SurfaceDistance
 from medreg.performance.peers.voxelmorph import Voxelmorph
+from medreg.performance.peers.vrnet_release import VRNetRelease
 from medreg.performance.work import Contender
 
+RELEASES = (Release, VRNetRelease)
 
-def all_peers(release: Path | None = None) -> tuple[Contender, ...]:
+
+def all_peers(releases: Sequence[Path] = ()) -> tuple[Contender, ...]:
     """Return every adapter, whether its package is installed or not.
 
     Args:
-        release: checkout of the GraDIRN release, which is a peer where it is given.
+        releases: checkouts of authors' code, each of which is a peer.
     """
     packages = (GridSample(), Monai(), Voxelmorph(), Deepali(), SimpleItk(), SurfaceDistance(), Scipy())
-    return packages if release is None else (*packages, Release(release))
+    return (*packages, *released(releases))
+
+
+def released(folders: Sequence[Path]) -> tuple[Contender, ...]:
+    """Return the adapter of every checkout, known by the files in it.
+
+    Raises:
+        ConfigError: a folder that is no release we know.
+    """
+    found: list[Contender] = []
+    for folder in folders:
+        kinds = [kind for kind in RELEASES if kind.recognises(folder)]
+        if not kinds:
+            raise ConfigError(
+                f"--release {folder} is neither a checkout of the GraDIRN release (core/networks.py) nor of the "
+                "VR-Net release (L2Models.py); give the top folder of one."
+            )
+        found.append(kinds[0](folder))
+    return tuple(found)

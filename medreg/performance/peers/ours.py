@@ -25,6 +25,9 @@ from medreg.performance.inputs import Inputs
 from medreg.performance.peers.our_steps import LNCC_LIKE_THEIRS, training_step
 from medreg.performance.work import Contender, Evaluate, Maker, StepMaker, Work
 
+# The released cascade of one warp and one iteration; images sampled where they should be.
+VRNET = ("model=vrnet_release", "model.convention=exact", "model.padding=border")
+
 
 class Ours(Contender):
     """medreg at its defaults, but for the border of LNCC, which is that of the other packages."""
@@ -68,7 +71,9 @@ class Ours(Contender):
                 overrides=("model=voxelmorph", *LNCC_LIKE_THEIRS),
                 precision=torch.bfloat16,
             ),
-            "vrnet": partial(training_step, overrides=("model=vrnet",)),
+            "vrnet": partial(training_step, overrides=VRNET),
+            "vrnet l1": partial(training_step, overrides=(*VRNET, "model.data_term=l1")),
+            "vrnet four warps": partial(training_step, overrides=("model=vrnet",)),
         }
 
     def evaluation(self, inputs: Inputs) -> Evaluate:

@@ -37,10 +37,15 @@ class Release(Contender):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
-        if not (self.folder / "core" / "networks.py").is_file():
+        if not self.recognises(folder):
             raise ConfigError(
                 f"--release {folder} has no core/networks.py; give a checkout of the GraDIRN release."
             )
+
+    @staticmethod
+    def recognises(folder: Path) -> bool:
+        """Whether the folder is a checkout of it."""
+        return (folder / "core" / "networks.py").is_file()
 
     @property
     def version(self) -> str:
