@@ -294,6 +294,7 @@ class RegistrationData(pl.LightningDataModule):
             seed=self.seed,
             training=stage == "train",
             skip_corrupt=self.on_corrupt == "skip",
+            keep=self.cache.kind == "memory",
         )
 
     def _store(self, stage: str) -> RecordStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from medreg.data.pairing import Pairing
 from medreg.data.preprocess import Choice, PreparedPair, Preprocess
 from medreg.data.records import Pair, Record
 from medreg.data.slices import Slices, empty_without_overlap
+from medreg.data.stacks import KeptStacks, Stack
 from medreg.data.store import RecordStore
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ class PairDataset(Dataset):
         seed: of the random choices.
         training: random slices and partners.
         skip_corrupt: report an unreadable pair in the item instead of raising.
+        keep: keep prepared stacks in memory, see `KeptStacks`; for training.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class PairDataset(Dataset):
         seed: int,
         training: bool,
         skip_corrupt: bool,
+        keep: bool,
     ) -> None:
         self.pairs = list(pairs)
         self.records = list(records)
@@ -79,6 +83,7 @@ class PairDataset(Dataset):
         self.seed = seed
         self.training = training
         self.skip_corrupt = skip_corrupt
+        self.stacks = KeptStacks(pairs, images=len(store) if keep and training else 0)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -109,17 +114,32 @@ class PairDataset(Dataset):
         if self.training:
             drawn = self.pairing.draw(pair, self.records, generator)
             pair = drawn if drawn is pair else replace(drawn, truth=self.truth(drawn.fixed, drawn.moving))
-        fixed, moving = (self.store[record_item(record)] for record in (pair.fixed, pair.moving))
-        truth = None if pair.truth is None else self.store[truth_item(pair.truth)]
         if self.slices is None:
-            sample = volume_sample(self.preprocess.prepare(fixed, moving, truth), pair)
+            sample = volume_sample(self._prepared(pair), pair)
+        elif self.stacks.takes(pair):
+            stack = self.stacks.get(pair, partial(self._stack, pair, self.slices))
+            sample = stack.pick(self.slices.for_training(stack.candidates, generator))
         else:
-            choose = self._chooser(self.slices, generator)
-            sample = slice_sample(self.preprocess.prepare(fixed, moving, truth, choose=choose))
+            sample = slice_sample(self._prepared(pair, choose=self._chooser(self.slices, generator)))
             self._empty_labels(self.slices, sample)
         count = len(sample["fixed_image"])
         names = {"case": pair.id, "fixed_id": pair.fixed.id, "moving_id": pair.moving.id}
         return {**sample, **{key: [name] * count for key, name in names.items()}}
+
+    def _prepared(self, pair: Pair, *, choose: Choice | None = None) -> PreparedPair:
+        fixed, moving = (self.store[record_item(record)] for record in (pair.fixed, pair.moving))
+        truth = None if pair.truth is None else self.store[truth_item(pair.truth)]
+        return self.preprocess.prepare(fixed, moving, truth, choose=choose)
+
+    def _stack(self, pair: Pair, slices: Slices) -> Stack:
+        """All slices of a pair, and those among which training may choose."""
+        candidates: list[int] = []
+
+        def choose(labels: list[Tensor], depth: int) -> list[int]:
+            candidates.extend(slices.candidates(depth, labels, self.codes))
+            return list(range(depth))
+
+        return Stack(slice_sample(self._prepared(pair, choose=choose)), candidates)
 
     def _chooser(self, slices: Slices, generator: np.random.Generator) -> Choice:
         def choose(labels: list[Tensor], depth: int) -> list[int]:
