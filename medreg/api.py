@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from medreg.models.base import RegistrationModel
     from medreg.registering.pair import Source
     from medreg.registering.result import RegistrationResult
+    from medreg.registering.weights import Weight
 
 
 def register(
@@ -37,9 +38,7 @@ def register(
     surface: bool = True,
     overrides: Sequence[str] = (),
     device: str = "cpu",
-    weight: float | Source | None = None,
-    label_weights: Mapping[int, float] | None = None,
-    weight_file: str | Path | None = None,
+    weight: Weight | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> RegistrationResult:
     """Register a moving image to a fixed image and measure the pair before and after.
@@ -67,9 +66,8 @@ def register(
         surface: whether to compute surface distances, the slowest metric.
         overrides: changes to the preset, such as `model.similarity.window=7`.
         device: "cpu", "cuda", …
-        weight: λ of a conditional model given by `ckpt`: a number, or a map of λ on the grid of the fixed image.
-        label_weights: λ by label of `fixed_labels`; other labels take `weight` or the model's own.
-        weight_file: λ as `medreg search-lambda` has found it.
+        weight: λ of a conditional `ckpt`: a number, a map on the grid of the fixed image, λ by label of
+            `fixed_labels`, or the YAML file of a search.
         progress: called with the stage under way and the fraction of it that is done.
 
     Raises:
@@ -77,20 +75,12 @@ def register(
     """
     from medreg.registering.pair import load_pair
     from medreg.registering.run import Plan, run
-    from medreg.registering.weights import WeightRequest
+    from medreg.registering.weights import asked
 
-    number = weight if isinstance(weight, int | float) else None
-    request = WeightRequest(
-        number, None if isinstance(weight, int | float) else weight, label_weights or {}, weight_file
-    )
-    pair = load_pair(
-        fixed,
-        moving,
-        labels=(fixed_labels, moving_labels),
-        masks=(fixed_mask, moving_mask),
-        points=(fixed_points, moving_points),
-        fixed_labels_alone=request.made,
-    )
+    request = asked(weight)
+    labels, masks = (fixed_labels, moving_labels), (fixed_mask, moving_mask)
+    points, alone = (fixed_points, moving_points), request.made
+    pair = load_pair(fixed, moving, labels=labels, masks=masks, points=points, fixed_labels_alone=alone)
     plan = Plan(preset, ckpt, model, mode, initialise, affine, refine, tuple(overrides), device, request)
     result = run(pair, plan, label_codes=label_names, surface=surface, progress=progress)
     if output is not None:

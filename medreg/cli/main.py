@@ -13,6 +13,7 @@ from medreg.errors import MedregError
 VERBS = (
     "train",
     "register",
+    "search_weights",
     "warp",
     "doctor",
     "show",

@@ -122,10 +122,9 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from medreg.api import register
+    from medreg.registering.weights import WeightRequest
 
     console = Console()
-    if args.weight is not None and args.lambda_map is not None:
-        raise ConfigError("--lambda and --lambda-map exclude one another: the map says λ of every voxel.")
     with _progress(console) as report:
         result = register(
             args.fixed,
@@ -146,9 +145,9 @@ def run(args: argparse.Namespace) -> int:
             surface=not args.no_surface,
             overrides=args.set,
             device=args.device,
-            weight=args.weight if args.lambda_map is None else args.lambda_map,
-            label_weights=label_weights(args.lambda_label),
-            weight_file=args.lambda_file,
+            weight=WeightRequest(
+                args.weight, args.lambda_map, label_weights(args.lambda_label), args.lambda_file
+            ),
             progress=report,
         )
     files = result.save(args.output, inverse=args.inverse, jacobian=args.jacobian)

@@ -68,6 +68,22 @@ class WeightRequest:
         return ChosenWeight(self.weight, self.labels)
 
 
+Weight = float | Source | Mapping[int, float] | WeightRequest  # as Python callers give it
+
+
+def asked(weight: Weight | None) -> WeightRequest:
+    """Return what a number, map, mapping from labels, or YAML file asks for."""
+    if weight is None or isinstance(weight, WeightRequest):
+        return weight or WeightRequest()
+    if isinstance(weight, int | float):
+        return WeightRequest(weight)
+    if isinstance(weight, Mapping):
+        return WeightRequest(labels=weight)
+    if isinstance(weight, str | Path) and str(weight).endswith((".yaml", ".yml")):
+        return WeightRequest(file=weight)
+    return WeightRequest(map=weight)
+
+
 @dataclass(frozen=True, eq=False)
 class PreparedWeight:
     """λ on the grid of the model.

@@ -77,9 +77,11 @@ def test_beyond_the_image_the_map_is_the_models_own(files, tmp_path):
 
 def test_labels_get_their_own_and_the_others_the_rest(files, tmp_path):
     run = conditional_run(tmp_path / "run")
-    found = moved(files, run, fixed_labels=files["labels"], label_weights={1: 0.5, 3: 1.0}, weight=0.75)
+    found = moved(
+        files, run, fixed_labels=files["labels"], weight=WeightRequest(0.75, labels={1: 0.5, 3: 1.0})
+    )
     np.testing.assert_allclose(found, [1, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, 0, 1, 1, 1, 1], atol=1e-5)
-    found = moved(files, run, fixed_labels=files["labels"], label_weights={0: 1.0})
+    found = moved(files, run, fixed_labels=files["labels"], weight={0: 1.0})
     np.testing.assert_allclose(found, [0, 0, 0, 0, 3, 3, 3, 3, 3, 3, 3, 3, 0, 0, 0, 0], atol=1e-5)
 
 
@@ -87,10 +89,10 @@ def test_the_result_of_a_search_is_taken(files, tmp_path):
     file = tmp_path / "found.yaml"
     file.write_text("weight: 0.75\nlabels: {1: 0.5}\nobjective: label_dice\n")
     run = conditional_run(tmp_path / "run")
-    found = moved(files, run, fixed_labels=files["labels"], weight_file=file)
+    found = moved(files, run, fixed_labels=files["labels"], weight=file)
     np.testing.assert_allclose(found, [1] * 4 + [2] * 4 + [1] * 8, atol=1e-5)
     file.write_text("weight: 0.5\n")
-    np.testing.assert_allclose(moved(files, run, weight_file=file), 2.0, atol=1e-5)
+    np.testing.assert_allclose(moved(files, run, weight=file), 2.0, atol=1e-5)
 
 
 def test_slices_get_their_part_of_the_map(files, tmp_path):
@@ -163,7 +165,7 @@ def test_models_that_take_no_weight_are_told_which_do(files, tmp_path):
 def test_models_of_one_number_refuse_maps_and_labels(files, tmp_path):
     run = conditional_run(tmp_path / "run", model={"takes_maps": False})
     np.testing.assert_allclose(moved(files, run, weight=0.5), 2.0, atol=1e-5)
-    for options in ({"weight": files["map"]}, {"fixed_labels": files["labels"], "label_weights": {1: 0.5}}):
+    for options in ({"weight": files["map"]}, {"fixed_labels": files["labels"], "weight": {1: 0.5}}):
         with pytest.raises(CompositionError, match=r"takes one λ for the whole pair.*model=csain"):
             register(files["fixed"], files["moving"], ckpt=run, **options)
 
@@ -171,11 +173,9 @@ def test_models_of_one_number_refuse_maps_and_labels(files, tmp_path):
 def test_labels_without_a_label_map(files, tmp_path):
     run = conditional_run(tmp_path / "run")
     with pytest.raises(CompositionError, match="give --fixed-labels"):
-        register(files["fixed"], files["moving"], ckpt=run, label_weights={1: 0.5})
+        register(files["fixed"], files["moving"], ckpt=run, weight={1: 0.5})
     with pytest.raises(DataError, match=r"none of the labels that have a λ \(7\); it holds 0, 1, 3"):
-        register(
-            files["fixed"], files["moving"], ckpt=run, fixed_labels=files["labels"], label_weights={7: 0.5}
-        )
+        register(files["fixed"], files["moving"], ckpt=run, fixed_labels=files["labels"], weight={7: 0.5})
 
 
 def test_a_preset_has_no_such_weight(files):

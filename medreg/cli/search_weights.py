@@ -1,0 +1,103 @@
+"""`medreg search-lambda`: find the smoothness λ of a conditional model on validation cases, without retraining."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+EPILOG = """\
+Files written to RUN/lambda/:
+  METHOD_OBJECTIVE_{scalar,regions}_SCOPE.yaml         λ, objective before and after, evaluations, CPU seconds
+  METHOD_OBJECTIVE_{scalar,regions}_SCOPE_trace.csv    every λ that was tried
+  cost.csv                                             CPU time of search and training, also of the runs of --against
+
+Examples:
+  medreg search-lambda outputs/csain                                one λ on all validation cases, by its gradient
+  medreg search-lambda outputs/csain --regions --scope pair         one λ for each region and case
+  medreg search-lambda outputs/csain --method coordinate --regions  without gradients
+  medreg search-lambda outputs/csain --against outputs/fixed_*      beside a grid search with retrained models
+  medreg register f.nii.gz m.nii.gz -o out --ckpt outputs/csain --lambda-file outputs/csain/lambda/NAME.yaml
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb with its options."""
+    parser = subparsers.add_parser(
+        "search-lambda",
+        help="find λ of a conditional model on validation cases",
+        description="Search the smoothness λ of a conditional model: one number, or one for each region.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run_folder", metavar="RUN", help="run folder of a conditional model")
+    parser.add_argument(
+        "--method",
+        default="adam",
+        metavar="NAME",
+        help="adam (default), adam_released, grid, coordinate, YAML file",
+    )
+    parser.add_argument(
+        "--objective", default="label_dice", metavar="NAME", help="label_dice (default), intensity_dice, ncc"
+    )
+    parser.add_argument("--regions", action="store_true", help="one λ for each region of training")
+    parser.add_argument(
+        "--scope",
+        default="dataset",
+        metavar="NAME",
+        help="λ are shared by the dataset (default), a group, a pair",
+    )
+    parser.add_argument(
+        "--group-size", type=int, default=5, metavar="N", help="cases of a group (5, as released)"
+    )
+    parser.add_argument("--split", choices=("val", "test"), default="val", help="cases to search on (val)")
+    parser.add_argument("--cases", type=int, metavar="N", help="at most so many, spread over the split")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the method"
+    )
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="runs trained for one λ each: what a grid would cost",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search, write, and print what was found."""
+    from rich.console import Console
+
+    from medreg.searching.cost import compare_cost, write_cost
+    from medreg.searching.job import SearchPlan, search
+    from medreg.searching.run_cases import load_cases, load_run
+
+    console = Console()
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    plan = SearchPlan(
+        method=args.method,
+        objective=args.objective,
+        by_region=args.regions,
+        scope=args.scope,
+        group_size=args.group_size,
+        overrides=tuple(args.set),
+    )
+    trained = load_run(Path(args.run_folder))
+    others = [load_run(Path(folder)) for folder in args.against]
+    cases = load_cases(trained, args.split, limit=args.cases)
+    result, file = search(trained, cases, plan, report=say)
+    for case, reason in result.failed.items():
+        say(f"left out: {case}: {reason}")
+    effort = result.effort
+    say(f"λ: {', '.join(f'{value:.4f}' for value in result.weights)}")
+    say(f"objective: {result.mean('first'):.5f} at the start, {result.mean('best'):.5f} at the best λ")
+    say(
+        f"cost: {effort.evaluations} evaluations ({effort.gradients} with gradient), {effort.cpu_seconds:.1f} CPU s"
+    )
+    table = write_cost(compare_cost(trained, result, file, others, cases), file.parent)
+    say(f"{file}\n{table}")
+    return 0
