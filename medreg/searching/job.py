@@ -150,7 +150,7 @@ def _regions(run: TrainedRun, cases: Cases, model: ConditionalModel) -> Regions:
 
 def _groups(batches: Sequence[Batch], plan: SearchPlan) -> Iterator[Sequence[Batch]]:
     sizes = {"dataset": len(batches), "group": plan.group_size, "pair": 1}
-    size = sizes[plan.scope]
+    size = max(sizes[plan.scope], 1)
     for first in range(0, len(batches), size):
         yield batches[first : first + size]
 

@@ -1,0 +1,130 @@
+"""`medreg search-lambda` on a run folder with data: files, cost, failures, and what reads the result."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conditional_models import write_run
+from omegaconf import OmegaConf
+from small_run import arguments, tiny_acdc
+
+from medreg.cli.main import main
+from medreg.config.compose import compose
+from medreg.models.chosen_weight import read_choice
+
+MODEL = {"_target_": "conditional_models.ShiftByWeight", "reach": 1.0, "takes_maps": True}
+
+
+@pytest.fixture(autouse=True)
+def allowed(monkeypatch):
+    monkeypatch.setenv("MEDREG_ALLOW", "conditional_models")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny_acdc(tmp_path_factory.mktemp("acdc"), subjects=5)
+
+
+@pytest.fixture(scope="module")
+def config(data):
+    found = OmegaConf.to_container(compose(arguments(data, "data.split.val=0.4")), resolve=True)
+    return {key: found[key] for key in ("data", "task", "model")}
+
+
+def run_folder(folder, config, *, task=None, cpu=None, **model):
+    task = {**config["task"], **(task or {})}
+    made = write_run(folder, {**config, "model": {**MODEL, **model}, "task": task})
+    if cpu is not None:
+        (made / "run.json").write_text(json.dumps({"cpu_seconds": {"fit": cpu}}))
+    return made
+
+
+def test_search_writes_what_register_and_the_test_read(tmp_path, config, capsys):
+    run = run_folder(tmp_path / "run", config, task={"regions": [[1, 2], [3]]}, cpu=100.0)
+    assert main(["search-lambda", str(run), "--regions", "--set", "iterations=4", "--scope", "pair"]) == 0
+    file = run / "lambda" / "adam_label_dice_regions_pair.yaml"
+    content = yaml.safe_load(file.read_text())
+    assert len(content["groups"]) == 2
+    assert content["objective"]["after"] <= content["objective"]["before"]
+    assert content["cost"]["evaluations"] == 2 * (1 + 5)
+    assert content["failed"] == {}
+    chosen = read_choice(file)
+    assert set(chosen.labels) == {0, 1, 2, 3}
+    assert chosen.labels[1] == chosen.labels[2]
+    groups = np.array([group["weights"] for group in content["groups"]])
+    assert [chosen.labels[code] for code in (0, 1, 3)] == pytest.approx(groups.mean(0), abs=1e-6)
+    trace = pd.read_csv(file.with_name("adam_label_dice_regions_pair_trace.csv"))
+    assert len(trace) == 2 * 5
+    assert "objective" in trace
+    assert "CPU s" in capsys.readouterr().out
+
+
+def test_cost_beside_retrained_models(tmp_path, config):
+    run = run_folder(tmp_path / "run", config, cpu=100.0)
+    fixed = [
+        run_folder(tmp_path / f"at{low}", config, task={"weights": {"low": low, "high": low}}, cpu=60.0)
+        for low in (0.2, 0.8)
+    ]
+    words = ["search-lambda", str(run), "--method", "grid", "--set", "step=0.5", "--cases", "1", "--against"]
+    assert main([*words, *map(str, fixed)]) == 0
+    table = pd.read_csv(run / "lambda" / "cost.csv")
+    ours, theirs = table.to_dict("records")
+    assert (ours["models"], ours["training_cpu_s"]) == (1, 100.0)
+    assert ours["evaluations"] == 1 + 4
+    assert (theirs["models"], theirs["training_cpu_s"]) == (2, 120.0)
+    assert theirs["chosen"] in (0.2, 0.8)
+    assert math.isfinite(ours["dice"])
+    assert main([*words, str(run)]) == 1  # not trained for one λ
+    assert main([*words[:-1]]) == 0  # a row is replaced, not repeated
+    assert len(pd.read_csv(run / "lambda" / "cost.csv")) == 2
+
+
+def test_a_bad_case_does_not_lose_the_others(tmp_path, config, capsys):
+    data = tiny_acdc(tmp_path / "acdc", subjects=5)
+    run = run_folder(tmp_path / "run", {**config, "data": moved(config["data"], data)})
+    cases = yaml.safe_load((_search(run) / "grid_label_dice_scalar_dataset.yaml").read_text())["groups"][0]
+    person = cases["cases"][0].split("_")[0]
+    broken = sorted((data / "training" / person).glob("*frame01.nii.gz"))[0]
+    broken.write_bytes(broken.read_bytes()[:200])
+    content = yaml.safe_load((_search(run) / "grid_label_dice_scalar_dataset.yaml").read_text())
+    assert content["groups"][0]["cases"] == cases["cases"][1:]
+    assert len(content["failed"]) == 1
+    assert "left out" in capsys.readouterr().out
+    for other in sorted((data / "training").glob("*/*_gt.nii.gz")):
+        image = nib.load(other)
+        nib.save(nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), other)
+    assert main(["search-lambda", str(run), "--method", "grid", "--set", "step=0.5"]) == 1
+    assert "could be measured" in capsys.readouterr().err
+
+
+def moved(node, root):
+    return {**node, "dataset": {**node["dataset"], "root": str(root)}}
+
+
+def _search(run):
+    assert main(["search-lambda", str(run), "--method", "grid", "--set", "step=0.5"]) == 0
+    return run / "lambda"
+
+
+@pytest.mark.parametrize(
+    ("model", "words", "told"),
+    [
+        ({}, ["--objective", "dice"], "choose from label_dice"),
+        ({}, ["--scope", "all"], "choose from dataset, group, pair"),
+        ({}, ["--group-size", "0"], "give 1 or more"),
+        ({}, ["--method", "newton"], "Methods: adam"),
+        ({"takes_maps": False}, ["--regions"], "model=csain"),
+    ],
+)
+def test_mistakes_end_in_a_sentence(tmp_path, config, capsys, model, words, told):
+    run = run_folder(tmp_path / "run", config, **model)
+    assert main(["search-lambda", str(run), *words]) == 1
+    assert told in capsys.readouterr().err
+    assert main(["search-lambda", str(tmp_path / "none")]) == 1
+    assert "is no run folder" in capsys.readouterr().err
