@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ def _run_measure(job: Job, measure: Measure) -> None:
 
 def _table(job: Job, name: str, columns: tuple[str, ...], measure: Measure) -> Table:
     table = Table(job.out / name, columns=columns)
-    gone = table.drop_stale(measure.name, measure.digest)
+    gone = sum(table.drop_stale(label, measure.digest) for label, _ in measure.labels)
     if gone:
         job.console.print(
             f"{measure.title}: {gone} rows of {name} were of other settings and are made again",
@@ -135,29 +136,47 @@ def _starts(job: Job, measure: Measure) -> None:
     for name, family in job.families.items():
         for number, bounds in enumerate(family.bins):
             where = {"family": name, "low": bounds[0], "high": bounds[1]}
-            wanted = len(job.cases.names) * int(job.cfg.draws)
-            if len(table.done(measure.name, measure.digest, **where)) == wanted:
+            kept = int(job.cfg.draws if job.cfg.first_draws is None else job.cfg.first_draws)
+            done = table.done(measure.name, measure.digest, **where)
+            if len(done) >= len(job.cases.names) * kept:
                 continue
-            rows = list(_bin_rows(job, model, job.cases, family, number, draws=int(job.cfg.draws)))
-            table.add([{**_label(measure), "rate": rate, **where, **row} for row in rows])
-            good = sum(float(row["final"]) <= float(job.cfg.criterion.final) for row in rows)
-            job.console.print(
-                f"{measure.title}: {name} {bounds[0]:g} to {bounds[1]:g} {family.unit}: {good} of {len(rows)}",
-                highlight=False,
+            there = {(row["case"], row["draw"]) for row in done}
+            made = _bin_rows(job, model, job.cases, family, number, draws=int(job.cfg.draws), kept=kept)
+            rows = [row for row in made if (row["case"], str(row["draw"])) not in there]
+            _keep(
+                job, table, measure, rows, {"rate": rate, **where}, f"{name} {bounds[0]:g} to {bounds[1]:g}"
             )
 
 
+def _keep(
+    job: Job,
+    table: Table,
+    measure: Measure,
+    rows: list[dict[str, Any]],
+    common: Mapping[str, Any],
+    what: str,
+) -> None:
+    """Add the rows of a bin, those of a first stage under its own name."""
+    for stage, (name, title) in enumerate(measure.labels):
+        own = [row for row in rows if row["stage"] == stage]
+        label = {"measure": name, "title": title, "digest": measure.digest}
+        table.add([{**label, **common, **row} for row in own])
+        good = sum(float(row["final"]) <= float(job.cfg.criterion.final) for row in own)
+        job.console.print(f"{title}: {what}: {good} of {len(own)}", highlight=False)
+
+
 def _bin_rows(
-    job: Job, model: AffineRegistration, cases: Cases, family: Family, number: int, *, draws: int
+    job: Job, model: AffineRegistration, cases: Cases, family: Family, number: int, *, draws: int, kept: int
 ) -> Iterator[dict[str, Any]]:
-    """Rows of all starts of a bin; the starts depend on seed, bin and number of pairs only."""
+    """Rows of the first draws of a bin, a row a stage; starts depend on seed, bin, pairs and `draws` only."""
     half = job.half(cases)
     seed = 1000 * int(job.cfg.seed) + number
     poses = family.draw(family.bins[number], count=len(cases.names) * draws, half=half, seed=seed)
     index = torch.arange(len(cases.names)).repeat_interleave(draws)
-    for chunk in torch.arange(len(index)).split(int(job.cfg.batch)):
+    starts = torch.arange(len(index))
+    for chunk in starts[starts % draws < kept].split(int(job.cfg.batch)):
         rows = index[chunk]
-        outcome = register_starts(
+        outcomes = register_starts(
             model,
             cases.fixed[rows],
             cases.moving[rows],
@@ -165,8 +184,9 @@ def _bin_rows(
             half=half,
             spacing_mm=cases.spacing_mm,
         )
-        for place, start in enumerate(chunk.tolist()):
+        for (stage, outcome), (place, start) in product(enumerate(outcomes), enumerate(chunk.tolist())):
             yield {
+                "stage": stage,
                 "case": cases.names[int(rows[place])],
                 "draw": start % draws,
                 "start": round(outcome.start[place].item(), 5),
@@ -196,7 +216,10 @@ def _tuned_rate(job: Job, measure: Measure) -> float:
         rows = [
             row
             for number in range(len(family.bins))
-            for row in _bin_rows(job, model, cases, family, number, draws=int(cfg.tuning_draws))
+            for row in _bin_rows(
+                job, model, cases, family, number, draws=int(cfg.tuning_draws), kept=int(cfg.tuning_draws)
+            )
+            if row["stage"] == 0  # a second stage has a rate of its own
         ]
         final = torch.tensor([float(row["final"]) for row in rows])
         good = float((final <= float(cfg.criterion.final)).sum())

@@ -27,6 +27,7 @@ class Measure:
         title: in tables and figures.
         model: resolved configuration of an affine registration.
         levels: shrink, sigma, iterations and learning_rate, the last in multiples of the rate.
+        first: name and title under which what the first of two stages found has rows of its own, or None.
         digest: of everything that decides its results, weights included.
     """
 
@@ -35,6 +36,13 @@ class Measure:
     model: Mapping[str, Any]
     levels: Sequence[Mapping[str, Any]]
     digest: str
+    first: tuple[str, str] | None
+
+    @property
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """Name and title of the rows of every stage of the registration."""
+        own = (self.name, self.title)
+        return (own,) if self.first is None else (self.first, own)
 
     def registration(self, rate: float) -> AffineRegistration:
         """Build the registration with a learning rate.
@@ -81,10 +89,18 @@ def _measure(name: str, cfg: DictConfig, spacing_mm: Sequence[float]) -> Measure
     assert isinstance(model, dict)
     assert isinstance(levels, list)
     label = f"_{cfg.label}" if node.learned and cfg.label else ""
-    title = f"{node.title} {cfg.label}" if label else str(node.title)
+    end = f" {cfg.label}" if label else ""
+    first = node.get("first")
     decisive = [_without_path(model), levels, weights, list(cfg.pairs), int(cfg.seed)]
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
-    return Measure(f"{name}{label}", title, {str(k): v for k, v in model.items()}, levels, digest)
+    return Measure(
+        name=f"{name}{label}",
+        title=f"{node.title}{end}",
+        model={str(key): value for key, value in model.items()},
+        levels=levels,
+        digest=digest,
+        first=None if first is None else (f"{first.name}{label}", f"{first.title}{end}"),
+    )
 
 
 def _weights(name: str, cfg: DictConfig) -> str:

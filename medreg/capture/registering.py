@@ -74,8 +74,8 @@ def register_starts(
     poses: Tensor,
     half: Tensor,
     spacing_mm: Sequence[float],
-) -> Outcome:
-    """Move the aligned images away by known poses, register them back, and measure what is left.
+) -> tuple[Outcome, ...]:
+    """Move the aligned images away by known poses, register them back, and measure what each stage left.
 
     Args:
         model: affine registration with an `AffinePose`.
@@ -84,8 +84,12 @@ def register_starts(
         poses: (B, P), the maps to be found.
         half: half-extents (D,) in the unit of the residual.
         spacing_mm: (D,) mm.
+
+    Returns:
+        One outcome a stage; energies are those of the first, seconds those of all together.
     """
-    assert isinstance(model.transformation, AffinePose)
+    transformation = model.transformation
+    assert isinstance(transformation, AffinePose)
     moving = misaligned(aligned, poses, spacing_mm=spacing_mm)
     began = time.process_time()
     found = model(fixed, moving)
@@ -93,24 +97,28 @@ def register_starts(
     # In pixels or mm alike the map is that of the physical lengths; only residuals change unit.
     physical = half_extents(fixed.shape[2:], spacing_mm=spacing_mm)
     truth = pose_matrix(poses, physical)
-    pose = model.transformation.pose(found.parameters)
     energy = model.energies[0]
     assert isinstance(energy, Energy)
-    with torch.no_grad():
-        before, _ = energy.dissimilarity(fixed, moving, torch.zeros_like(found.displacement))
-        after, _ = energy.dissimilarity(fixed, moving, found.displacement)
-    return Outcome(
-        start=affine_distance(truth, half),
-        final=residual_distance(pose_matrix(pose, physical), truth, half),
-        energy_start=before,
-        energy_final=after,
-        inside=_inside(model.transformation, pose),
-        seconds=seconds,
-    )
+
+    def outcome(displacement: Tensor) -> Outcome:
+        pose = transformation.pose(transformation.restrict(displacement, fixed.shape[2:]))
+        with torch.no_grad():
+            before, _ = energy.dissimilarity(fixed, moving, torch.zeros_like(displacement))
+            after, _ = energy.dissimilarity(fixed, moving, displacement)
+        return Outcome(
+            start=affine_distance(truth, half),
+            final=residual_distance(pose_matrix(pose, physical), truth, half),
+            energy_start=before,
+            energy_final=after,
+            inside=_inside(transformation, pose),
+            seconds=seconds,
+        )
+
+    return tuple(outcome(step) for step in found.steps)
 
 
 def _inside(transformation: AffinePose, pose: Tensor) -> Tensor:
     if transformation.box is None:
         return torch.ones(len(pose), dtype=torch.bool)
     ndim = int((math.isqrt(4 * pose.shape[1] + 1) - 1) / 2)
-    return (pose.abs() <= transformation.box.vector(ndim, like=pose) * (1 + 1e-5)).all(1)
+    return (pose.abs() <= transformation.box.vector(ndim, like=pose) * (1 + 1e-4)).all(1)

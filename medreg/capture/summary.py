@@ -97,34 +97,35 @@ def bootstrap(values: Curve, criterion: Criterion) -> tuple[float, float]:
 
 
 def differences(starts: pd.DataFrame, reference: str, criterion: Criterion) -> pd.DataFrame:
-    """Success of each measure minus that of a reference, bin by bin, with intervals paired by case (M14)."""
+    """Success of each measure minus that of a reference, bin by bin, with intervals paired by case (M14).
+
+    Only starts that both measures have are compared.
+    """
     found = []
     keys = ["family", "low", "high"]
-    base = {k: success_by_case(g, criterion) for k, g in _sorted(starts, reference).groupby(keys, sort=False)}
+    start = [*keys, "case", "draw"]
+    base = starts[starts["measure"] == reference][[*start, "final"]]
     for measure in starts["measure"].unique():
         if measure == reference:
             continue
-        for key, group in _sorted(starts, measure).groupby(keys, sort=False):
-            other = base.get(key)
-            own = success_by_case(group, criterion)
-            if other is None or len(other) != len(own):
-                continue
-            low, high = bootstrap(own - other, criterion)
+        pairs = starts[starts["measure"] == measure].merge(base, on=start, suffixes=("", "_reference"))
+        good, other = (pairs[name] <= criterion.final for name in ("final", "final_reference"))
+        pairs = pairs.assign(gain=good.astype(float) - other.astype(float))
+        for key, group in pairs.groupby(keys, sort=False):
+            gains = np.asarray(group.groupby("case")["gain"].mean(), dtype=np.float64)
+            low, high = bootstrap(gains, criterion)
             found.append(
                 {
                     "measure": measure,
                     "reference": reference,
                     **dict(zip(keys, key, strict=True)),
-                    "difference": float((own - other).mean()),
+                    "starts": len(group),
+                    "difference": float(gains.mean()),
                     "low_end": low,
                     "high_end": high,
                 }
             )
     return pd.DataFrame(found)
-
-
-def _sorted(starts: pd.DataFrame, measure: str) -> pd.DataFrame:
-    return starts[starts["measure"] == measure].sort_values(["case", "draw"])
 
 
 def landscape_table(landscapes: pd.DataFrame) -> pd.DataFrame:

@@ -75,10 +75,11 @@ class AffineRegistration(RegistrationModel):
             )
             for measure, _ in stages
         )
-        self.settings = tuple(
+        self.stages = tuple(
             Settings(minimiser, checked_levels(levels), smoothing=0.0, tolerance=tolerance)
             for _, levels in stages
         )
+        self.settings = self.stages[0]
 
     def forward(
         self,
@@ -90,7 +91,7 @@ class AffineRegistration(RegistrationModel):
         moving_mask: Tensor | None = None,
         callback: Callback | None = None,
     ) -> Registration:
-        """Register each pair of the batch; `parameters` is θ of the transformation.
+        """Register each pair of the batch; `parameters` is θ of the transformation, `steps` what each stage found.
 
         Args:
             fixed: (B, C, *S).
@@ -102,7 +103,8 @@ class AffineRegistration(RegistrationModel):
         """
         check_pair(fixed, moving)
         found: Registration | None = None
-        for energy, settings in zip(self.energies, self.settings, strict=True):
+        steps: list[Tensor] = []
+        for energy, settings in zip(self.energies, self.stages, strict=True):
             assert isinstance(energy, Energy)
             found = optimise_pair(
                 energy,
@@ -116,11 +118,12 @@ class AffineRegistration(RegistrationModel):
                 callback=callback,
                 start=None if found is None else found.parameters,
             )
+            steps.append(found.displacement)
         assert found is not None
-        return found
+        return Registration(found.displacement, found.regularised, found.parameters, tuple(steps))
 
     def extra_repr(self) -> str:
         """Levels of every stage."""
         return "levels=" + ", ".join(
-            "-".join(f"{level.shrink:g}" for level in stage.levels) for stage in self.settings
+            "-".join(f"{level.shrink:g}" for level in stage.levels) for stage in self.stages
         )
