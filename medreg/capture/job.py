@@ -107,16 +107,18 @@ def _table(job: Job, name: str, columns: tuple[str, ...], measure: Measure) -> T
 def _landscapes(job: Job, measure: Measure) -> None:
     table = _table(job, "landscapes.csv", LANDSCAPES, measure)
     model = measure.registration(1.0)
-    cases = job.cases
+    cases, (label, title) = job.cases, measure.labels[0]  # the first stage's, whose landscape it is
     for name, family in job.families.items():
-        if not family.line or table.done(measure.name, measure.digest, family=name):
+        if not family.line or table.done(label, measure.digest, family=name):
             continue
         poses = family.along(torch.tensor(family.line), ndim=len(cases.shape))
         found = landscape(model, cases.fixed, cases.moving, poses=poses, spacing_mm=cases.spacing_mm)
         table.add(
             [
                 {
-                    **_label(measure),
+                    "measure": label,
+                    "title": title,
+                    "digest": measure.digest,
                     "family": name,
                     "value": value,
                     "case": case,
@@ -126,7 +128,7 @@ def _landscapes(job: Job, measure: Measure) -> None:
                 for k, value in enumerate(family.line)
             ]
         )
-    job.console.print(f"{measure.title}: landscapes", highlight=False)
+    job.console.print(f"{title}: landscapes", highlight=False)
 
 
 def _starts(job: Job, measure: Measure) -> None:
