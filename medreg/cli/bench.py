@@ -9,7 +9,7 @@ from typing import Any
 
 from medreg.errors import ConfigError
 
-NETWORKS = ("gradirn", "voxelmorph", "vrnet")
+NETWORKS = ("gradirn", "voxelmorph", "vrnet", "csain")
 SECTIONS = ("operators", "steps", "evaluation", "loop", "scaling")
 
 
@@ -38,7 +38,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=Path("outputs/bench"), help="folder (outputs/bench)")
     parser.add_argument(
         "--release", type=Path, nargs="+", default=(), metavar="FOLDER",
-        help="checkouts of the GraDIRN and VR-Net releases, run beside ours",
+        help="checkouts of the GraDIRN, VR-Net and CSAIN releases, run beside ours",
     )  # fmt: skip
     parser.add_argument(
         "--networks", nargs="+", default=(), choices=NETWORKS, help="whose training steps are measured (all)"

@@ -8,8 +8,12 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from medreg.models.csain import ConditionalPyramid
 from medreg.models.vrnet import VRNet
 from medreg.performance.inputs import Inputs
+from medreg.performance.peers.csain_release import CSAINRelease
+from medreg.performance.peers.csain_release import copy_weights as copy_csain
+from medreg.performance.peers.csain_step import csain_task, region_weights
 from medreg.performance.peers.our_steps import training_step
 from medreg.performance.peers.release import Release
 from medreg.performance.peers.vrnet_release import VRNetRelease
@@ -58,6 +62,23 @@ def vrnet(contender: Contender, small: Inputs) -> Iterator[Difference]:
         yield name, "gradient_difference", _relative(*pair), note
 
 
+def csain(contender: Contender, small: Inputs) -> Iterator[Difference]:
+    """Differences of the fields and of the gradients of their mean square, with the release's weights."""
+    if not isinstance(contender, CSAINRelease) or small.size.ndim != 2:
+        return
+    theirs = contender.network(small)
+    task, batch = csain_task(small, "model.upsampling=authors", "task.label_downsampling=avgpool_round")
+    ours = task.model
+    assert isinstance(ours, ConditionalPyramid)
+    copy_csain(theirs, ours.network)
+    field = task.answer(batch, region_weights(small)[None], levels=task.levels)[-1].deformation.displacement
+    other = contender.field(theirs, small)
+    note = "ours with model.upsampling=authors, task.label_downsampling=avgpool_round and its weights"
+    yield contender.name, "field_difference", _relative(field, other), note
+    pair = (_gradients(network, answer) for network, answer in ((ours, field), (theirs, other)))
+    yield contender.name, "gradient_difference", _relative(*pair), note
+
+
 def _gradients(network: nn.Module, field: Tensor) -> Tensor:
     """All gradients of the mean square of the field, in order of size: free of the order of layers."""
     network.zero_grad()
@@ -91,5 +112,5 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
 
 
 _CHECKS: Mapping[str, Callable[[Contender, Inputs], Iterator[Difference]]] = MappingProxyType(
-    {"gradirn": gradirn, "vrnet": vrnet}
+    {"gradirn": gradirn, "vrnet": vrnet, "csain": csain}
 )

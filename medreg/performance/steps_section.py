@@ -23,7 +23,7 @@ from medreg.performance.timing import Budget, take_turns
 from medreg.performance.work import Contender, StepMaker, TrainingStep
 
 SECTION, STEP, FLOOR = "steps", "step", "floor"
-NETWORKS = ("gradirn", "voxelmorph", "vrnet")
+NETWORKS = ("gradirn", "voxelmorph", "vrnet", "csain")
 CHECKPOINT = "checkpoint"
 FULL_SIZES, QUICK_SIZES = ("10*160x160", "96"), ("2*64x64",)
 _SMALL = {2: Size(1, (32, 32)), 3: Size(1, (32, 32, 32))}  # loads code and starts threads

@@ -21,12 +21,15 @@ def test_a_missing_checkout_is_named(capsys, tmp_path):
 
 
 def test_releases_are_known_by_their_files(tmp_path):
-    gradirn, vrnet = tmp_path / "one" / "core", tmp_path / "two"
+    gradirn, vrnet, csain = tmp_path / "one" / "core", tmp_path / "two", tmp_path / "three"
     for folder, file in ((gradirn, "networks.py"), (vrnet, "L2Models.py")):
         folder.mkdir(parents=True)
         (folder / file).touch()
-    assert [one.name for one in released((vrnet, gradirn.parent))] == ["VR-Net release", "GraDIRN release"]
-    with pytest.raises(ConfigError, match="neither"):
+    csain.mkdir()
+    (csain / "network.py").write_text("class CSAIN_disp_lvl1:")
+    names = [one.name for one in released((vrnet, gradirn.parent, csain))]
+    assert names == ["VR-Net release", "GraDIRN release", "CSAIN release"]
+    with pytest.raises(ConfigError, match="is no checkout"):
         released((tmp_path,))
 
 

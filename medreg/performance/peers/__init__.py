@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medreg.errors import ConfigError
+from medreg.performance.peers.csain_release import CSAINRelease
 from medreg.performance.peers.deepali import Deepali
 from medreg.performance.peers.grid_sample import GridSample
 from medreg.performance.peers.monai import Monai
@@ -17,7 +18,7 @@ from medreg.performance.peers.voxelmorph import Voxelmorph
 from medreg.performance.peers.vrnet_release import VRNetRelease
 from medreg.performance.work import Contender
 
-RELEASES = (Release, VRNetRelease)
+RELEASES = (Release, VRNetRelease, CSAINRelease)
 
 
 def all_peers(releases: Sequence[Path] = ()) -> tuple[Contender, ...]:
@@ -41,8 +42,8 @@ def released(folders: Sequence[Path]) -> tuple[Contender, ...]:
         kinds = [kind for kind in RELEASES if kind.recognises(folder)]
         if not kinds:
             raise ConfigError(
-                f"--release {folder} is neither a checkout of the GraDIRN release (core/networks.py) nor of the "
-                "VR-Net release (L2Models.py); give the top folder of one."
+                f"--release {folder} is no checkout of the releases of GraDIRN (core/networks.py), VR-Net "
+                "(L2Models.py) or CSAIN (network.py); give the top folder of one."
             )
         found.append(kinds[0](folder))
     return tuple(found)

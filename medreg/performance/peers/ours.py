@@ -22,6 +22,7 @@ from medreg.metrics import surface, surfel
 from medreg.metrics.evaluator import CaseEvaluator
 from medreg.metrics.overlap import dice
 from medreg.performance.inputs import Inputs
+from medreg.performance.peers.csain_step import csain_step
 from medreg.performance.peers.our_steps import LNCC_LIKE_THEIRS, training_step
 from medreg.performance.work import Contender, Evaluate, Maker, StepMaker, Work
 
@@ -74,6 +75,7 @@ class Ours(Contender):
             "vrnet": partial(training_step, overrides=VRNET),
             "vrnet l1": partial(training_step, overrides=(*VRNET, "model.data_term=l1")),
             "vrnet four warps": partial(training_step, overrides=("model=vrnet",)),
+            "csain": csain_step,
         }
 
     def evaluation(self, inputs: Inputs) -> Evaluate:
