@@ -265,6 +265,7 @@ def option_keys() -> frozenset[str]:
         ["data=brain_phantom", "model=midir", "trainer=ddp", "regularisation=elastic", "similarity=lncc"],
         ["model=optimise", "similarity=nmi"],
         ["model=voxelmorph"],
+        ["model=vrnet"],
         [],
     )
     found = {"model.regularisation.weight", "model.similarity.window"}  # of the presets of `medreg register`
