@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from medreg.kernels.compile import kernel
@@ -30,7 +31,7 @@ def diffusion(
 ) -> float:
     """Σ q Σ_k,a c_k,a D_a², D_a = u_k(x + e_a) − u_k(x), 0 at the last voxel of an axis; c (D, 3).
 
-    Lines 0, 1, 2 of s are q here, at x − e_x and at x − e_y. Beyond a border the row itself
+    With a gradient, lines 0, 1, 2 of s are q here, at x − e_x and at x − e_y. Beyond a border the row itself
     stands for its neighbour, and the difference vanishes.
     """
     size, rows = u.shape[1], u.shape[2]
@@ -39,31 +40,57 @@ def diffusion(
         x_low, x_high = max(x - 1, 0), min(x + 1, size - 1)
         for y in range(rows):
             y_low, y_high = max(y - 1, 0), min(y + 1, rows - 1)
+            if g.size == 0:
+                total += _diffuse(u, q, line_x, line_y, line_z, x, y, x_high, y_high, c)
+                continue
             _weigh(s[0], q, line_x, line_y, line_z, x, y)
-            if g.size:
-                _weigh(s[1], q, line_x, line_y, line_z, x_low, y)
-                _weigh(s[2], q, line_x, line_y, line_z, x, y_low)
+            _weigh(s[1], q, line_x, line_y, line_z, x_low, y)
+            _weigh(s[2], q, line_x, line_y, line_z, x, y_low)
             for k in range(u.shape[0]):
-                if g.size:
-                    total += _diffuse_back(g, s, u, k, x, y, x_low, x_high, y_low, y_high, c[k, 0], c[k, 1])
-                    total += _diffuse_along(g, s, u, k, x, y, c[k, 2])
-                else:
-                    total += _diffuse(s, u, k, x, y, x_high, y_high, c[k, 0], c[k, 1], c[k, 2])
+                total += _diffuse_back(g, s, u, k, x, y, x_low, x_high, y_low, y_high, c[k, 0], c[k, 1])
+                total += _diffuse_along(g, s, u, k, x, y, c[k, 2])
+    return total
+
+
+@kernel
+def _diffuse(
+    u: Array, q: Array, line_x: Array, line_y: Array, line_z: Array, x: int, y: int, x_high: int, y_high: int, c: Array
+) -> float:  # fmt: skip
+    """Sum of q Σ_k,a c D² over the rows (x, y) of all components, without a copy of q."""
+    weights = q[x, y] if q.size else line_z
+    total = 0.0
+    for k in range(u.shape[0]):
+        if u.shape[2] > 1:
+            total += _row(u[k, x, y], u[k, x_high, y], u[k, x, y_high], weights, c[k])
+        else:
+            total += _row_of_plane(u[k, x, y], u[k, x_high, y], weights, c[k])
+    return total if q.size else total * line_x[x] * line_y[y]
+
+
+@kernel(fastmath=_SUMS)
+def _row(here: Array, next_x: Array, next_y: Array, q: Array, c: Array) -> float:
+    """Sum of q c D² over a row; unsigned indices keep the loop free of tests for negative ones."""
+    c_x, c_y, c_z, one = c[0], c[1], c[2], np.uint64(1)
+    end = np.uint64(here.size - 1)
+    d_x, d_y = next_x[end] - here[end], next_y[end] - here[end]
+    total = q[end] * (c_x * d_x * d_x + c_y * d_y * d_y)
+    for z in range(end):
+        value = here[z]
+        d_x, d_y, d_z = next_x[z] - value, next_y[z] - value, here[z + one] - value
+        total += q[z] * (c_x * d_x * d_x + c_y * d_y * d_y + c_z * d_z * d_z)
     return total
 
 
 @kernel(fastmath=_SUMS)
-def _diffuse(
-    s: Array, u: Array, k: int, x: int, y: int, x_high: int, y_high: int, c_x: float, c_y: float, c_z: float
-) -> float:
-    """Sum of q c D² over a row."""
-    end = u.shape[3] - 1
-    d_x, d_y = u[k, x_high, y, end] - u[k, x, y, end], u[k, x, y_high, end] - u[k, x, y, end]
-    total = s[0, end + 1] * (c_x * d_x * d_x + c_y * d_y * d_y)
+def _row_of_plane(here: Array, next_x: Array, q: Array, c: Array) -> float:
+    """The same for a field of two dimensions."""
+    c_x, c_z, one = c[0], c[2], np.uint64(1)
+    end = np.uint64(here.size - 1)
+    d_x = next_x[end] - here[end]
+    total = q[end] * c_x * d_x * d_x
     for z in range(end):
-        d_x, d_y = u[k, x_high, y, z] - u[k, x, y, z], u[k, x, y_high, z] - u[k, x, y, z]
-        d_z = u[k, x, y, z + 1] - u[k, x, y, z]
-        total += s[0, z + 1] * (c_x * d_x * d_x + c_y * d_y * d_y + c_z * d_z * d_z)
+        d_x, d_z = next_x[z] - here[z], here[z + one] - here[z]
+        total += q[z] * (c_x * d_x * d_x + c_z * d_z * d_z)
     return total
 
 
