@@ -75,6 +75,7 @@ class Tool:
         timeout_s: most seconds for one case.
         threads: CPU threads.
         warm_up: register a small piece before the first case, outside the clock.
+        masks: the worker hands masks on to the tool.
     """
 
     title: str
@@ -86,6 +87,7 @@ class Tool:
     timeout_s: float
     threads: int
     warm_up: bool = False
+    masks: bool = False
 
     def command(self) -> list[str]:
         """Return the words that start the worker.

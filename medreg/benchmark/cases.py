@@ -24,12 +24,12 @@ from medreg.challenge.config import (
 from medreg.config.compose import compose
 from medreg.config.instantiate import build
 from medreg.data.intensity import Intensity, scale
-from medreg.errors import ConfigError, DatasetNotFound
+from medreg.errors import ConfigError, DataError, DatasetNotFound
 from medreg.io.header import SKEW_TOLERANCE, skew
-from medreg.io.image import read_image, read_labels, write_image
+from medreg.io.image import read_image, read_labels, write_image, write_labels
 
 PAIRS = ("listed", "ring", "all")
-MASKS = ("none", "input")
+MASKS = ("none", "input", "given")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Preparation:
     Attributes:
         intensity: clipping and scaling to [0, 1].
         foreground: percentiles are of voxels above the minimum, so that padding around a crop does not count.
-        mask: "input" sets what lies outside the mask of each image to 0; "none" hands images over whole.
+        mask: "input" sets what lies outside the mask of each image to 0; "given" hands the masks over beside whole
+            images, and does as "input" for methods that take none; "none" uses no masks.
     """
 
     intensity: Intensity
@@ -48,7 +49,11 @@ class Preparation:
 
     def __post_init__(self) -> None:
         if self.mask not in MASKS:
-            raise ConfigError(f"prepare.mask is {self.mask!r}; choose {' or '.join(MASKS)}.")
+            raise ConfigError(f"prepare.mask is {self.mask!r}; choose {', '.join(MASKS)}.")
+
+    def hands_over(self, *, takes_masks: bool) -> bool:
+        """Say whether a method gets mask files."""
+        return self.mask == "given" and takes_masks
 
     def apply(self, image: NDArray[np.float32], mask: NDArray[Any] | None) -> NDArray[np.float32]:
         """Return an image (X, Y, Z) in [0, 1]."""
@@ -68,7 +73,9 @@ class Inputs:
             Learn2Reg fields match voxels by index and every method is to start from that alignment.
         affine: (4, 4) of both.
         moving_shape: (X, Y, Z).
-        digest: of voxels and geometry.
+        digest: of voxels, geometry and masks.
+        fixed_mask: NIfTI file of 0 and 1 beside the fixed image, None for methods that get none.
+        moving_mask: the same beside the moving image.
     """
 
     fixed: Path
@@ -76,6 +83,8 @@ class Inputs:
     affine: NDArray[np.float64]
     moving_shape: tuple[int, ...]
     digest: str
+    fixed_mask: Path | None = None
+    moving_mask: Path | None = None
 
 
 class TaskCases:
@@ -166,13 +175,14 @@ class TaskCases:
         first = config_from_descriptor(guessed, split=self.split, labels=(), points=()).pairs[0]
         return list(read_image(folder / first.fixed).shape)
 
-    def inputs(self, folder: Path, pair: PairPaths, target: Path) -> Inputs:
-        """Write the prepared images of a case.
+    def inputs(self, folder: Path, pair: PairPaths, target: Path, *, takes_masks: bool) -> Inputs:
+        """Write the prepared images of a case, and its masks where they are handed over.
 
         Args:
             folder: the task folder.
             pair: the case.
             target: folder to write to.
+            takes_masks: whether the method can be given masks.
 
         Raises:
             DataError: an image that cannot be read.
@@ -181,21 +191,38 @@ class TaskCases:
         affine = fixed.affine
         if skew(affine) > SKEW_TOLERANCE:  # ITK tools refuse such headers; voxel sizes are what matters here
             affine = np.diag([*fixed.spacing_mm, 1.0])
+        masks = [self._mask(folder, name) for name in (pair.fixed, pair.moving)]
+        handed = self.prepare.hands_over(takes_masks=takes_masks)
         arrays = [
-            self.prepare.apply(image.array, self._mask(folder, name))
-            for image, name in ((fixed, pair.fixed), (moving, pair.moving))
+            self.prepare.apply(image.array, None if handed else mask)
+            for image, mask in zip((fixed, moving), masks, strict=True)
         ]
         digest = hashlib.sha256(np.ascontiguousarray(affine).tobytes())
         files = []
         for side, array in zip(("fixed", "moving"), arrays, strict=True):
             digest.update(json.dumps(array.shape).encode() + np.ascontiguousarray(array).tobytes())
             files.append(write_image(target / f"{side}.nii", array, affine))
-        return Inputs(files[0], files[1], affine, arrays[1].shape, digest.hexdigest()[:16])
+        written: list[Path | None] = [None, None]
+        if handed:
+            for k, (side, mask) in enumerate(zip(("fixed", "moving"), masks, strict=True)):
+                assert mask is not None
+                _same_grid(mask, arrays[k], (pair.fixed, pair.moving)[k])
+                ones = np.ascontiguousarray(mask > 0).astype(np.uint8)
+                digest.update(ones.tobytes())
+                written[k] = write_labels(target / f"{side}_mask.nii", ones, affine)
+        key = digest.hexdigest()[:16]
+        return Inputs(files[0], files[1], affine, arrays[1].shape, key, *written)
 
     def _mask(self, folder: Path, name: str) -> NDArray[Any] | None:
         if self.prepare.mask == "none":
             return None
         return read_labels(folder / name.replace("images", "masks")).array
+
+
+def _same_grid(mask: NDArray[Any], image: NDArray[np.float32], name: str) -> None:
+    """Raise a DataError where a mask has another size than its image."""
+    if mask.shape != image.shape:
+        raise DataError(f"{name}: its mask is {mask.shape}, the image {image.shape}; they must agree.")
 
 
 def _rearranged(pairs: Sequence[PairPaths], how: str) -> list[PairPaths]:

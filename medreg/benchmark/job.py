@@ -86,6 +86,7 @@ def methods_of(cfg: DictConfig) -> dict[str, Method]:
             threads=int(cfg.threads),
             device="cpu",
             warm_up=True,
+            masks=False,
             ckpt=str(folder),
         )
     if not found:

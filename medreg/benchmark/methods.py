@@ -37,6 +37,10 @@ class Method(Protocol):
     def warm_up(self) -> bool:
         """Whether a small piece is registered before the first case, outside the clock."""
 
+    @property
+    def masks(self) -> bool:
+        """Whether it can be told where images are to be compared."""
+
     def command(self) -> list[str]:
         """Words that start the worker; raises MissingExtra where it cannot."""
 
@@ -67,6 +71,7 @@ class _Ours:
         threads: CPU threads.
         device: where to compute.
         warm_up: register a small piece first, so that compilation and caches are outside the clock.
+        masks: takes masks, in the energy; else what lies outside them can only be set to 0.
     """
 
     title: str
@@ -75,6 +80,7 @@ class _Ours:
     threads: int
     device: str
     warm_up: bool
+    masks: bool
 
     def command(self) -> list[str]:
         """Return the words that start the worker."""

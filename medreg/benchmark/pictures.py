@@ -34,7 +34,7 @@ def case_picture(
     if not files:
         return None
     with tempfile.TemporaryDirectory() as scratch:
-        inputs = benchmark.cases.inputs(benchmark.task, pair, Path(scratch))
+        inputs = benchmark.cases.inputs(benchmark.task, pair, Path(scratch), takes_masks=True)
         fixed, moving = read_image(inputs.fixed), read_image(inputs.moving)
     labels = [_labels(benchmark.task, name) for name in (pair.fixed, pair.moving)]
     shown = moving.array if moving.shape == fixed.shape else _fitted(moving.array, fixed.shape)

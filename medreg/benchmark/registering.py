@@ -98,7 +98,7 @@ def _case(job: Job, pair: PairPaths, crew: _Crew) -> None:
     with tempfile.TemporaryDirectory(prefix="medreg_benchmark_") as scratch:
         folder = Path(scratch)
         try:
-            inputs = job.cases.inputs(job.task, pair, folder)
+            inputs = job.cases.inputs(job.task, pair, folder, takes_masks=job.method.masks)
         except MedregError as error:
             job.folder.keep(name, CaseRecord(pair.case, "", f"its images cannot be used: {error}"))
             return
@@ -124,6 +124,8 @@ def _registered(job: Job, pair: PairPaths, inputs: Inputs, folder: Path, crew: _
         "field": str(folder / "field.npy"),
         "settings": crew.settings,
     }
+    if inputs.fixed_mask is not None:
+        request |= {"fixed_mask": str(inputs.fixed_mask), "moving_mask": str(inputs.moving_mask)}
     with crew.worker() as seat:
         if seat is None:
             return None

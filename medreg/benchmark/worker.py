@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,10 +41,15 @@ def _composed(settings: Mapping[str, Any]) -> Register:
     model = build(settings["model"]).to(device)
 
     def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
-        images = [torch.from_numpy(array)[None, None].to(device) for array in _matched(fixed, moving)]
+        arrays = (fixed.array, _fitted(moving.array, fixed.array.shape))
+        images = [torch.from_numpy(array)[None, None].to(device) for array in arrays]
         spacing = torch.tensor(fixed.spacing, dtype=torch.float32, device=device)[None]
+        masks = [
+            None if mask is None else torch.from_numpy(mask).float()[None, None].to(device)
+            for mask in (fixed.mask, _fitted(moving.mask, fixed.array.shape))
+        ]
         with torch.no_grad():
-            found = model(*images, spacing_mm=spacing)
+            found = model(*images, spacing_mm=spacing, fixed_mask=masks[0], moving_mask=masks[1])
         return Answer(np.moveaxis(found.displacement[0].cpu().numpy(), 0, -1), "voxel")
 
     return register
@@ -84,12 +89,16 @@ def _trained(settings: Mapping[str, Any]) -> Register:
     return register
 
 
-def _matched(fixed: Picture, moving: Picture) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return both arrays with the fixed shape: the moving one cut or padded at its far ends."""
-    shape = fixed.array.shape
-    cut = moving.array[tuple(slice(0, size) for size in shape)]
-    padded = np.pad(cut, [(0, size - have) for size, have in zip(shape, cut.shape, strict=True)])
-    return fixed.array, padded
+@overload
+def _fitted(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]: ...
+@overload
+def _fitted(array: None, shape: tuple[int, ...]) -> None: ...
+def _fitted(array: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """Return an array cut or padded with zeros at its far ends, so that indices keep their meaning."""
+    if array is None:
+        return None
+    cut = array[tuple(slice(0, size) for size in shape)]
+    return np.pad(cut, [(0, size - have) for size, have in zip(shape, cut.shape, strict=True)])
 
 
 if __name__ == "__main__":

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +121,17 @@ def write_task(folder: Path, inputs: Inputs, *, pairs: int = 1) -> None:
     (folder / "config.json").write_text(json.dumps(config))
 
 
+# A process starts with the peak of the one that forked it, so a small one stands between.
+_LAUNCH = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=sys.stderr)
+_, status, used = os.wait4(process.pid, 0)
+wall, cpu = time.perf_counter() - start, used.ru_utime + used.ru_stime
+print(json.dumps([os.waitstatus_to_exitcode(status), wall, cpu, used.ru_maxrss / 1024]))
+"""
+
+
 @dataclass(frozen=True)
 class _Cost:
     """What a process took.
@@ -144,17 +153,13 @@ def _run(command: Sequence[str]) -> _Cost:
     Raises:
         ConfigError: it failed.
     """
-    with tempfile.TemporaryFile("w+") as output:
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        wall = time.perf_counter() - start
-        if process.returncode:
-            output.seek(0)
-            said = output.read()[-500:]
-            raise ConfigError(f"{command[-1]}: the evaluation ended with {process.returncode}: {said}")
-    return _Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    words = [sys.executable, "-S", "-c", _LAUNCH, *command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        code, wall, cpu, mib = json.loads(done.stdout)
+        if code == 0:
+            return _Cost(wall, cpu, mib)
+    raise ConfigError(f"{command[-1]}: the evaluation failed: {done.stderr[-500:]}")
 
 
 def _value_rows(folder: Path, *, section: str, item: str, size: str) -> list[Row]:

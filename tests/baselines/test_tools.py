@@ -5,6 +5,7 @@ Tools that live in environments of their own run where these are named (`MEDREG_
 
 from __future__ import annotations
 
+import nibabel as nib
 import numpy as np
 import pytest
 from oriented_pair import arrays, oriented_affine, pulled, write_pair
@@ -44,13 +45,26 @@ ELSEWHERE_OPTIONS = {
 ELSEWHERE = ("elastix", "convexadam", "greedy", "ants_syn_cc", "ants_syn_mi", "fireants", "unigradicon")
 
 
-def ask(method: str, tmp_path, *options: str):
+def write_masks(folder, request: dict[str, str]) -> dict[str, str]:
+    """Masks of the middle of the oriented pair."""
+    mask = np.zeros(arrays()[0].shape, np.uint8)
+    mask[6:-6, 8:-8, 6:-6] = 1
+    files = {f"{side}_mask": str(folder / f"{side}_mask.nii") for side in ("fixed", "moving")}
+    for file in files.values():
+        nib.Nifti1Image(mask, oriented_affine()).to_filename(file)
+    return request | files
+
+
+def ask(method: str, tmp_path, *options: str, masks: bool = False):
     """Run a method on the oriented pair; return its field in voxels and its own warped image."""
     cfg = compose_benchmark([f"method=[{method}]", "threads=1", *options])
     tool = build(cfg.methods[method])
     fixed, moving = write_pair(tmp_path)
     request = {"fixed": str(fixed), "moving": str(moving), "field": str(tmp_path / "field.npy")}
     request |= {"warped": str(tmp_path / "warped.npy"), "warm_up": False, "settings": tool.request()}
+    if masks:
+        assert tool.masks
+        request = write_masks(tmp_path, request)
     tool.version()
     with Worker(tool.command(), log=tmp_path / "log", variables=tool.variables()) as worker:
         worker.hello()
@@ -94,6 +108,22 @@ def test_field_of_a_tool_elsewhere_warps_as_the_tool_does(method, tmp_path):
     except MissingExtra as error:
         pytest.skip(str(error).splitlines()[0])
     check(method, *found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["sitk_bspline", *ELSEWHERE[:-1]])
+def test_masks_reach_the_tool(method, tmp_path):
+    options = QUICK.get(method, ELSEWHERE_OPTIONS.get(method, ()))
+    try:
+        whole, _ = ask(method, tmp_path, *options)
+        masked, _ = ask(method, tmp_path, *options, masks=True)
+    except MissingExtra as error:
+        pytest.skip(str(error).splitlines()[0])
+    fixed, moving, _ = arrays()
+    inside = (slice(8, -8), slice(10, -10), slice(8, -8))
+    before = np.abs(fixed - moving)[inside].mean()
+    assert np.abs(fixed - pulled(moving, masked))[inside].mean() < 0.8 * before
+    assert np.abs(masked - whole).max() > 0.05
 
 
 def test_identity_is_zero(tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from serving import Answer, Picture, Register, serve
 
 
@@ -29,6 +30,9 @@ def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> An
     import ants
 
     target, source = _image(ants, fixed), _image(ants, moving)
+    masks = {}
+    if fixed.mask is not None and moving.mask is not None:
+        masks = {"mask": _image(ants, fixed, fixed.mask), "moving_mask": _image(ants, moving, moving.mask)}
     with tempfile.TemporaryDirectory() as folder:
         found = ants.registration(
             target,
@@ -36,15 +40,17 @@ def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> An
             type_of_transform=settings["type_of_transform"],
             outprefix=f"{folder}/of_",
             **settings["options"],
+            **masks,
         )
         composed = ants.apply_transforms(target, source, found["fwdtransforms"], compose=f"{folder}/all_")
         field = ants.image_read(str(Path(composed))).numpy()
     return Answer(field, "lps_mm", found["warpedmovout"].numpy())
 
 
-def _image(ants: Any, picture: Picture) -> Any:
+def _image(ants: Any, picture: Picture, values: np.ndarray | None = None) -> Any:
+    """ANTs image of a picture, or of other values on its grid."""
     return ants.from_numpy(
-        picture.array,
+        picture.array if values is None else values.astype(np.float32),
         origin=[float(value) for value in picture.origin],
         spacing=[float(value) for value in picture.spacing],
         direction=picture.direction,

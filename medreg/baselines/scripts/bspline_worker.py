@@ -25,7 +25,7 @@ def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> An
             bins, sampling (share of voxels, 1 = all), seed, iterations, accuracy, tolerance, threads.
     """
     import SimpleITK as sitk
-    from itk_pictures import from_image, to_image, warp
+    from itk_pictures import from_image, to_image, to_mask, warp
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(int(settings["threads"]))
     target, source = to_image(fixed), to_image(moving)
@@ -37,6 +37,9 @@ def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> An
         scaleFactors=[int(scale) for scale in settings["mesh_scales"]],
     )
     method.SetMetricAsMattesMutualInformation(int(settings["bins"]))
+    if fixed.mask is not None:
+        method.SetMetricFixedMask(to_mask(fixed))
+        method.SetMetricMovingMask(to_mask(moving))
     if settings["sampling"] < 1:
         method.SetMetricSamplingStrategy(method.RANDOM)
         method.SetMetricSamplingPercentage(float(settings["sampling"]), int(settings["seed"]))

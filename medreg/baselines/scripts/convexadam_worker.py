@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from serving import Answer, Picture, Register, serve
 
@@ -29,14 +32,30 @@ def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> An
     from convexAdam.convex_adam_MIND import convex_adam_pt
 
     torch.set_num_threads(int(settings["threads"]))
-    found = convex_adam_pt(
-        torch.from_numpy(fixed.array),
-        torch.from_numpy(_fitted(moving.array, fixed.array.shape)),
-        device=torch.device(settings["device"]),
-        dtype=torch.float32,
-        **settings["options"],
-    )
-    return Answer(np.asarray(found), "voxel")
+    shape = fixed.array.shape
+    # With masks the tool wants even sizes.
+    size = shape if fixed.mask is None else tuple(n + n % 2 for n in shape)
+    with tempfile.TemporaryDirectory() as folder:
+        found = convex_adam_pt(
+            torch.from_numpy(_fitted(fixed.array, size)),
+            torch.from_numpy(_fitted(moving.array, size)),
+            device=torch.device(settings["device"]),
+            dtype=torch.float32,
+            **settings["options"],
+            **_masks(fixed, moving, size, Path(folder)),
+        )
+    return Answer(np.asarray(found)[tuple(slice(0, n) for n in shape)], "voxel")
+
+
+def _masks(fixed: Picture, moving: Picture, size: tuple[int, ...], folder: Path) -> dict[str, Any]:
+    """Arguments by which the tool reads masks from files; none without masks."""
+    if fixed.mask is None or moving.mask is None:
+        return {}
+    paths = {}
+    for name, mask in (("path_fixed_mask", fixed.mask), ("path_moving_mask", moving.mask)):
+        paths[name] = folder / f"{name}.nii"
+        nib.Nifti1Image(_fitted(mask, size), np.eye(4)).to_filename(paths[name])
+    return {"use_mask": True, **paths}
 
 
 def _fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -38,15 +38,22 @@ def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> An
         for name, value in stage["parameters"].items():
             values[name] = [str(item) for item in (value if isinstance(value, list) else [value])]
         stages.AddParameterMap(values)
+    masks = {}
+    if fixed.mask is not None and moving.mask is not None:
+        masks = {
+            "fixed_mask": _image(itk, fixed, fixed.mask),
+            "moving_mask": _image(itk, moving, moving.mask),
+        }
     warped, transform = itk.elastix_registration_method(
-        target, source, parameter_object=stages, log_to_console=False
+        target, source, parameter_object=stages, log_to_console=False, **masks
     )
     field = itk.array_from_image(itk.transformix_deformation_field(source, transform))
     return Answer(np.swapaxes(field, 0, 2), "lps_mm", np.swapaxes(itk.array_from_image(warped), 0, 2))
 
 
-def _image(itk: Any, picture: Picture) -> Any:
-    image = itk.image_from_array(np.ascontiguousarray(picture.array.T))
+def _image(itk: Any, picture: Picture, values: np.ndarray | None = None) -> Any:
+    """ITK image of a picture, or of other values on its grid."""
+    image = itk.image_from_array(np.ascontiguousarray((picture.array if values is None else values).T))
     image.SetSpacing([float(value) for value in picture.spacing])
     image.SetOrigin([float(value) for value in picture.origin])
     image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(picture.direction)))

@@ -36,9 +36,18 @@ def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> An
     torch.set_num_threads(int(settings["threads"]))
     classes = {"greedy": GreedyRegistration, "syn": SyNRegistration}
     pictures = [replace(picture, affine=np.diag([*fixed.spacing, 1.0])) for picture in (fixed, moving)]
-    images = [BatchedImages([Image(to_image(one), device=settings["device"])]) for one in pictures]
+    images = []
+    for one in pictures:
+        image = Image(to_image(one), device=settings["device"])
+        if one.mask is not None:  # the last channel, by the loss of that name
+            shape = replace(one, array=one.mask.astype(np.float32))
+            image.concatenate(Image(to_image(shape), device=settings["device"]))
+        images.append(BatchedImages([image]))
+    options = dict(settings["options"])
+    if fixed.mask is not None:
+        options["loss_type"] = f"masked_{options['loss_type']}"
     method = classes[settings["kind"]](
-        list(settings["shrinks"]), list(settings["iterations"]), *images, **settings["options"]
+        list(settings["shrinks"]), list(settings["iterations"]), *images, **options
     )
     method.optimize()
     with torch.no_grad():

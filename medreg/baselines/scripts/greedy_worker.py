@@ -24,14 +24,15 @@ def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> An
         moving: moving image.
         settings: options, the words of the command line between images and output; threads.
     """
-    from itk_pictures import from_image, to_image
+    from itk_pictures import from_image, to_image, to_mask
     from picsl_greedy import Greedy3D
 
     greedy = Greedy3D()
     target, source = to_image(fixed), to_image(moving)
-    greedy.execute(
-        f"-i f m {settings['options']} -threads {settings['threads']} -o w", f=target, m=source, w=None
-    )
+    masks = {} if fixed.mask is None else {"fm": to_mask(fixed), "mm": to_mask(moving)}
+    where = "-gm fm -mm mm" if masks else ""
+    words = f"-i f m {where} {settings['options']} -threads {settings['threads']} -o w"
+    greedy.execute(words, f=target, m=source, w=None, **masks)
     # The field of the interface is a SimpleITK image, in LPS mm like the file that the program writes.
     field = greedy["w"]
     greedy.execute(f"-rf f -rm m r -r w -threads {settings['threads']}", r=None)

@@ -18,6 +18,15 @@ def to_image(picture: Picture) -> Any:
     return image
 
 
+def to_mask(picture: Picture) -> Any:
+    """Return the mask of an image as a SimpleITK image of 0 and 1, None where it has none."""
+    if picture.mask is None:
+        return None
+    image = sitk.GetImageFromArray(np.ascontiguousarray(picture.mask.T))
+    image.CopyInformation(to_image(picture))
+    return image
+
+
 def from_image(image: Any) -> np.ndarray:
     """Return the array (X, Y, Z), or (X, Y, Z, 3) of a vector image."""
     array = sitk.GetArrayFromImage(image)

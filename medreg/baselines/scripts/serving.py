@@ -25,10 +25,17 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Picture:
-    """An image: array (X, Y, Z) float32 in the order of the file, and its affine (4, 4), voxel → RAS mm."""
+    """An image.
+
+    Attributes:
+        array: (X, Y, Z) float32 in the order of the file.
+        affine: (4, 4), voxel → RAS mm.
+        mask: (X, Y, Z) uint8, 1 where the image is to be compared; None where everywhere.
+    """
 
     array: np.ndarray
     affine: np.ndarray
+    mask: np.ndarray | None = None
 
     @property
     def spacing(self) -> np.ndarray:
@@ -85,11 +92,11 @@ def serve(load: Callable[[], Register]) -> None:
 def _answer(register: Register, request: Mapping[str, Any]) -> dict[str, Any]:
     settings = request["settings"]
     if request["warm_up"]:
-        fixed, moving = _read(request["fixed"]), _read(request["moving"])
+        fixed, moving = _pictures(request)
         register(_centre(fixed), _centre(moving), settings)
     reset = _reset_peak_memory()
     wall, cpu = time.perf_counter(), _cpu_seconds()
-    fixed, moving = _read(request["fixed"]), _read(request["moving"])
+    fixed, moving = _pictures(request)
     found = register(fixed, moving, settings)
     np.save(request["field"], np.asarray(found.field, dtype=np.float32))
     reply = {
@@ -104,15 +111,24 @@ def _answer(register: Register, request: Mapping[str, Any]) -> dict[str, Any]:
     return reply
 
 
-def _read(path: str) -> Picture:
-    image: Any = nib.load(path)
-    return Picture(np.ascontiguousarray(np.asanyarray(image.dataobj), dtype=np.float32), image.affine)
+def _pictures(request: Mapping[str, Any]) -> list[Picture]:
+    """Read the fixed and the moving image with their masks, where there are any."""
+    found = []
+    for side in ("fixed", "moving"):
+        image: Any = nib.load(request[side])
+        array = np.ascontiguousarray(np.asanyarray(image.dataobj), dtype=np.float32)
+        file = request.get(f"{side}_mask")
+        drawn: Any = None if file is None else nib.load(file)
+        mask = None if file is None else np.asanyarray(drawn.dataobj).astype(np.uint8)
+        found.append(Picture(array, image.affine, mask))
+    return found
 
 
 def _centre(picture: Picture) -> Picture:
-    """The middle of an image; the affine is that of the whole, which a warm-up does not need right."""
+    """The middle of an image, whole; the affine is that of all of it, which a warm-up does not need right."""
     starts = [max((size - WARM_UP_SIZE) // 2, 0) for size in picture.array.shape]
-    return replace(picture, array=picture.array[tuple(slice(a, a + WARM_UP_SIZE) for a in starts)].copy())
+    piece = picture.array[tuple(slice(a, a + WARM_UP_SIZE) for a in starts)].copy()
+    return replace(picture, array=piece, mask=None)
 
 
 def _claim_standard_output() -> TextIO:

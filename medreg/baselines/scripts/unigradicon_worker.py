@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +13,15 @@ from serving import Answer, Picture, Register, serve
 
 
 def load() -> Register:
-    """Import uniGradICON and load its network, from the package's cache or over the network."""
+    """Import uniGradICON and load its network; weights are kept in the environment.
+
+    The package looks for its weights below the current folder, which is a new one for every worker, and downloads
+    what it does not find.
+    """
     from unigradicon import get_unigradicon
 
-    network = get_unigradicon()
+    with contextlib.chdir(sys.prefix):
+        network = get_unigradicon()
 
     def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
         return _register(network, fixed, moving, settings)
@@ -28,7 +36,8 @@ def _register(network: Any, fixed: Picture, moving: Picture, settings: Mapping[s
         network: the loaded model.
         fixed: fixed image.
         moving: moving image.
-        settings: modality ("mri" or "ct"), finetune_steps (instance optimisation; null for none), threads.
+        settings: modality ("mri" or "ct"), finetune_steps (instance optimisation; null for none), threads. Masks
+            blank the inputs, as the program's `--input_masking` does.
     """
     import itk
     import torch
@@ -37,9 +46,14 @@ def _register(network: Any, fixed: Picture, moving: Picture, settings: Mapping[s
 
     torch.set_num_threads(int(settings["threads"]))
     target, source = _image(itk, fixed), _image(itk, moving)
-    ready = [preprocess(image, settings["modality"]) for image in (source, target)]
+    ready = [
+        preprocess(image, settings["modality"], None if one.mask is None else _image(itk, one, one.mask))
+        for image, one in ((source, moving), (target, fixed))
+    ]
     # The first transform of the answer maps points of the second image given, the fixed one, to the first.
+    weights = copy.deepcopy(network.state_dict())
     transform, _ = register_pair(network, *ready, finetune_steps=settings["finetune_steps"])
+    network.load_state_dict(weights)  # the package leaves the network as optimised for this pair
     field = itk.transform_to_displacement_field_filter(
         transform, reference_image=target, use_reference_image=True
     )
@@ -53,8 +67,9 @@ def _register(network: Any, fixed: Picture, moving: Picture, settings: Mapping[s
     )
 
 
-def _image(itk: Any, picture: Picture) -> Any:
-    image = itk.image_from_array(np.ascontiguousarray(picture.array.T))
+def _image(itk: Any, picture: Picture, values: np.ndarray | None = None) -> Any:
+    """ITK image of a picture, or of other values on its grid."""
+    image = itk.image_from_array(np.ascontiguousarray((picture.array if values is None else values).T))
     image.SetSpacing([float(value) for value in picture.spacing])
     image.SetOrigin([float(value) for value in picture.origin])
     image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(picture.direction)))
