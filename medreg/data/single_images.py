@@ -19,7 +19,7 @@ from medreg.errors import DataError
 
 
 class SingleImageData(RegistrationData):
-    """The fixed images of a data set, each by itself.
+    """The images of a data set that are of the kind of its fixed images, contrast and phase, each by itself.
 
     Training batches hold `image` (N, 1, *S). Validation pairs every image with itself.
     Test cases pair it with itself and with every other contrast of the same person at the same time, aligned as
@@ -41,11 +41,15 @@ class SingleImageData(RegistrationData):
     def _pairs_of(
         self, subjects: Sequence[str], stage: str, records: Sequence[Record], listed: Sequence[Pair]
     ) -> tuple[list[Pair], list[Record]]:
-        pairs, chosen = super()._pairs_of(subjects, stage, records, listed)
-        fixed = list(dict.fromkeys(pair.fixed for pair in pairs))
-        if stage != "test":
-            return [Pair(record, record) for record in fixed], chosen
-        return [Pair(record, other) for record in fixed for other in _contrasts(record, chosen)], chosen
+        everyone = sorted({record.subject for record in records})
+        pairs, _ = super()._pairs_of(everyone, "test", records, listed)
+        kinds = {(pair.fixed.modality, pair.fixed.phase) for pair in pairs}
+        names = frozenset(subjects)
+        chosen = [record for record in records if record.subject in names]
+        fixed = [record for record in chosen if (record.modality, record.phase) in kinds]
+        if stage == "test":
+            return [Pair(record, other) for record in fixed for other in _contrasts(record, chosen)], chosen
+        return [Pair(record, record) for record in fixed if record.trainable or stage == "val"], chosen
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of single images in an order that depends on (seed, epoch) only.

@@ -186,7 +186,9 @@ def measured(network: DistanceNetwork, fixed: Tensor, moving: Tensor, *, views: 
         if views is not None:
             image = views(image, inside, scaling=network.scaling, stream=stream)
         shown.append(image)
-    return network.symmetric(*shown).reshape(len(fixed), -1).mean(1)
+    precision = next(network.parameters()).dtype
+    found = network.symmetric(*(image.to(precision) for image in shown))
+    return found.to(fixed).reshape(len(fixed), -1).mean(1)
 
 
 def load_distance(ckpt: str) -> DistanceNetwork:

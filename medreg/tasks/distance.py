@@ -56,7 +56,8 @@ class DistanceTask(pl.LightningModule):
         views: distribution of the random convolutions through which test shows real images, see `Views`.
         tta_k: how many of them; 0 leaves them out.
         optimiser: makes an optimiser from parameters.
-        seed: of training pairs; a pair depends on it and on the step only, so that a resumed run repeats nothing.
+        seed: of training pairs; a pair depends on it and on the number of batches before only, so that a resumed run
+            goes on as if it had not stopped.
         name: of the method in the results table; the runner sets it to the chosen option.
 
     Attributes:
@@ -102,9 +103,8 @@ class DistanceTask(pl.LightningModule):
             NumericalError: it is not finite.
         """
         image = framed(batch["image"], self.model.size)
-        made = self.misalignment(
-            image, scaling=self.model.scaling, generator=self.generator(self.global_step)
-        )
+        seen = self.current_epoch * int(self.trainer.num_training_batches) + batch_index
+        made = self.misalignment(image, scaling=self.model.scaling, generator=self.generator(seen))
         loss = (self.model(made.fixed, made.moving) - made.distance).abs().mean()
         if not torch.isfinite(loss):
             raise NumericalError(
