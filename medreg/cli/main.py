@@ -14,6 +14,7 @@ VERBS = (
     "train",
     "register",
     "search_weights",
+    "draw_weights",
     "warp",
     "doctor",
     "show",

@@ -6,10 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+UNIFORM_STEP = 0.1  # of the uniform λ that --evaluate compares with
+SHUFFLE_SEED = 0
 EPILOG = """\
 Files written to RUN/lambda/:
   METHOD_OBJECTIVE_{scalar,regions}_SCOPE.yaml         λ, objective before and after, evaluations, CPU seconds
   METHOD_OBJECTIVE_{scalar,regions}_SCOPE_trace.csv    every λ that was tried
+  METHOD_OBJECTIVE_{scalar,regions}_SCOPE_SPLIT.csv    with --evaluate: beside uniform λ and λ in wrong regions
   cost.csv                                             CPU time of search and training, also of the runs of --against
 
 Examples:
@@ -62,6 +65,19 @@ def add_parser(subparsers: Any) -> None:
         metavar="RUN",
         help="runs trained for one λ each: what a grid would cost",
     )
+    parser.add_argument(
+        "--evaluate",
+        choices=("val", "test"),
+        metavar="SPLIT",
+        help="measure the λ found on the cases of test or val",
+    )
+    parser.add_argument(
+        "--shuffles",
+        type=int,
+        default=10,
+        metavar="N",
+        help="of the λ over the regions there, a control (10)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -69,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
     """Search, write, and print what was found."""
     from rich.console import Console
 
+    from medreg.searching.control import evaluate_found
     from medreg.searching.cost import compare_cost, write_cost
+    from medreg.searching.curve import save_table
     from medreg.searching.job import SearchPlan, search
     from medreg.searching.run_cases import load_cases, load_run
 
@@ -100,4 +118,11 @@ def run(args: argparse.Namespace) -> int:
     )
     table = write_cost(compare_cost(trained, result, file, others, cases), file.parent)
     say(f"{file}\n{table}")
+    if args.evaluate:
+        other = cases if args.evaluate == args.split else load_cases(trained, args.evaluate)
+        checks = evaluate_found(
+            trained, result, cases, other, step=UNIFORM_STEP, shuffles=args.shuffles, seed=SHUFFLE_SEED
+        )
+        say(str(save_table(checks, file.with_name(f"{file.stem}_{args.evaluate}.csv"))))
+        say(checks.to_string(index=False))
     return 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from medreg.models.chosen_weight import ChosenWeight
 from medreg.models.conditional import Regions
 from medreg.searching.methods import Trace
 from medreg.searching.problem import Effort
@@ -73,17 +74,23 @@ class SearchResult:
             total.add(group.effort)
         return total
 
+    def choice(self, weights: Sequence[float]) -> ChosenWeight:
+        """Return λ of region 0, 1, … as λ by label; other labels take that of the background."""
+        rest = _short(weights[0])
+        if self.regions is None:
+            return ChosenWeight(rest)
+        labels = {0: rest}
+        for value, group in zip(weights[1:], self.regions.groups, strict=True):
+            labels |= dict.fromkeys(group, _short(value))
+        return ChosenWeight(rest, labels)
+
     def content(self) -> dict[str, Any]:
         """Return what the YAML file holds; `weight` and `labels` are what `--lambda-file` reads."""
-        found = {"weight": _short(self.weights[0])}
-        labels: dict[int, float] = {}
-        if self.regions is not None:
-            labels = {0: _short(self.weights[0])}
-            for value, group in zip(self.weights[1:], self.regions.groups, strict=True):
-                labels |= dict.fromkeys(group, _short(value))
+        chosen = self.choice(self.weights)
+        labels = dict(chosen.labels)
         effort = self.effort
         return {
-            **found,
+            "weight": chosen.weight,
             **({"labels": labels} if labels else {}),
             "objective": {"before": _short(self.mean("first")), "after": _short(self.mean("best"))},
             "cost": {

@@ -128,3 +128,34 @@ def test_mistakes_end_in_a_sentence(tmp_path, config, capsys, model, words, told
     assert told in capsys.readouterr().err
     assert main(["search-lambda", str(tmp_path / "none")]) == 1
     assert "is no run folder" in capsys.readouterr().err
+
+
+def test_figures_and_tables_lie_in_the_run_folder(tmp_path, config, capsys):
+    run = run_folder(tmp_path / "run", config)
+    other = run_folder(tmp_path / "fixed", config, task={"weights": {"low": 0.5, "high": 0.5}})
+    words = ["draw-lambda", str(run), "--lambdas", "0", "0.5", "1", "--cases", "1"]
+    assert main([*words, "--against", str(other), "--region", "1,2"]) == 0
+    for file in capsys.readouterr().out.split():
+        assert str(run) in file
+    assert {file.name for file in (run / "figures").iterdir()} == {
+        "lambda_curve.png",
+        "lambda_fields.png",
+        "lambda_two_regions.png",
+    }
+    curve = pd.read_csv(run / "lambda" / "curve.csv")
+    assert curve["weight"].tolist() == [0, 0.5, 1, 0.5]
+    same = curve[curve["weight"] == 0.5]
+    assert same["dice"].nunique() == 1  # the same model twice
+    assert len(pd.read_csv(run / "lambda" / "two_regions.csv")) == 4
+    assert len(pd.read_csv(run / "lambda" / "fields.csv")) == 3
+    assert main([*words, "--case", "5"]) == 1
+    assert main([*words, "--region", "LV"]) == 1
+
+
+def test_found_weights_are_measured_on_other_cases(tmp_path, config):
+    run = run_folder(tmp_path / "run", config, task={"regions": [[1, 2], [3]]})
+    words = ["search-lambda", str(run), "--regions", "--method", "coordinate", "--set", "step=0.5"]
+    assert main([*words, "--set", "rounds=1", "--evaluate", "test", "--shuffles", "2"]) == 0
+    table = pd.read_csv(run / "lambda" / "coordinate_label_dice_regions_dataset_test.csv")
+    assert table["split"].eq("test").all()
+    assert table["choice"].tolist()[:3] == ["model's own", "uniform, best of the search cases", "found"]

@@ -1,0 +1,142 @@
+"""`medreg draw-lambda`: what λ does to the answers of a conditional model, as figures and tables."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medreg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from medreg.searching.run_cases import Cases, TrainedRun
+
+FIELDS, MAPS = ("grid", "magnitude", "jacobian"), ("weight", "grid", "energy")
+EPILOG = """\
+Files written to the run folder:
+  lambda/curve.csv, figures/lambda_curve.png                 Dice against smoothness over λ
+  lambda/fields.csv, figures/lambda_fields.png               fields of one case for several λ
+  lambda/two_regions.csv, figures/lambda_two_regions.png     a map with two λ: map, field, local smoothness
+
+Example:
+  medreg draw-lambda outputs/csain --lambdas 0 0.1 0.2 0.4 0.6 0.8 1 --against outputs/fixed_* --two 0.05 1
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb with its options."""
+    parser = subparsers.add_parser(
+        "draw-lambda",
+        help="figures of a conditional model over λ",
+        description="Draw fields over λ, accuracy against smoothness, and a map of two regions.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run_folder", metavar="RUN", help="run folder of a conditional model")
+    parser.add_argument(
+        "--lambdas",
+        nargs="+",
+        type=float,
+        default=[0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0],
+        metavar="X",
+        help="λ to draw",
+    )
+    parser.add_argument("--against", nargs="+", default=[], metavar="RUN", help="runs trained for one λ each")
+    parser.add_argument("--split", choices=("val", "test"), default="test", help="cases (test)")
+    parser.add_argument("--cases", type=int, metavar="N", help="at most so many, spread over the split")
+    parser.add_argument("--case", type=int, default=0, metavar="N", help="which of them is drawn (0)")
+    parser.add_argument(
+        "--two",
+        nargs=2,
+        type=float,
+        default=[0.05, 1.0],
+        metavar=("LOW", "HIGH"),
+        help="λ of the map (0.05 1)",
+    )
+    parser.add_argument(
+        "--region", metavar="CODES", help="labels of region A, as in 3,22 (default: half the image)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compute, draw, and name the files."""
+    from medreg.searching.run_cases import load_cases, load_run
+
+    trained = load_run(Path(args.run_folder))
+    others = [load_run(Path(folder)) for folder in args.against]
+    cases = load_cases(trained, args.split, limit=args.cases)
+    if not 0 <= args.case < len(cases.batches):
+        raise ConfigError(f"--case {args.case}: there are cases 0 to {len(cases.batches) - 1}.")
+    files = [*_curve(trained, others, cases, args), *_fields(trained, cases, args)]
+    if getattr(trained.model, "takes_maps", False):
+        files += _two_regions(trained, cases, args)
+    for file in files:
+        print(file)
+    return 0
+
+
+def _curve(
+    trained: TrainedRun, others: list[TrainedRun], cases: Cases, args: argparse.Namespace
+) -> list[Path]:
+    from medreg.reporting.style import save
+    from medreg.reporting.weight_curves import weight_curve_figure
+    from medreg.searching.curve import save_table, weight_curve
+
+    table = weight_curve(trained, args.lambdas, others, cases)
+    figure = weight_curve_figure(
+        table, title=f"{trained.folder.name}, {len(cases.batches)} {cases.split} cases"
+    )
+    file = save_table(table, trained.folder / "lambda" / "curve.csv")
+    return [file, save(figure, trained.folder / "figures" / "lambda_curve.png")]
+
+
+def _fields(trained: TrainedRun, cases: Cases, args: argparse.Namespace) -> list[Path]:
+    import pandas as pd
+
+    from medreg.models.chosen_weight import ChosenWeight
+    from medreg.reporting.style import save
+    from medreg.reporting.weight_maps import field_sheet
+    from medreg.searching.curve import save_table
+    from medreg.searching.planes import field_plane, uniform_answers
+    from medreg.searching.scores import registering, score
+
+    batch = cases.batches[args.case]
+    planes = [field_plane(batch, answer) for answer in uniform_answers(trained, batch, args.lambdas)]
+    sheet = field_sheet(planes, rows=FIELDS, title=batch["case"][0])
+    rows: list[dict[str, object]] = []
+    for weight in args.lambdas:
+        (one,) = score(registering(trained, ChosenWeight(weight)), [batch], cases.labels)
+        rows.append({"case": one.case, "weight": weight, **one.values})
+    file = save_table(pd.DataFrame(rows), trained.folder / "lambda" / "fields.csv")
+    return [file, save(sheet, trained.folder / "figures" / "lambda_fields.png")]
+
+
+def _two_regions(trained: TrainedRun, cases: Cases, args: argparse.Namespace) -> list[Path]:
+    import pandas as pd
+
+    from medreg.reporting.style import save
+    from medreg.reporting.weight_maps import field_sheet
+    from medreg.searching.curve import save_table
+    from medreg.searching.planes import field_plane
+    from medreg.searching.two_regions import answers, region_of, two_region_rows
+
+    codes = None if args.region is None else label_list(args.region)
+    (low, high), batch = args.two, cases.batches[args.case]
+    found = answers(trained, batch, region_of(batch, codes), low=low, high=high)
+    sheet = field_sheet([field_plane(batch, answer) for answer in found], rows=MAPS, title=batch["case"][0])
+    table = pd.DataFrame(two_region_rows(trained, cases, codes, low=low, high=high))
+    file = save_table(table, trained.folder / "lambda" / "two_regions.csv")
+    return [file, save(sheet, trained.folder / "figures" / "lambda_two_regions.png")]
+
+
+def label_list(text: str) -> list[int]:
+    """Return the codes of a list such as 3,22.
+
+    Raises:
+        ConfigError: something that is no integer.
+    """
+    words = text.split(",")
+    if not all(word.strip().isdigit() for word in words):
+        raise ConfigError(f"--region {text}: write label codes with commas between, as in 3,22.")
+    return [int(word) for word in words]
