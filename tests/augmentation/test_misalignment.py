@@ -33,15 +33,21 @@ def blobs(size=48):
 
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_poses_lie_in_their_ranges_and_small_ones_are_frequent(ndim):
-    pose = RandomPose(RANGES, identity=0.0, single=0.0)(20_000, ndim=ndim, generator=chance())
+    pose = RandomPose(RANGES, full=0.0, identity=0.0, single=0.0)(20_000, ndim=ndim, generator=chance())
     limits = RANGES.vector(ndim, like=pose)
     share = (pose / limits).abs()
     assert float(share.max()) <= 1
     assert float(share.mean()) == pytest.approx(0.25, abs=0.005)  # E|σ v| = ¼
 
 
+def test_a_share_of_poses_fills_the_whole_range():
+    pose = RandomPose(RANGES, full=0.5, identity=0.0, single=0.0)(20_000, ndim=2, generator=chance())
+    share = (pose / RANGES.vector(2, like=pose)).abs()
+    assert float(share.mean()) == pytest.approx(0.375, abs=0.005)  # between ¼ and ½
+
+
 def test_shares_of_identities_and_of_single_motions():
-    pose = RandomPose(RANGES, identity=0.1, single=0.4)(20_000, ndim=3, generator=chance())
+    pose = RandomPose(RANGES, full=0.0, identity=0.1, single=0.4)(20_000, ndim=3, generator=chance())
     still = (pose == 0).all(1)
     assert float(still.float().mean()) == pytest.approx(0.1, abs=0.01)
     kinds = kinds_of(3)
@@ -73,7 +79,9 @@ def test_the_label_aligns_the_pair():
     small = PoseRange(rotation=0.4, translation=0.1, scale=0.1, shear=0.1)
     plain = Appearance(Unchanged(), least_sd=0.0, redraws=0, blank=0.0)
     make = Misalignment(
-        Recording(small, identity=0.2, single=0.0), RandomPose(small, identity=0.0, single=0.0), plain
+        Recording(small, full=0.0, identity=0.5, single=0.0),
+        RandomPose(small, full=0.0, identity=0.0, single=0.0),
+        plain,
     )
     made = make(blobs().repeat(8, 1, 1, 1), scaling=SCALING, generator=chance(1))
     matrix = pose_matrix(drawn[0], torch.ones(2))

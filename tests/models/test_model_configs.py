@@ -12,10 +12,15 @@ from medreg.config.compose import compose
 from medreg.config.instantiate import build
 from medreg.models.base import RegistrationModel
 
+MEASURES = {"mad"}  # a distance: it registers nothing by itself
 NAMES = sorted(
-    file.stem for file in (Path(__file__).resolve().parents[2] / "configs" / "model").glob("*.yaml")
+    {file.stem for file in (Path(__file__).resolve().parents[2] / "configs" / "model").glob("*.yaml")}
+    - MEASURES
 )
-SMALL = {"optimise": ["model.levels=[{shrink: 2, sigma: 1.0, iterations: 2, learning_rate: 0.1}]"]}
+SMALL = {
+    "optimise": ["model.levels=[{shrink: 2, sigma: 1.0, iterations: 2, learning_rate: 0.1}]"],
+    "vrnet_release": ["model.convention=exact"],  # the released sampler takes sizes divisible by 16
+}
 
 
 def from_config(name, ndim, *overrides):
