@@ -266,6 +266,7 @@ def option_keys() -> frozenset[str]:
         ["model=optimise", "similarity=nmi"],
         ["model=voxelmorph"],
         ["model=vrnet"],
+        ["model=mad", "similarity=mad"],
         [],
     )
     found = {"model.regularisation.weight", "model.similarity.window"}  # of the presets of `medreg register`
