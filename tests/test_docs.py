@@ -266,6 +266,7 @@ def option_keys() -> frozenset[str]:
         ["model=optimise", "similarity=nmi"],
         ["model=voxelmorph"],
         ["model=vrnet"],
+        ["model=csain"],
         ["model=mad", "similarity=mad"],
         [],
     )
@@ -311,7 +312,20 @@ def test_benchmark_commands_compose():
 def test_other_commands_parse(capsys):
     wrong, verbs = (
         [],
-        ("register", "warp", "report", "list", "doctor", "show", "rank", "submit", "evaluate", "benchmark"),
+        (
+            "register",
+            "warp",
+            "report",
+            "list",
+            "doctor",
+            "show",
+            "rank",
+            "submit",
+            "evaluate",
+            "benchmark",
+            "search-lambda",
+            "draw-lambda",
+        ),
     )
     for block, words in shell_commands():
         if words[0] != "medreg" or words[1] not in verbs or "--help" in words:
