@@ -7,6 +7,8 @@ import pytest
 import torch
 from conditional_models import ShiftByWeight
 
+from medreg.config.compose import compose
+from medreg.config.instantiate import build
 from medreg.errors import CompositionError, ConfigError, DataError, NumericalError
 from medreg.metrics.gradient_energy import gradient_energy, mean_within
 from medreg.models.conditional import Regions, WeightRange
@@ -214,3 +216,25 @@ def test_gradient_energy_of_a_ramp():
     mask[:, :, :2] = 1
     assert float(mean_within(energy, mask)) == pytest.approx(0.13)
     assert float(mean_within(energy, None)) == pytest.approx(0.065)
+
+
+def test_every_region_of_csain_has_a_gradient():
+    """B5 of csain.md: finite and not zero for all λ, and as finite differences say."""
+    words = ["model=csain", "data.ndim=2", "model.start_channels=1", "model.blocks=1", "model.levels=2"]
+    torch.manual_seed(0)
+    model = build(compose([*words, "model.last_layer_scale=1.0"]).model).double().eval()
+    generator = torch.Generator().manual_seed(3)
+    images = torch.rand(2, 1, 1, 24, 20, generator=generator, dtype=torch.float64)
+    labels = torch.arange(3).repeat_interleave(8)[None, None, :, None].expand(1, 1, 24, 20)
+    batch = {"fixed_image": images[0], "moving_image": images[1], "fixed_label": labels, "case": ["a"]}
+    regions = Regions(((1,), (2,)))
+    made = Problem(model, [batch], objective=Correlation([]), regions=regions, use_masks=False)
+    start = torch.tensor([0.5, 0.3, 0.3], dtype=torch.float64)
+    _, gradient = made.value_and_gradient(start)
+    assert bool((torch.isfinite(gradient) & (gradient != 0)).all())
+    step = 1e-6
+    for number in range(3):
+        shift = torch.zeros_like(start)
+        shift[number] = step
+        slope = (made.value(start + shift) - made.value(start - shift)) / (2 * step)
+        assert float(gradient[number]) == pytest.approx(slope, rel=1e-3, abs=1e-9)
