@@ -6,8 +6,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medreg.config.compose import compose
-from medreg.config.instantiate import build
 from medreg.errors import CompositionError
 from medreg.geometry.dense import Dense
 from medreg.geometry.svf import StationaryVelocity
@@ -15,6 +13,7 @@ from medreg.models.blocks.conditioning import InstanceConditioned, SpatiallyAdap
 from medreg.models.blocks.laplacian import LaplacianPyramid, double
 from medreg.models.blocks.modulated_norm import Modulation, modulated_norm, reference
 from medreg.models.csain import ConditionalPyramid
+from medreg.models.hypermorph import HyperMorph
 from medreg.models.lapirn import LapIRN
 from medreg.models.voxelmorph import VoxelMorph
 
@@ -129,10 +128,9 @@ def test_one_voxel_changes_a_window_of_five(ndim):
 
 def test_parameter_counts_of_the_releases():
     counts = {}
-    for name in ("csain", "cin"):
-        config = compose([f"model={name}", "model.start_channels=64", "data.ndim=2"]).model
+    for name, kind in (("csain", SpatiallyAdaptive), ("cin", InstanceConditioned)):
         with torch.device("meta"):
-            network = build(config).network
+            network = pyramid(kind=kind, start_channels=64, blocks=5).network
         counts[name] = [sum(p.numel() for p in level.parameters()) for level in network.levels]
     assert counts["csain"] == [14_429_440, 14_434_048, 14_434_048]
     assert counts["cin"] == [8_924_736, 8_929_344, 8_929_344]
@@ -240,16 +238,18 @@ def test_wrong_weights_are_named():
 
 
 def hypermorph():
-    return build(
-        compose(
-            [
-                "model=hypermorph",
-                "model.encoder=[4,4]",
-                "model.decoder=[4]",
-                "model.out=[4]",
-                "model.hyper_units=8",
-            ]
-        ).model
+    return HyperMorph(
+        2,
+        Dense(),
+        encoder=[4, 4],
+        decoder=[4],
+        out=[4],
+        last_layer_scale=1e-3,
+        hyper_layers=6,
+        hyper_units=8,
+        spread=0.1,
+        weight_range=(0.0, 1.0),
+        weight=0.2,
     )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import itertools
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+import yaml
+from omegaconf import OmegaConf
 from scipy import stats
 
 from medreg.config.compose import compose
@@ -41,9 +45,20 @@ def batch(ndim=2, *, labels=True):
     return found
 
 
+@functools.cache
+def composed(*choices):
+    return compose([*choices, "logger=none"])
+
+
 def task_of(*overrides, ndim=2):
+    """A task; choices of options (without a dot) are composed once, keys are set in a copy."""
     torch.manual_seed(0)
-    task = build(compose([*overrides, f"data.ndim={ndim}", "logger=none"]).task)
+    config = copy.deepcopy(composed(*(one for one in overrides if "." not in one.split("=")[0])))
+    for key, value in (
+        one.split("=", 1) for one in (*overrides, f"data.ndim={ndim}") if "." in one.split("=")[0]
+    ):
+        OmegaConf.update(config, key.lstrip("+"), yaml.safe_load(value), force_add=True)
+    task = build(config.task)
     task.evaluator.labels = LABELS
     task.log_dict = lambda *args, **kwargs: None
     return task
