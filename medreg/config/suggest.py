@@ -26,7 +26,7 @@ def groups(root: Path | None = None) -> dict[str, list[str]]:
     for file in sorted(root.rglob("*.yaml")):
         group = file.parent.relative_to(root).as_posix()
         # Parts, and settings of `medreg register` and `medreg benchmark`, are not chosen for a run.
-        if group not in (".", "preset", "benchmark", "method") and not group.endswith("/base"):
+        if group not in (".", "preset", "benchmark", "method", "measure") and not group.endswith("/base"):
             found.setdefault(group, []).append(file.stem)
     return found
 
