@@ -128,9 +128,9 @@ def prepare_weight(
         named = {
             "weight": choice.weight,
             "labels": dict(choice.labels),
-            "file": request.file and str(request.file),
+            "file": None if request.file is None else str(request.file),
         }
-        settings = {key: found for key, found in named.items() if found}
+        settings = {key: found for key, found in named.items() if found not in (None, {})}
         given = value
     note = range_note(conditional, given)
     return PreparedWeight(value, settings, () if note is None else (note,))

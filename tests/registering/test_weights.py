@@ -119,6 +119,8 @@ def test_the_command_line_writes_down_what_it_was_told(files, tmp_path):
     assert main([*words, "--lambda", "0.75", "--lambda-label", "1=0.5", "--lambda-label", "3=1.0"]) == 0
     content = json.loads((out / "metrics.json").read_text())
     assert content["settings"]["lambda"] == {"weight": 0.75, "labels": {"1": 0.5, "3": 1.0}}
+    assert main([*words, "--lambda", "0"]) == 0
+    assert json.loads((out / "metrics.json").read_text())["settings"]["lambda"] == {"weight": 0.0}
 
 
 def bad_map(files, how):
