@@ -60,6 +60,7 @@ def table(file):
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 def test_a_run_judges_every_pair_of_contrasts(trained):
     rows = table(trained / "results.csv")
     assert {row["structure"] for row in rows} == {"MR T1w to MR T1w", "MR T2w to MR T1w", "all"}
@@ -70,6 +71,7 @@ def test_a_run_judges_every_pair_of_contrasts(trained):
     assert all(row["value"] not in ("", "nan") for row in rows if row["metric"] == "distance_l1_mm")
 
 
+@pytest.mark.slow
 def test_a_run_keeps_points_curves_and_their_pictures(trained):
     points, curves = table(trained / "distances.csv"), table(trained / "landscapes.csv")
     assert len(points) == 2 * 2 * 2 * 4  # people, contrasts, methods, poses
@@ -82,6 +84,7 @@ def test_a_run_keeps_points_curves_and_their_pictures(trained):
     assert {"train/loss", "val/loss", "val/distance_pearson", "val/rotation_spearman"} <= names
 
 
+@pytest.mark.slow
 def test_its_folder_is_a_distance(trained):
     assert load_distance(str(trained)).size == 16
 
