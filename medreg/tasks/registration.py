@@ -17,6 +17,7 @@ from medreg.metrics.evaluator import CaseEvaluator, MetricRow
 from medreg.metrics.overlap import dice
 from medreg.metrics.runtime import RuntimeMeter, RuntimeUsage
 from medreg.models.base import Registration, RegistrationModel
+from medreg.tasks.epoch_means import EpochMeans
 from medreg.tasks.results import UNREGISTERED, CaseResult
 
 Batch = dict[str, Any]
@@ -64,7 +65,7 @@ class RegistrationTask(pl.LightningModule):
         self.provenance: dict[str, Any] = {}
         self._optimiser = optimiser
         self._scheduler = scheduler
-        self.val_loss, self.val_dice = MeanMetric(), MeanMetric()
+        self.train_means, self.val_loss, self.val_dice = EpochMeans(), MeanMetric(), MeanMetric()
 
     @property
     def trainable(self) -> bool:
@@ -107,20 +108,23 @@ class RegistrationTask(pl.LightningModule):
         return value
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Return the energy of one batch, and log its two parts."""
+        """Return the energy of one batch, and keep it and its two parts for the means of the epoch."""
         value = self.loss(batch, self.register(batch))
-        self.log_dict(
-            {
-                "train/loss": value.total.detach(),
-                "train/similarity": value.similarity.detach().mean(),
-                "train/regularisation": value.regularisation.detach().mean(),
-                **{f"train/{name}": scalar for name, scalar in self.model.monitored().items()},
-            },
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(batch["case"]),
-        )
+        parts = {
+            "loss": value.total,
+            "similarity": value.similarity.mean(),
+            "regularisation": value.regularisation.mean(),
+        }
+        self.train_means.add({**parts, **self.model.monitored()}, size=len(batch["case"]))
         return value.total
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Log the means of the batches so far where the epoch may end: Lightning weighs them by their samples."""
+        trainer = self.trainer
+        if trainer.is_last_batch or trainer.should_stop or trainer.global_step == trainer.max_steps:
+            size = self.train_means.count
+            for name, mean in self.train_means.take().items():
+                self.log(f"train/{name}", mean, on_step=False, on_epoch=True, batch_size=size)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Accumulate energy and mean Dice of one case."""
