@@ -225,7 +225,7 @@ def _facts(
         "groups": _counts(record.group for record in records if record.group),
         "label maps": str(sum(record.label is not None for record in records)),
         "masks": str(sum(record.mask is not None for record in records)),
-        "point files": str(sum(record.keypoints is not None for record in records)),
+        "point files": str(sum((r.keypoints is not None) + (r.more_keypoints is not None) for r in records)),
         "label codes": ", ".join(f"{name} {code}" for name, code in data.labels.items()),
         "axes": _counts("".join(report.axis_codes) for report in reports.values()),
         "types": _counts(report.dtype for report in reports.values()),

@@ -193,12 +193,12 @@ class RegistrationData(pl.LightningDataModule):
         self.setup()
         pairs = next((self.pairs(stage) for stage in STAGES if self.pairs(stage)), [])
         keys = set(ALWAYS)
-        for name, field in (("label", "label"), ("mask", "mask"), ("keypoints", "keypoints")):
+        for name in ("label", "mask", "keypoints", "more_keypoints"):
             for side in ("fixed", "moving"):
-                if pairs and all(getattr(getattr(pair, side), field) is not None for pair in pairs):
+                if pairs and all(getattr(getattr(pair, side), name) is not None for pair in pairs):
                     keys.add(f"{side}_{name}")
         if self.ndim == 2:
-            keys -= {"fixed_keypoints", "moving_keypoints"}
+            keys = {key for key in keys if not key.endswith("_keypoints")}
         if pairs and all(pair.truth is not None for pair in pairs):
             keys.add("displacement")
         return frozenset(keys)

@@ -31,7 +31,7 @@ def record_item(record: Record) -> dict[str, Any]:
     """
     item: dict[str, Any] = {"id": record.id, "frame": record.frame, "label_frame": record.label_frame}
     item["must_have_label"] = record.must_have_label
-    for name in ("image", "label", "mask", "keypoints"):
+    for name in ("image", "label", "mask", "keypoints", "more_keypoints"):
         file = getattr(record, name)
         if file is not None:
             item[name] = str(file)
@@ -93,8 +93,9 @@ class LoadRecord(Transform):
             if key in data:
                 array = self._read_map(data, key, volume)
                 out[key] = MetaTensor(array.to(torch.float32), affine=affine.clone())
-        if "keypoints" in data:
-            out["points"] = torch.from_numpy(voxel_to_world(read_points(data["keypoints"]), volume.affine))
+        for key, name in (("keypoints", "points"), ("more_keypoints", "more_points")):
+            if key in data:
+                out[name] = torch.from_numpy(voxel_to_world(read_points(data[key]), volume.affine))
         return out
 
     def _read_map(self, data: Mapping[Hashable, Any], key: str, image: Volume) -> Tensor:
@@ -145,8 +146,7 @@ class ToPlain(Transform):
             out["label"] = _contiguous(data["label"].round(), torch.int32)
         if "mask" in data:
             out["mask"] = _contiguous(data["mask"].round(), torch.uint8)
-        if "points" in data:
-            out["points"] = data["points"]
+        out |= {name: data[name] for name in ("points", "more_points") if name in data}
         return out
 
 

@@ -129,9 +129,10 @@ class Preprocess:
             picked = {key: array[..., chosen] for key, array in maps.items()}
             arrays.update(_resized_arrays(picked, crop, self.resize, mode="nearest"))
         for side, item in items.items():
-            if "points" in item:
-                arrays[f"{side}_keypoints"] = points_to_grid(item["points"], grids[side], placed[side], final)
-        if "moving_keypoints" in arrays and self.alignment == "index":
+            for name, key in (("points", "keypoints"), ("more_points", "more_keypoints")):
+                if name in item:
+                    arrays[f"{side}_{key}"] = points_to_grid(item[name], grids[side], placed[side], final)
+        if {"moving_keypoints", "moving_more_keypoints"} & set(arrays) and self.alignment == "index":
             arrays["keypoint_affine"] = residual_affine(grids["moving"], placed["moving"], final)
         if truth is not None:
             source = Grid(tuple(truth["truth"].shape[1:]), truth["affine"])

@@ -26,6 +26,7 @@ class Record:
         label: label map on the grid of the image.
         mask: region of interest on the grid of the image.
         keypoints: CSV of points in 0-based voxel coordinates of the image file.
+        more_keypoints: a second such file, of points of another kind.
         frame: index into a 4-D image file, None for 3-D.
         label_frame: index into a 4-D label file, None for 3-D.
         phase: "ED", "ES", "t07" or "".
@@ -44,6 +45,7 @@ class Record:
     label: Path | None = None
     mask: Path | None = None
     keypoints: Path | None = None
+    more_keypoints: Path | None = None
     frame: int | None = None
     label_frame: int | None = None
     phase: str = ""
@@ -68,7 +70,8 @@ class Record:
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that the record refers to."""
-        return tuple(f for f in (self.image, self.label, self.mask, self.keypoints) if f is not None)
+        files = (self.image, self.label, self.mask, self.keypoints, self.more_keypoints)
+        return tuple(file for file in files if file is not None)
 
     def describe(self, file: Path | None = None) -> str:
         """Name a file of this record in a message without giving away a person's number."""

@@ -27,6 +27,8 @@ class Sample(TypedDict, total=False):
     moving_mask: Tensor
     fixed_keypoints: Tensor
     moving_keypoints: Tensor
+    fixed_more_keypoints: Tensor
+    moving_more_keypoints: Tensor
     keypoint_affine: Tensor
     spacing_mm: Tensor
     affine: Tensor
@@ -46,6 +48,8 @@ KEYS: Mapping[str, str] = {
     "moving_mask": "(N, 1, *S) uint8, on the fixed grid",
     "fixed_keypoints": "(N, P, D) float32, voxels of the fixed grid",
     "moving_keypoints": "(N, P, D) float32, voxels of the moving image on the fixed grid",
+    "fixed_more_keypoints": "(N, P, D) float32, points of another kind, voxels of the fixed grid",
+    "moving_more_keypoints": "(N, P, D) float32, the same on the moving image, as moving_keypoints",
     "keypoint_affine": "(N, 4, 4) float64, voxel → mm for errors at points where it is not `affine`: images "
     "compared by index, whose errors are measured with the voxel size of the moving image",
     "spacing_mm": "(N, D) float32, voxel size of the fixed grid",

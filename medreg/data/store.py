@@ -88,7 +88,11 @@ class RecordStore:
 
 def item_name(item: Mapping[str, Any]) -> str:
     """Return what identifies an item within a run: points may depend on the partner of an image."""
-    return str(item["truth"]) if "truth" in item else f"{item['id']} {item.get('keypoints', '')}"
+    return (
+        str(item["truth"])
+        if "truth" in item
+        else f"{item['id']} {item.get('keypoints', '')} {item.get('more_keypoints', '')}"
+    )
 
 
 def _sentence(error: BaseException, item: Mapping[str, Any]) -> str:

@@ -88,10 +88,10 @@ def _mean_of_numbers(values: Iterable[float]) -> float:
 class CaseEvaluator:
     """Every metric that a case's data allow, for its displacement field.
 
-    Overlap needs `fixed_label` and `moving_label`, TRE both keypoints, end-point error `displacement` (the
-    known truth), image error both images; what a batch lacks gives no rows. A structure that cannot be scored
-    (not drawn, or lost in warping where a distance is asked for) gives a row with NaN, and the "mean" row
-    leaves it out.
+    Overlap needs `fixed_label` and `moving_label`, TRE both keypoints (a second set of them gives
+    `tre_more_mm`), end-point error `displacement` (the known truth), image error both images; what a batch
+    lacks gives no rows. A structure that cannot be scored (not drawn, or lost in warping where a distance is
+    asked for) gives a row with NaN, and the "mean" row leaves it out.
 
     A batch of several slices is one stack: Dice counts its voxels together unless `dice="per_slice"`, surface
     distances are taken in each slice and averaged over those where both structures are present, Jacobian
@@ -212,9 +212,15 @@ class CaseEvaluator:
             yield from _with_mean(metric, "mm", values)
 
     def _landmarks(self, batch: Mapping[str, Any], field: Tensor, case: str) -> Iterator[MetricRow]:
-        fixed, moving = batch.get("fixed_keypoints"), batch.get("moving_keypoints")
-        if fixed is None or moving is None:
-            return
+        for kind, metric in (("keypoints", "tre_mm"), ("more_keypoints", "tre_more_mm")):
+            fixed, moving = batch.get(f"fixed_{kind}"), batch.get(f"moving_{kind}")
+            if fixed is not None and moving is not None:
+                yield MetricRow("all", metric, self._point_error(batch, field, case, fixed, moving), "mm")
+
+    def _point_error(
+        self, batch: Mapping[str, Any], field: Tensor, case: str, fixed: Tensor, moving: Tensor
+    ) -> float:
+        """Mean distance of corresponding points after registration, mm."""
         affine = batch.get("keypoint_affine", batch.get("affine"))
         errors = tre_mm(
             fixed,
@@ -224,7 +230,7 @@ class CaseEvaluator:
             affine=affine,
             interpolation=self.tre_interpolation,
         )
-        yield MetricRow("all", "tre_mm", errors.mean().item(), "mm")
+        return errors.mean().item()
 
     def _deformation(self, batch: Mapping[str, Any], field: Tensor, case: str) -> Iterator[MetricRow]:
         mask = batch.get("fixed_mask")

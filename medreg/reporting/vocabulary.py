@@ -26,6 +26,7 @@ METRICS = {
     "assd_mm": Metric("ASSD", "lower", 2),
     "itk_avg_hd_mm": Metric("average Hausdorff (ITK)", "lower", 2),
     "tre_mm": Metric("TRE", "lower", 2),
+    "tre_more_mm": Metric("TRE, further points", "lower", 2),
     "epe_mm": Metric("EPE", "lower", 2),
     "folding_percent": Metric("folds", "lower", 3),
     "sd_log_jacobian": Metric("SD log J", "lower", 3),

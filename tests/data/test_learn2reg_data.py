@@ -17,6 +17,7 @@ from medreg.data.datasets.learn2reg import Learn2Reg
 from medreg.data.datasets.learn2reg_descriptor import read_descriptor
 from medreg.data.datasets.learn2reg_pairs import read_pair_list
 from medreg.errors import ConfigError, DataError
+from medreg.metrics.evaluator import CaseEvaluator
 
 ALL = (
     # task, data configuration, training subjects, training pairs an epoch, validation pairs (learn2reg.md 7, 1.1)
@@ -197,6 +198,23 @@ def test_curious_landmarks_listed_without_a_dot(tmp_path):
     t1 = data_module("curious", root, *NO_SELECTION, "dataset.direction=[1,2]")
     assert t1.pairs("test")[0].id == "0003_0001__0003_0002"
     assert t1.pairs("test")[0].fixed.keypoints.name == "CuRIOUS_0003_0000.csv"  # as the descriptor lists it
+
+
+def test_landmarks_and_keypoints_are_loaded_at_once(tmp_path):
+    content = made.cut(made.curious(), (1, 3))
+    root = made.tiny(tmp_path / "CuRIOUS", content, points=("landmarksTr", "keypointsTr"))
+    data = data_module("curious", root, *NO_SELECTION, "dataset.more_points=keypoints")
+    case = next(iter(data.test_dataloader()))
+    torch.testing.assert_close(case["fixed_keypoints"][0, 0], torch.tensor([3.0, 4.0, 5.0]))
+    torch.testing.assert_close(case["fixed_more_keypoints"][0, 0], torch.tensor([3.25, 4.25, 5.25]))
+    assert data.provides >= {"moving_keypoints", "moving_more_keypoints"}
+    evaluator = CaseEvaluator({}, surface=False)
+    rows = {
+        row.metric: row.value for row in evaluator(case, torch.zeros(1, 3, *case["fixed_image"].shape[2:]))
+    }
+    assert (rows["tre_mm"], rows["tre_more_mm"]) == (0, 0)
+    with pytest.raises(ConfigError, match="more_points"):
+        data_module("curious", root, "dataset.more_points=landmarks").setup()
 
 
 def test_errors_at_points_use_the_voxel_size_of_the_moving_image(tmp_path):

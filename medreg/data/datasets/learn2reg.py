@@ -43,6 +43,7 @@ class Learn2Reg(DataSource):
         root: folder of the descriptor (or its parent, with the task name in between).
         task: name of the task, None where the folder holds one descriptor.
         points: folder of the points used for errors: "landmarks" or "keypoints".
+        more_points: the other of the two, to load and to score beside (`tre_more_mm`); None for none.
         direction: modality numbers of fixed and moving images instead of the descriptor's, such as [0, 1].
         validation_as: the official validation pairs are "test" cases (validation is then split off from
             training) or "val" cases.
@@ -69,6 +70,7 @@ class Learn2Reg(DataSource):
         prepare: Generator | None = None,
         skip_bad: bool = False,
         exclude: Sequence[str] = (),
+        more_points: str | None = None,
     ) -> None:
         super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
         if validation_as not in ("test", "val"):
@@ -79,8 +81,13 @@ class Learn2Reg(DataSource):
             )
         if points not in POINTS:
             raise ConfigError(f"data.dataset.points is {points!r}; choose landmarks or keypoints.")
+        if more_points is not None and (more_points not in POINTS or more_points == points):
+            raise ConfigError(
+                f"data.dataset.more_points is {more_points!r}; choose what data.dataset.points={points} is not, "
+                f"of {' and '.join(POINTS)}, or null."
+            )
         self.task = task
-        self.points = points
+        self.points, self.more_points = points, more_points
         self.validation_as = validation_as
         self.modalities = None if direction is None else tuple(int(number) for number in direction)
         self.validation_list = None if validation_list is None else Path(validation_list).expanduser()
@@ -168,6 +175,9 @@ class Learn2Reg(DataSource):
             descriptor.companion(path, "labels", files.get("label")),
             descriptor.companion(path, "masks", files.get("mask")),
             descriptor.companion(path, self.points, files.get(self.points)),
+            None
+            if self.more_points is None
+            else descriptor.companion(path, self.more_points, files.get(self.more_points)),
             modality=descriptor.modalities.get(str(int(modality)), modality),
             split=published.get(case),
             id=f"{case}_{modality}",
@@ -192,11 +202,25 @@ class Learn2Reg(DataSource):
     def _with_points(self, fixed: Record, moving: Record) -> tuple[Record, Record]:
         """Both ends with the points that were found for this pair of modalities, if there are any."""
         numbers = [case_of(record.image)[1] for record in (fixed, moving)]
-        kind = pair_points(self.points, *numbers)
-        points = [self.descriptor.companion(record.image, kind, None) for record in (fixed, moving)]
-        if None in points:
-            return fixed, moving
-        return replace(fixed, keypoints=points[0]), replace(moving, keypoints=points[1])
+        fixed_points, moving_points = self._point_files(fixed, moving, self.points, numbers)
+        if fixed_points is not None and moving_points is not None:
+            fixed = replace(fixed, keypoints=fixed_points)
+            moving = replace(moving, keypoints=moving_points)
+        fixed_points, moving_points = self._point_files(fixed, moving, self.more_points, numbers)
+        if fixed_points is not None and moving_points is not None:
+            fixed = replace(fixed, more_keypoints=fixed_points)
+            moving = replace(moving, more_keypoints=moving_points)
+        return fixed, moving
+
+    def _point_files(
+        self, fixed: Record, moving: Record, points: str | None, numbers: Sequence[str]
+    ) -> tuple[Path | None, Path | None]:
+        """Files of points of both images in the folder of this pair of modalities."""
+        if points is None:
+            return None, None
+        kind = pair_points(points, *numbers)
+        first, second = (self.descriptor.companion(r.image, kind, None) for r in (fixed, moving))
+        return first, second
 
     def _pairs(self) -> list[ListedPair]:
         """Pairs of the descriptor, or of the official list for validation, in the wanted direction."""
