@@ -78,7 +78,8 @@ class ConditionalTask(RegistrationTask):
         evaluator: as in `RegistrationTask`, like all that follow.
 
     Raises:
-        ConfigError: no λ for validation, an unknown label_downsampling, or λ of the test given twice.
+        ConfigError: no λ for validation, an unknown label_downsampling, λ of the test given twice, or λ drawn
+            from another range than the model says of itself.
         CompositionError: λ of the test for a model that takes none, or by label for one that takes no maps.
     """
 
@@ -120,6 +121,7 @@ class ConditionalTask(RegistrationTask):
             raise ConfigError(
                 f"task.label_downsampling is {label_downsampling!r}; choose nearest or avgpool_round."
             )
+        _check_range(model, weights)
         self.weights, self.objective, self.schedule, self.seed = weights, objective, schedule, seed
         self.region_groups, self.label_downsampling = regions, label_downsampling
         self.validation_weights = tuple(float(number) for number in validation_weights)
@@ -316,6 +318,18 @@ def _on_full_grid(deformation: Deformation, stride: int) -> Deformation:
     field = deformation.displacement
     grid = identity_grid(field.shape[2:], dtype=field.dtype, device=field.device)
     return Deformation(stride * field + (stride - 1) * grid, deformation.regularised)
+
+
+def _check_range(model: RegistrationModel, weights: UniformWeights) -> None:
+    """What the model will say of its training must be what it is trained on."""
+    if not isinstance(model, ConditionalModel):
+        return
+    said = model.weight_range
+    if (said.low, said.high) != (weights.low, weights.high):
+        raise ConfigError(
+            f"task.weights draws λ from [{weights.low}, {weights.high}] but model.weight_range is "
+            f"[{said.low}, {said.high}]; set both alike. One fixed λ is trained with model=lapirn."
+        )
 
 
 def _halvings(stride: int) -> int:

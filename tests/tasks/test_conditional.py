@@ -335,3 +335,8 @@ def test_levels_freeze_and_thaw(tmp_path):
 def test_empty_validation_is_refused():
     with pytest.raises(ConfigError, match="validation_weights"):
         task_of("model=csain", "task.validation_weights=[]")
+
+
+def test_range_of_training_is_the_one_that_the_model_tells():
+    with pytest.raises(ConfigError, match=r"\[0\.1, 1\.0\] but model\.weight_range is \[0\.0, 1\.0\]"):
+        task_of("model=csain", "task.weights.low=0.1")
