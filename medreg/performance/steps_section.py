@@ -92,13 +92,17 @@ def _row(network: str, inputs: Inputs, name: str, quantity: str, value: float, n
 
 def _checkpoint_rows(network: str, inputs: Inputs, steps: dict[str, TrainingStep]) -> list[Row]:
     """Largest difference of the gradients with checkpointing, relative to the largest gradient."""
-    other = f"{OURS}, {CHECKPOINT}"
-    if other not in steps or OURS not in steps:
+    others = [name for name in steps if name.startswith(f"{OURS}, {CHECKPOINT}")]
+    if not others or OURS not in steps:
         return []
-    pairs = list(zip(steps[OURS].gradients(), steps[other].gradients(), strict=True))
-    scale = max(float(one.abs().max()) for one, _ in pairs)
-    worst = max(float((one - two).abs().max()) for one, two in pairs) / scale
-    return [_row(network, inputs, other, "gradient_difference", worst, "of the largest gradient")]
+    plain = steps[OURS].gradients()
+    scale = max(float(one.abs().max()) for one in plain)
+    rows = []
+    for name in others:
+        pairs = zip(plain, steps[name].gradients(), strict=True)
+        worst = max(float((one - two).abs().max()) for one, two in pairs) / scale
+        rows.append(_row(network, inputs, name, "gradient_difference", worst, "of the largest gradient"))
+    return rows
 
 
 def _floor_row(session: Session, network: str, inputs: Inputs, step: TrainingStep) -> Row:

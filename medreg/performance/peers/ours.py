@@ -65,6 +65,9 @@ class Ours(Contender):
             "gradirn checkpoint": partial(
                 training_step, overrides=("model=gradirn", "model.checkpoint=true")
             ),
+            "gradirn checkpoint all": partial(
+                training_step, overrides=("model=gradirn", "model.checkpoint=all")
+            ),
             "gradirn bf16": partial(training_step, overrides=("model=gradirn",), precision=torch.bfloat16),
             "voxelmorph": partial(training_step, overrides=("model=voxelmorph", *LNCC_LIKE_THEIRS)),
             "voxelmorph bf16": partial(
