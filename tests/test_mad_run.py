@@ -164,3 +164,25 @@ def test_what_is_wrong_is_said_in_a_sentence(trained, tmp_path):
         assert code == 1
         assert sentence in output
         assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_volumes_train_too(small, tmp_path):
+    volumes = [
+        "experiment=mad_3d",
+        *(word for word in small if not word.startswith(("model", "data.slices", "data.preprocess", "trainer"))),
+        "data.preprocess.spacing_mm=null",
+        "data.preprocess.size=[16,16,16]",
+        "data.loader.batch_size=2",
+        "model.size=16",
+        "model.channels=[8,8]",
+        "model.hidden=8",
+        "trainer.max_steps=2",
+        "trainer.accumulate_grad_batches=1",
+        "trainer.check_val_every_n_epoch=1",
+    ]
+    code, output = run(tmp_path, volumes)
+    assert code == 0, output
+    rows = table(run_folder(tmp_path) / "results.csv")
+    assert {row["structure"] for row in rows} == {"MR T1w to MR T1w", "MR T2w to MR T1w", "all"}
+    assert load_distance(str(run_folder(tmp_path))).ndim == 3

@@ -213,7 +213,7 @@ def load_distance(ckpt: str) -> DistanceNetwork:
         )
     network = DistanceNetwork(**options)
     apply_weights(network, file, content=content)
-    return network.eval().requires_grad_(False)
+    return network.requires_grad_(False)  # nothing in it behaves differently in training
 
 
 def _stage(ndim: int, inputs: int, outputs: int) -> nn.Sequential:
