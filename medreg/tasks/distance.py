@@ -116,8 +116,8 @@ class DistanceTask(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Probe two fresh appearances of every image of one case: the training contrast only, never another."""
-        fixed, moving = self._shown(batch, fresh=True, number=-1 - batch_index)
-        self._points.append(self.probe.points(fixed, moving, self._measure(None), seed=self.seed))
+        fixed, moving = self._shown(batch, fresh=True, number=1 + batch_index)
+        self._points.append(self.probe.points(fixed, moving, self._measure(None)))
         self._curves.append(self.probe.curves(fixed, moving, self._measure(None)))
         self._half_extent_mm = _half_extent_mm(batch)
 
@@ -139,12 +139,11 @@ class DistanceTask(pl.LightningModule):
     def test_step(self, batch: Batch, batch_index: int) -> DistanceResult:  # type: ignore[override]
         """Probe one pair of contrasts, aligned as stored: fresh appearances where both are the same image."""
         same = batch["fixed_id"] == batch["moving_id"]
-        fixed, moving = self._shown(batch, fresh=same, number=-1 - batch_index)
+        fixed, moving = self._shown(batch, fresh=same, number=1 + batch_index)
         contrast, scale = self._contrast(batch), _half_extent_mm(batch)
         methods = {self.name: None} if self.views is None else {self.name: None, self._tta: self.views}
         points = {
-            name: self.probe.points(fixed, moving, self._measure(views), seed=self.seed)
-            for name, views in methods.items()
+            name: self.probe.points(fixed, moving, self._measure(views)) for name, views in methods.items()
         }
         curves = {
             name: self.probe.curves(fixed, moving, self._measure(views)) for name, views in methods.items()
@@ -156,7 +155,7 @@ class DistanceTask(pl.LightningModule):
                 *_error_rows(contrast, points[name], scale), *_curve_rows(contrast, curves[name])
             ]  # fmt: skip
         shape = tuple(fixed.shape[2:])
-        pose = self.probe.poses(len(fixed), ndim=len(shape), generator=self.generator(-1))
+        pose = self.probe.poses(len(fixed), ndim=len(shape), generator=self.probe.chance(0, self.device))
         matrix = pose_matrix(pose, fixed.new_ones(len(shape)))
         return DistanceResult(
             case=batch["case"][0],
@@ -184,7 +183,9 @@ class DistanceTask(pl.LightningModule):
         if not fresh:
             return fixed, moving
         shown = self.misalignment.appearance(
-            torch.cat((fixed, moving)), scaling=self.model.scaling, generator=self.generator(number)
+            torch.cat((fixed, moving)),
+            scaling=self.model.scaling,
+            generator=self.probe.chance(number, self.device),
         )
         return shown[: len(fixed)], shown[len(fixed) :]
 

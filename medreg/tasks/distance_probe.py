@@ -56,6 +56,7 @@ class Probe:
         rotation_deg: degrees, values of the landscape about every axis.
         translation: half-extents, values of the landscape along every axis.
         batch: pairs measured at once.
+        seed: of poses and appearances; not that of the training, so that all trainings are asked the same.
     """
 
     poses: RandomPose
@@ -63,19 +64,23 @@ class Probe:
     rotation_deg: Sequence[float]
     translation: Sequence[float]
     batch: int
+    seed: int
 
-    def points(self, fixed: Tensor, moving: Tensor, measure: Measure, *, seed: int) -> Points:
+    def chance(self, number: int, device: torch.device) -> torch.Generator:
+        """Source of chance that depends on the seed and a number only."""
+        return torch.Generator(device).manual_seed(self.seed * 1_000_003 + number)
+
+    def points(self, fixed: Tensor, moving: Tensor, measure: Measure) -> Points:
         """Distances of aligned images after random misalignment of the moving one.
 
         Args:
             fixed: (N, 1, *S).
             moving: (N, 1, *S), aligned with the fixed images.
             measure: of distance.
-            seed: of the poses.
         """
-        ndim, device = fixed.ndim - 2, fixed.device
-        generator = torch.Generator(device).manual_seed(seed)
-        pose = self.poses(len(fixed) * self.repeats, ndim=ndim, generator=generator)
+        ndim = fixed.ndim - 2
+        chance = self.chance(0, fixed.device)
+        pose = self.poses(len(fixed) * self.repeats, ndim=ndim, generator=chance)
         unit = fixed.new_ones(ndim)
         matrix = pose_matrix(pose, unit)
         truth = (affine_distance(matrix, unit) + affine_distance(inverse_matrix(matrix), unit)) / 2
