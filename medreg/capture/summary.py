@@ -103,7 +103,7 @@ def differences(starts: pd.DataFrame, reference: str, criterion: Criterion) -> p
     """
     found = []
     keys = ["family", "low", "high"]
-    start = [*keys, "case", "draw"]
+    start = [*keys, "case", "draw", "start"]
     base = starts[starts["measure"] == reference][[*start, "final"]]
     for measure in starts["measure"].unique():
         if measure == reference:
