@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from medreg.errors import ConfigError
-from medreg.models.chosen_weight import ChosenWeight, read_choice
+from medreg.models.chosen_weight import read_choice
 from medreg.searching.result import SearchResult
 from medreg.searching.run_cases import Cases, TrainedRun
 from medreg.searching.scores import mean_of, registering, score
@@ -59,7 +60,7 @@ def compare_cost(
     """
     rows = [_searched(run, result, file, cases)]
     if retrained:
-        rows.append(_retrained(retrained, cases))
+        rows.append(_retrained(run, retrained, cases))
     return rows
 
 
@@ -79,12 +80,12 @@ def _searched(run: TrainedRun, result: SearchResult, file: Path, cases: Cases) -
     )
 
 
-def _retrained(runs: Sequence[TrainedRun], cases: Cases) -> CostRow:
+def _retrained(reference: TrainedRun, runs: Sequence[TrainedRun], cases: Cases) -> CostRow:
     weights, scores = [], []
     started = time.process_time()
     for run in runs:
-        weights.append(weight_of(run))
-        scores.append(score(registering(run, ChosenWeight(weights[-1])), cases.batches, cases.labels))
+        weights.append(weight_of(run, reference))
+        scores.append(score(registering(run), cases.batches, cases.labels))
     spent = time.process_time() - started
     best = max(range(len(runs)), key=lambda number: mean_of(scores[number], "dice"))
     training = math.fsum(_known(run) for run in runs)
@@ -101,18 +102,30 @@ def _retrained(runs: Sequence[TrainedRun], cases: Cases) -> CostRow:
     )
 
 
-def weight_of(run: TrainedRun) -> float:
-    """Return the one λ that a run was trained for.
+def weight_of(run: TrainedRun, reference: TrainedRun) -> float:
+    """Return the λ of a model trained for one, in the λ of a conditional model: s·λ^p is the same weight.
+
+    Args:
+        run: trained for one λ.
+        reference: of the conditional model. Where the two losses are of different kinds λ is returned as it is.
 
     Raises:
-        ConfigError: it was trained for a range of λ, or does not say.
+        ConfigError: the run was trained for a range of λ, or does not say.
     """
     if run.trained_weight is None:
         raise ConfigError(
             f"--against {run.folder}: this run was not trained for one λ (task.weights.low = task.weights.high); leave "
             "it out."
         )
-    return run.trained_weight
+    theirs, ours = (_objective(one) for one in (run, reference))
+    if not theirs or theirs.get("_target_") != ours.get("_target_"):
+        return run.trained_weight
+    weight = float(theirs["scale"]) * run.trained_weight ** float(theirs["power"])
+    return float((weight / float(ours["scale"])) ** (1 / float(ours["power"])))
+
+
+def _objective(run: TrainedRun) -> Mapping[str, Any]:
+    return (run.config.get("task") or {}).get("objective") or {}
 
 
 def write_cost(rows: Sequence[CostRow], folder: Path) -> Path:

@@ -25,7 +25,7 @@ def weight_curve(
     Args:
         run: of a conditional model.
         weights: λ, the same everywhere.
-        retrained: runs trained for one λ each.
+        retrained: runs trained for one λ each; their λ is given in that of the first run (`weight_of`).
         cases: what all of them register.
 
     Raises:
@@ -35,13 +35,15 @@ def weight_curve(
     import pandas as pd
 
     require_conditional(run.model)
-    rows = [_row(CONDITIONAL, run, weight, cases) for weight in weights]
-    rows += [_row(RETRAINED, other, weight_of(other), cases) for other in retrained]
+    rows = [_row(CONDITIONAL, run, weight, cases, ChosenWeight(weight)) for weight in weights]
+    rows += [_row(RETRAINED, other, weight_of(other, run), cases, None) for other in retrained]
     return pd.DataFrame(rows)
 
 
-def _row(kind: str, run: TrainedRun, weight: float, cases: Cases) -> dict[str, object]:
-    scores = score(registering(run, ChosenWeight(weight)), cases.batches, cases.labels)
+def _row(
+    kind: str, run: TrainedRun, weight: float, cases: Cases, chosen: ChosenWeight | None
+) -> dict[str, object]:
+    scores = score(registering(run, chosen), cases.batches, cases.labels)
     return {"kind": kind, "run": run.folder.name, "weight": weight, "cases": len(scores), **means(scores)}
 
 

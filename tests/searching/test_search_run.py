@@ -65,10 +65,18 @@ def test_search_writes_what_register_and_the_test_read(tmp_path, config, capsys)
     assert "CPU s" in capsys.readouterr().out
 
 
+def trained_at(weight, *, scale):
+    high = 1.0 if weight is None else weight
+    return {
+        "weights": {"low": 0.0 if weight is None else weight, "high": high},
+        "objective": {"_target_": "medreg.tasks.weights.Additive", "scale": scale, "power": 2},
+    }
+
+
 def test_cost_beside_retrained_models(tmp_path, config):
-    run = run_folder(tmp_path / "run", config, cpu=100.0)
+    run = run_folder(tmp_path / "run", config, task=trained_at(None, scale=16.0), cpu=100.0)
     fixed = [
-        run_folder(tmp_path / f"at{low}", config, task={"weights": {"low": low, "high": low}}, cpu=60.0)
+        run_folder(tmp_path / f"at{low}", config, task=trained_at(low, scale=4.0), weight=low, cpu=60.0)
         for low in (0.2, 0.8)
     ]
     words = ["search-lambda", str(run), "--method", "grid", "--set", "step=0.5", "--cases", "1", "--against"]
@@ -78,7 +86,7 @@ def test_cost_beside_retrained_models(tmp_path, config):
     assert (ours["models"], ours["training_cpu_s"]) == (1, 100.0)
     assert ours["evaluations"] == 1 + 4
     assert (theirs["models"], theirs["training_cpu_s"]) == (2, 120.0)
-    assert theirs["chosen"] in (0.2, 0.8)
+    assert theirs["chosen"] in (0.1, 0.4)  # 4·0.2² = 16·0.1²
     assert math.isfinite(ours["dice"])
     assert main([*words, str(run)]) == 1  # not trained for one λ
     assert main([*words[:-1]]) == 0  # a row is replaced, not repeated
@@ -132,7 +140,8 @@ def test_mistakes_end_in_a_sentence(tmp_path, config, capsys, model, words, told
 
 def test_figures_and_tables_lie_in_the_run_folder(tmp_path, config, capsys):
     run = run_folder(tmp_path / "run", config)
-    other = run_folder(tmp_path / "fixed", config, task={"weights": {"low": 0.5, "high": 0.5}})
+    task = {"weights": {"low": 0.5, "high": 0.5}}
+    other = run_folder(tmp_path / "fixed", config, task=task, weight=0.5)
     words = ["draw-lambda", str(run), "--lambdas", "0", "0.5", "1", "--cases", "1"]
     assert main([*words, "--against", str(other), "--region", "1,2"]) == 0
     for file in capsys.readouterr().out.split():
