@@ -60,7 +60,9 @@ def register_pair(model, image_A, image_B, finetune_steps=None, return_artifacts
     note(updates_before=model.updates)
     model.updates += finetune_steps or 0  # the package leaves the network as it was optimised
     field = itk.image_from_array(np.load(os.environ["FAKE_FIELD"]), is_vector=True)
-    field.CopyInformation(image_B)
+    field.SetSpacing(image_B.GetSpacing())
+    field.SetOrigin(image_B.GetOrigin())
+    field.SetDirection(image_B.GetDirection())
     one = itk.DisplacementFieldTransform[(itk.D, 3)].New()
     one.SetDisplacementField(field)
     both = itk.CompositeTransform[itk.D, 3].New()
