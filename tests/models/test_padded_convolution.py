@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from medreg.models.blocks.conv import ONEDNN_LEAST, PaddedConv3d, missing_channels
+from medreg.models.blocks.conv import ONEDNN_LEAST, FewOutputsConv3d, PaddedConv3d, missing_channels
 
 
 @pytest.mark.parametrize("shape", [(5, 56, 60, 3), (3, 33, 40, 4), (16, 6, 7, 8), (1, 4, 5, 6)])
@@ -48,6 +48,23 @@ def test_no_zeros_where_they_would_not_pay():
     assert missing_channels(torch.empty(1, 5, 64, 64, 4, dtype=torch.float64)) == 0
     assert missing_channels(torch.empty(1, ONEDNN_LEAST + 1, 1, 1, 4)) == 0
     assert missing_channels(torch.empty(1, 2, 16, 16, 4)) == 0
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_planes_as_channels_are_the_same_convolution(bias):
+    torch.manual_seed(1)
+    ours = FewOutputsConv3d(4, 3, 5, padding=2, bias=bias).double()
+    plain = nn.Conv3d(4, 3, 5, padding=2, bias=bias).double()
+    plain.load_state_dict(ours.state_dict())
+    image = torch.randn(2, 4, 6, 3, 8, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(2, 3, 6, 3, 8, dtype=torch.float64)
+    found = [
+        torch.autograd.grad((layer(image) * weights).sum(), (image, *layer.parameters()))
+        for layer in (ours, plain)
+    ]
+    torch.testing.assert_close(ours(image), plain(image))
+    for mine, other in zip(*found, strict=True):
+        torch.testing.assert_close(mine, other)
 
 
 def test_state_is_that_of_a_plain_convolution():

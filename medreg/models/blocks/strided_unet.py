@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from medreg.errors import ConfigError
-from medreg.models.blocks.conv import CONVOLUTIONS, channels_last
+from medreg.models.blocks.conv import CONVOLUTIONS, FewOutputsConv3d, channels_last
 
+_LAST: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: FewOutputsConv3d}
 _TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
     2: nn.ConvTranspose2d,
     3: nn.ConvTranspose3d,
@@ -100,7 +101,7 @@ class StridedUNet(nn.Module):
             width = out * c
         if initialisation == "he":
             he_initialise(self)
-        self.last = CONVOLUTIONS[ndim](width, outputs or ndim, 5, padding=2, bias=False)
+        self.last = _LAST[ndim](width, outputs or ndim, 5, padding=2, bias=False)
         self.last.weight.data.mul_(last_layer_scale)
 
     def forward(self, image: Tensor) -> Tensor:
