@@ -174,7 +174,7 @@ def without_torchvision() -> Iterator[None]:
     """Let the release import torchvision, whose only use, a blur, it makes and never applies."""
     stand_in = ModuleType("torchvision")
     stand_in.transforms = ModuleType("torchvision.transforms")  # type: ignore[attr-defined]
-    stand_in.transforms.GaussianBlur = lambda *_: None  # type: ignore[attr-defined]
+    stand_in.transforms.GaussianBlur = lambda *_: None
     names = {"torchvision": stand_in, "torchvision.transforms": stand_in.transforms}
     missing = {name: module for name, module in names.items() if name not in sys.modules}
     sys.modules.update(missing)
