@@ -188,6 +188,8 @@ def _result_or_reason(scorer: _Scorer, pair: PairPaths) -> dict[str, Any] | str:
         return scorer(pair)
     except MedregError as error:
         return str(error)
+    except OSError as error:  # gone or locked since the folder was listed
+        return f"{error.filename} cannot be read: {error.strerror}."
     except MemoryError:
         return "Not enough memory; evaluate fewer cases at a time (--workers)."
 

@@ -6,6 +6,7 @@ import io
 import json
 import threading
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from scipy.ndimage import gaussian_filter
 
 from medreg.baselines.tool import SCRIPTS, Environment, Tool
 from medreg.benchmark import job as jobs
-from medreg.benchmark.cases import TaskCases
+from medreg.benchmark.cases import Preparation, TaskCases
 from medreg.benchmark.records import COLUMNS, MethodFolder
 from medreg.benchmark.registering import Job, register_all
+from medreg.challenge.config import PairPaths
 from medreg.cli.main import main
 from medreg.config.benchmark import compose_benchmark
+from medreg.data.intensity import Intensity
 from medreg.errors import ConfigError, DatasetNotFound, MissingExtra
 
 SHAPE = (24, 20, 22)
@@ -124,11 +127,16 @@ def stand_in(
     return Tool("stand-in", "test", "numpy", str(script), settings, environment, timeout_s, 1)
 
 
-def work(task: Path, tool: Tool, **changes) -> tuple[Job, TaskCases]:
-    benchmark = jobs.prepare(compose_benchmark([*options(task, "data.pairs=all"), "method=[identity]"]))
+def work(task: Path, tool: Tool, **changes) -> tuple[Job, Sequence[PairPaths]]:
+    """A job on all ordered pairs, built by hand: composing it by options is tested elsewhere."""
+    intensity = Intensity(percentiles=(0.0, 99.5), window=None, scope="volume")
+    cases = TaskCases(
+        task, task="Boxes", split="val", pairs="all", labels=None, points=None, masked=None, config=None,
+        limit=None, generate=None, prepare=Preparation(intensity, foreground=False, mask="none"), hint="",
+    )  # fmt: skip
+    folder, config = cases.evaluation()
     given = {"workers": 1, "retry": False, "again": False} | changes
-    job = Job(tool, MethodFolder(task.parent / "stand_in"), benchmark.cases, benchmark.task, **given)
-    return job, benchmark.config.pairs
+    return Job(tool, MethodFolder(task.parent / "stand_in"), cases, folder, **given), config.pairs
 
 
 def quiet(done: int, of: int) -> None:

@@ -131,6 +131,15 @@ def test_no_points_names_every_folder(task):
         assert folder in str(caught.value)
 
 
+def test_a_field_that_vanishes_meanwhile_fails_its_pair(task):
+    source = FieldSource(task.fields)
+    (task.fields / source.entries()[0].name).unlink()
+    found = evaluate(source, task.data, task.config)
+    (failure,) = found.failures
+    assert "No such file" in failure.reason
+    assert len(found.metrics.cases) == len(found.config.pairs) - 1
+
+
 def test_points_missing_for_one_pair_fail_that_pair(task):
     (task.data / "landmarksTr" / "Paired_0002_0001.csv").unlink()
     (failure,) = run(task).failures
