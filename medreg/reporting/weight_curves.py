@@ -11,6 +11,7 @@ from medreg.reporting.style import INK, METHOD_COLOURS, STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 NAMES = {
@@ -48,12 +49,23 @@ def weight_curve_figure(table: pd.DataFrame, *, title: str | None = None) -> Fig
             axis.set_axisbelow(True)
         if (table["gradient_energy"] > 0).all():
             figure.axes[0].set_xscale("log")
+            _few_numbers(figure.axes[0].xaxis)
         if (table["sd_log_jacobian"] > 0).all():
             figure.axes[-1].set_yscale("log")
+            _few_numbers(figure.axes[-1].yaxis)
         figure.axes[1].legend(frameon=False)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return figure
+
+
+def _few_numbers(axis: Axis) -> None:
+    """1, 2, 5, 10, … on a log scale, written as numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _draw(
@@ -75,7 +87,7 @@ def _draw(
     for weight, place in zip(rows["weight"], np.column_stack([x, y]), strict=True):
         offset = (4, -9) if line else (4, 5)
         axis.annotate(
-            f"{weight:g}",
+            f"{weight:.3g}",
             place,
             xytext=offset,
             textcoords="offset points",
