@@ -170,7 +170,11 @@ def test_what_is_wrong_is_said_in_a_sentence(trained, tmp_path):
 def test_volumes_train_too(small, tmp_path):
     volumes = [
         "experiment=mad_3d",
-        *(word for word in small if not word.startswith(("model", "data.slices", "data.preprocess", "trainer"))),
+        *(
+            word
+            for word in small
+            if not word.startswith(("model", "data.slices", "data.preprocess", "trainer"))
+        ),
         "data.preprocess.spacing_mm=null",
         "data.preprocess.size=[16,16,16]",
         "data.loader.batch_size=2",
