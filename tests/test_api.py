@@ -281,7 +281,7 @@ def test_preset_follows_grid_and_intensities(tmp_path):
 
 
 def test_every_preset_builds_and_large_images_lose_their_finest_level():
-    with pytest.raises(ConfigError, match="similarity.ckpt=RUN"):
+    with pytest.raises(ConfigError, match=r"similarity\.ckpt=RUN"):
         load_preset("mad", shape=(20, 20, 20))  # a learned distance has to be named
     for name in sorted(set(preset_names()) - {"mad"}):
         preset = load_preset(name, shape=(400, 400, 400))
