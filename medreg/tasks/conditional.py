@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from medreg.errors import ConfigError, NumericalError
+from medreg.errors import CompositionError, ConfigError, NumericalError
 from medreg.geometry.grid import identity_grid
 from medreg.geometry.transformation import Deformation
 from medreg.geometry.warp import warp_labels
@@ -30,7 +30,7 @@ from medreg.models.conditional import ConditionalModel, Regions, region_map
 from medreg.models.lapirn import PyramidModel
 from medreg.tasks.levels import Schedule
 from medreg.tasks.registration import Batch, RegistrationTask
-from medreg.tasks.weights import Objective, UniformWeights, generator_of
+from medreg.tasks.weights import Objective, SmoothField, UniformWeights, generator_of
 
 log = logging.getLogger("medreg")
 LabelDownsampling = Literal["nearest", "avgpool_round"]
@@ -151,9 +151,7 @@ class ConditionalTask(RegistrationTask):
         """Loss of one batch at λ that depend on (seed, process, epoch, batch) only."""
         stage = self.schedule.stage(self.global_step, levels=self.levels)
         generator = generator_of(self.seed, self.global_rank, self.current_epoch, batch_index)
-        number = self.regions.count if self._sees_regions(batch) else 1
-        drawn = self.weights.draw(generator, pairs=len(batch["case"]), regions=number)
-        answers = self.answer(batch, drawn.to(batch["fixed_image"]), levels=len(stage.factors))
+        answers = self.answer(batch, self._draw(batch, generator), levels=len(stage.factors))
         compared = [
             (factor, self.level_loss(batch, answer))
             for factor, answer in zip(stage.factors, answers, strict=True)
@@ -178,7 +176,7 @@ class ConditionalTask(RegistrationTask):
 
         Args:
             batch: see the batch contract.
-            weights: (B, K) λ of the regions, or (B, 1).
+            weights: (B, K) λ of the regions, (B, 1), or (B, 1, *S) of the voxels.
             levels: number of levels wanted.
         """
         model, fixed, moving = self.model, batch["fixed_image"], batch["moving_image"]
@@ -203,8 +201,8 @@ class ConditionalTask(RegistrationTask):
             return [weights[:, 0]] * self.levels
         fixed, strides = batch["fixed_image"], self.model.strides
         if weights.shape[1] == 1:
-            uniform = weights[:, 0].view(-1, *[1] * (fixed.ndim - 1)).expand_as(fixed[:, :1])
-            return [subsample(uniform, times=_halvings(stride)) for stride in strides]
+            field = weights.view(*weights.shape, *[1] * (fixed.ndim - weights.ndim)).expand_as(fixed[:, :1])
+            return [subsample(field, times=_halvings(stride)) for stride in strides]
         numbers = self.regions.number(batch["fixed_label"])
         return [region_map(_coarser(numbers, stride, self.label_downsampling), weights) for stride in strides]
 
@@ -278,6 +276,16 @@ class ConditionalTask(RegistrationTask):
         numbers = torch.full((len(batch["case"]),), float(weight), device=self.device)
         return self.level_loss(batch, LevelAnswer(1, registration.deformation, numbers))
 
+    def _draw(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """λ of a training step: of the voxels, of the regions, or of the pairs, in this order of preference."""
+        fixed = batch["fixed_image"]
+        pairs = len(batch["case"])
+        field = self.weights.draw_field(generator, pairs=pairs, shape=fixed.shape[2:])
+        if field is None:
+            number = self.regions.count if self._sees_regions(batch) else 1
+            field = self.weights.draw(generator, pairs=pairs, regions=number)
+        return field.to(fixed)
+
     @property
     def _takes_maps(self) -> bool:
         return isinstance(self.model, ConditionalModel) and self.model.takes_maps
@@ -322,6 +330,11 @@ def _on_full_grid(deformation: Deformation, stride: int) -> Deformation:
 
 def _check_range(model: RegistrationModel, weights: UniformWeights) -> None:
     """What the model will say of its training must be what it is trained on."""
+    if isinstance(weights, SmoothField) and not (isinstance(model, ConditionalModel) and model.takes_maps):
+        raise CompositionError(
+            f"task.weights draws a field of λ, but {type(model).__name__} takes one number a pair; use model=csain, "
+            "or task.weights._target_=medreg.tasks.weights.UniformWeights."
+        )
     if not isinstance(model, ConditionalModel):
         return
     said = model.weight_range

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,40 @@ class UniformWeights:
         shared = torch.rand((pairs, 1), generator=generator) < self.shared_rate
         unit = torch.where(shared, unit[:, :1], unit)
         return self.low + (self.high - self.low) * unit
+
+    def draw_field(self, generator: torch.Generator, *, pairs: int, shape: Sequence[int]) -> Tensor | None:
+        """λ of every voxel, (pairs, 1, *shape); None where λ belongs to regions, as here."""
+        return None
+
+
+@dataclass(frozen=True)
+class SmoothField(UniformWeights):
+    """λ(x) that varies smoothly whatever the anatomy: numbers of a coarse grid, interpolated (ours).
+
+    For training with any map, and where there are no labels. The coarse numbers are drawn as those of regions
+    are, shared by all voxels with `shared_rate`; cubic interpolation (linear in 3-D) is clamped to the range.
+
+    Attributes:
+        cells: numbers along every axis of the coarse grid.
+    """
+
+    cells: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cells < 2:
+            raise ConfigError(
+                f"task.weights.cells is {self.cells}; a field needs 2 numbers an axis at least."
+            )
+
+    def draw_field(self, generator: torch.Generator, *, pairs: int, shape: Sequence[int]) -> Tensor:
+        """λ of every voxel, (pairs, 1, *shape)."""
+        ndim = len(shape)
+        numbers = self.draw(generator, pairs=pairs, regions=self.cells**ndim)
+        coarse = numbers.view(pairs, 1, *[self.cells] * ndim)
+        mode = "bicubic" if ndim == 2 else "trilinear"
+        field = torch.nn.functional.interpolate(coarse, size=tuple(shape), mode=mode, align_corners=True)
+        return field.clamp(self.low, self.high)
 
 
 def generator_of(*numbers: int) -> torch.Generator:

@@ -16,13 +16,13 @@ from scipy import stats
 
 from medreg.config.compose import compose
 from medreg.config.instantiate import build
-from medreg.errors import ConfigError
+from medreg.errors import CompositionError, ConfigError
 from medreg.geometry.transformation import Deformation
 from medreg.losses.regularisation.diffusion import Diffusion
 from medreg.models.conditional import Regions, region_map
 from medreg.tasks.conditional import LevelAnswer
 from medreg.tasks.levels import LevelByLevel, Together
-from medreg.tasks.weights import Additive, Convex, UniformWeights, generator_of
+from medreg.tasks.weights import Additive, Convex, SmoothField, UniformWeights, generator_of
 
 SMALL = ["model.start_channels=1", "model.blocks=1"]
 LABELS = {"one": 1, "two": 2, "three": 3}
@@ -224,12 +224,47 @@ def test_rounded_pooling_invents_regions_as_released():
 U_NET = ["model.encoder=[4,4]", "model.decoder=[4]", "model.out=[4]"]
 
 
+@pytest.mark.parametrize("shape", [(40, 30), (20, 16, 12)])
+def test_smooth_field_is_drawn_between_coarse_numbers(shape):
+    draws = SmoothField(0.2, 0.8, endpoint_rate=0.0, shared_rate=0.0, cells=4)
+    field = draws.draw_field(generator_of(1, 2), pairs=3, shape=shape)
+    assert field.shape == (3, 1, *shape)
+    assert field.min() >= 0.2
+    assert field.max() <= 0.8
+    numbers = draws.draw(generator_of(1, 2), pairs=3, regions=4 ** len(shape)).view(3, *[4] * len(shape))
+    corners = tuple([0, -1] for _ in shape)
+    assert torch.allclose(field[:, 0][np.ix_(range(3), *corners)], numbers[np.ix_(range(3), *corners)])
+    steps = torch.stack([field.diff(dim=axis).abs().max() for axis in range(2, 2 + len(shape))])
+    assert steps.max() < 0.25  # cells are many voxels wide
+    assert field.std() > 0.05
+    shared = SmoothField(0.0, 1.0, endpoint_rate=0.0, shared_rate=1.0, cells=4)
+    assert torch.allclose(*shared.draw_field(generator_of(3), pairs=1, shape=shape).aminmax(), atol=1e-6)
+
+
+def test_field_of_a_level_is_the_field_at_its_voxels():
+    task = task_of("model=csain", "task=conditional_fields", *SMALL)
+    field = torch.rand(2, 1, 20, 24, generator=torch.Generator().manual_seed(1))
+    coarse, middle, fine = task.level_weights(batch(), field)
+    assert torch.equal(fine, field)
+    assert torch.equal(middle, field[..., ::2, ::2])
+    assert torch.equal(coarse, field[..., ::4, ::4])
+
+
+def test_field_needs_a_model_of_maps_and_two_cells():
+    with pytest.raises(CompositionError, match="one number a pair"):
+        task_of("model=cin", "task=conditional_fields", *SMALL)
+    with pytest.raises(ConfigError, match="cells is 1"):
+        SmoothField(0.0, 1.0, endpoint_rate=0.0, shared_rate=0.0, cells=1)
+
+
 @pytest.mark.parametrize(
     ("model", "labels", "ndim"),
     [
         (["model=csain", *SMALL], True, 2),
         (["model=csain", *SMALL], False, 2),
         (["model=csain", *SMALL], True, 3),
+        (["model=csain", "task=conditional_fields", *SMALL], True, 2),
+        (["model=csain", "task=conditional_fields", *SMALL], False, 3),
         (["model=cin", *SMALL], True, 2),
         (["model=lapirn", "task=conditional", *SMALL], True, 2),
         (["model=voxelmorph", "task=conditional", *U_NET], True, 2),
