@@ -26,8 +26,11 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 SHAPES = [(14, 15), (10, 11, 12)]
 
 
+LEARNED = {"mad"}  # needs a trained run; tests/models/test_mad.py holds it to the same promises
+
+
 def yaml_files(group):
-    return sorted((CONFIGS / group).glob("*.yaml"))
+    return sorted(path for path in (CONFIGS / group).glob("*.yaml") if path.stem not in LEARNED)
 
 
 def build(node):
