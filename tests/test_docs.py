@@ -268,6 +268,7 @@ def option_keys() -> frozenset[str]:
         ["model=voxelmorph"],
         ["model=vrnet"],
         ["model=csain"],
+        ["model=csain", "task=conditional_fields"],
         ["model=mad", "similarity=mad"],
         ["model=affine_refined", "data=brain_phantom_slices"],
         [],
