@@ -25,8 +25,7 @@ from hydra.errors import HydraException
 
 from medreg.cli.main import build_parser
 from medreg.config.application import overrides_of
-from medreg.config.benchmark import compose_benchmark
-from medreg.config.capture import compose_capture
+from medreg.config.command import BENCHMARK, CAPTURE_RANGE
 from medreg.config.compose import compose_unchecked
 from medreg.config.suggest import groups, leaf_keys, parse
 from medreg.errors import MedregError
@@ -276,8 +275,8 @@ def option_keys() -> frozenset[str]:
     found = {"model.regularisation.weight", "model.similarity.window"}  # of the presets of `medreg register`
     for overrides in together:
         found.update(leaf_keys(compose_unchecked(overrides)))
-    found.update(leaf_keys(compose_benchmark()))
-    found.update(leaf_keys(compose_capture()))
+    found.update(leaf_keys(BENCHMARK.compose()))
+    found.update(leaf_keys(CAPTURE_RANGE.compose()))
     return frozenset(found)
 
 
@@ -307,7 +306,7 @@ def test_benchmark_commands_compose():
     for block, words in shell_commands():
         if words[:2] == ("medreg", "benchmark") and not any(word.startswith("--") for word in words):
             try:
-                compose_benchmark(words[2:])
+                BENCHMARK.compose(words[2:])
             except (MedregError, HydraException) as error:
                 wrong.append(f"{name_of(block.page)}:{block.line}: {shlex.join(words)}: {error}")
     assert not wrong
@@ -318,7 +317,7 @@ def test_capture_range_commands_compose():
     for block, words in shell_commands():
         if words[:2] == ("medreg", "capture-range"):
             try:
-                compose_capture(words[2:])
+                CAPTURE_RANGE.compose(words[2:])
             except (MedregError, HydraException) as error:
                 wrong.append(f"{name_of(block.page)}:{block.line}: {shlex.join(words)}: {error}")
     assert not wrong

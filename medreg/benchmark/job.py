@@ -211,7 +211,7 @@ def _write_plan(benchmark: Benchmark, cfg: DictConfig) -> None:
 
 def recipes(names: Sequence[str]) -> dict[str, str]:
     """Return how to install each method, by name."""
-    from medreg.config.benchmark import compose_benchmark
+    from medreg.config.command import BENCHMARK
 
-    chosen = compose_benchmark([f"method=[{','.join(names)}]"])
+    chosen = BENCHMARK.compose([f"method=[{','.join(names)}]"])
     return {name: build(node).recipe() for name, node in chosen.methods.items() if "_target_" in node}

@@ -37,14 +37,14 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from medreg.benchmark.job import recipes, run_benchmark
-    from medreg.config.benchmark import benchmark_options, compose_benchmark
+    from medreg.config.command import BENCHMARK
 
     console = Console()
     if args.environments:
-        for name, recipe in recipes(benchmark_options("method")).items():
+        for name, recipe in recipes(BENCHMARK.options("method")).items():
             console.print(f"[bold]{name}[/]", highlight=False)
             console.print(recipe, highlight=False, markup=False, soft_wrap=True)
         return 0
-    path = run_benchmark(compose_benchmark(args.overrides), console=console)
+    path = run_benchmark(BENCHMARK.compose(args.overrides), console=console)
     console.print(f"{path}", highlight=False, soft_wrap=True)
     return 0

@@ -36,9 +36,9 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from medreg.capture.job import run_capture
-    from medreg.config.capture import compose_capture
+    from medreg.config.command import CAPTURE_RANGE
 
     console = Console()
-    page = run_capture(compose_capture(args.overrides), console=console)
+    page = run_capture(CAPTURE_RANGE.compose(args.overrides), console=console)
     console.print(f"{page}", highlight=False, soft_wrap=True)
     return 0

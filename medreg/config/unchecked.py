@@ -13,14 +13,22 @@ from medreg.config.paths import config_dir
 from medreg.config.resolvers import register
 
 
-def compose_unchecked(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> DictConfig:
-    """Compose without checking names; nested use inside a running Hydra application is allowed."""
+def compose_unchecked(
+    overrides: Sequence[str] = (), *, root: str = "train", with_hydra: bool = False
+) -> DictConfig:
+    """Compose without checking names; nested use inside a running Hydra application is allowed.
+
+    Args:
+        overrides: strings as on a command line.
+        root: file of `configs` to start from, without suffix.
+        with_hydra: keep the `hydra` node.
+    """
     register()
     outer = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="train"):
-            return hydra_compose("train", overrides=list(overrides), return_hydra_config=with_hydra)
+        with initialize_config_dir(str(config_dir()), version_base="1.3", job_name=root):
+            return hydra_compose(root, overrides=list(overrides), return_hydra_config=with_hydra)
     finally:
         GlobalHydra.instance().clear()
         if outer is not None:

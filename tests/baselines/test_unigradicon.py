@@ -15,7 +15,7 @@ from oriented_pair import arrays, oriented_affine, write_pair
 from tool_worker import ask, check
 
 from medreg.baselines.process import Worker
-from medreg.config.benchmark import compose_benchmark
+from medreg.config.command import BENCHMARK
 from medreg.config.instantiate import build
 from medreg.errors import MissingExtra
 
@@ -74,7 +74,7 @@ def register_pair(model, image_A, image_B, finetune_steps=None, return_artifacts
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """The stand-in on the path of the worker; its transform is the known motion of the oriented pair."""
-    tool = build(compose_benchmark(["method=[elastix]"]).methods["elastix"])
+    tool = build(BENCHMARK.compose(["method=[elastix]"]).methods["elastix"])
     try:
         python = tool.command()[0]
         tool.version()
@@ -121,7 +121,7 @@ def test_its_transform_comes_back_as_voxels(package, tmp_path):
 @pytest.mark.slow
 def test_one_pair_does_not_see_what_the_last_one_taught(package, tmp_path):
     _, log = package
-    cfg = compose_benchmark(["method=[unigradicon]", "methods.unigradicon.settings.finetune_steps=5"])
+    cfg = BENCHMARK.compose(["method=[unigradicon]", "methods.unigradicon.settings.finetune_steps=5"])
     tool = build(cfg.methods["unigradicon"])
     fixed, moving = write_pair(tmp_path)
     request = {"fixed": str(fixed), "moving": str(moving), "field": str(tmp_path / "field.npy")}

@@ -25,7 +25,7 @@ from medreg.benchmark.records import COLUMNS, MethodFolder
 from medreg.benchmark.registering import Job, register_all
 from medreg.challenge.config import PairPaths
 from medreg.cli.main import main
-from medreg.config.benchmark import compose_benchmark
+from medreg.config.command import BENCHMARK
 from medreg.data.intensity import Intensity
 from medreg.errors import ConfigError, DatasetNotFound, MissingExtra
 
@@ -164,7 +164,7 @@ def finished(tmp_path_factory):
     task = write_task(tmp_path_factory.mktemp("finished"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judging, "DRAWS", 20)  # of 1000: draws are tested with the ranking
-        yield task, *run(compose_benchmark(options(task, *REAL)))
+        yield task, *run(BENCHMARK.compose(options(task, *REAL)))
 
 
 def test_report_holds_the_right_numbers(finished):
@@ -203,7 +203,7 @@ def test_the_same_command_runs_nothing_again(finished):
     fields = sorted((page.parent / "optimise" / "fields").iterdir())
     before = [file.stat().st_mtime_ns for file in fields]
     (page.parent / "report.html").unlink()
-    run(compose_benchmark([*options(task, *REAL), "pictures=0"]))
+    run(BENCHMARK.compose([*options(task, *REAL), "pictures=0"]))
     assert [file.stat().st_mtime_ns for file in fields] == before
     assert page.is_file()
 
@@ -302,9 +302,9 @@ def test_interrupted_work_notes_no_failure(task):
 def test_missing_tool_names_its_recipe(task, monkeypatch):
     monkeypatch.delenv("MEDREG_ENV_GREEDY", raising=False)
     with pytest.raises(MissingExtra, match=r"pip install picsl_greedy") as found:
-        jobs.prepare(compose_benchmark(options(task, "method=[identity,greedy]")))
+        jobs.prepare(BENCHMARK.compose(options(task, "method=[identity,greedy]")))
     assert "missing=skip" in str(found.value)
-    benchmark = jobs.prepare(compose_benchmark(options(task, "method=[identity,greedy]", "missing=skip")))
+    benchmark = jobs.prepare(BENCHMARK.compose(options(task, "method=[identity,greedy]", "missing=skip")))
     assert [entry.name for entry in benchmark.entries] == ["identity"]
     assert set(benchmark.left_out) == {"greedy"}
 
@@ -316,11 +316,11 @@ def test_missing_extra_names_the_install_line(task, monkeypatch):
     if importlib.util.find_spec("convexAdam"):
         pytest.skip("convexAdam is installed here")
     with pytest.raises(MissingExtra, match=r"pip install 'medreg\[baselines\]'"):
-        jobs.prepare(compose_benchmark(options(task, "method=[convexadam]")))
+        jobs.prepare(BENCHMARK.compose(options(task, "method=[convexadam]")))
 
 
 def test_no_data_says_what_to_do(tmp_path):
-    cfg = compose_benchmark(["benchmark=learn2reg_hippocampus", f"data.root={tmp_path}", "method=[identity]"])
+    cfg = BENCHMARK.compose(["benchmark=learn2reg_hippocampus", f"data.root={tmp_path}", "method=[identity]"])
     with pytest.raises(DatasetNotFound, match="arrange_samples"):
         jobs.prepare(cfg)
 
@@ -336,12 +336,12 @@ def test_no_data_says_what_to_do(tmp_path):
 )
 def test_misspelling_is_answered(override, told):
     with pytest.raises(ConfigError, match=told):
-        compose_benchmark([override])
+        BENCHMARK.compose([override])
 
 
 @pytest.mark.parametrize("name", ["brain_phantom", "learn2reg_hippocampus", "learn2reg_oasis", "lung_ct"])
 def test_every_benchmark_composes(name, tmp_path):
-    cfg = compose_benchmark([f"benchmark={name}", "missing=skip"])
+    cfg = BENCHMARK.compose([f"benchmark={name}", "missing=skip"])
     assert {"identity", "optimise"} <= set(jobs.methods_of(cfg))
 
 

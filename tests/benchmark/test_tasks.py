@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from medreg.benchmark import job as jobs
-from medreg.config.benchmark import compose_benchmark
+from medreg.config.command import BENCHMARK
 
 LEVELS = (
     "model.levels=[{shrink: 4, sigma: 1.0, iterations: 30, learning_rate: 0.2},"
@@ -41,7 +41,7 @@ def listed(*words: str) -> str:
 
 
 def run(words: list[str], out: Path) -> Path:
-    cfg = compose_benchmark([*words, f"out={out}", "threads=1", "pictures=1"])
+    cfg = BENCHMARK.compose([*words, f"out={out}", "threads=1", "pictures=1"])
     return jobs.run_benchmark(cfg, console=Console(file=io.StringIO(), width=200))
 
 

@@ -13,7 +13,7 @@ from medreg.capture import job
 from medreg.capture.cases import Cases, gathered
 from medreg.capture.rows import STARTS, Table
 from medreg.cli.main import main
-from medreg.config.capture import compose_capture, measure_options
+from medreg.config.command import CAPTURE_RANGE
 from medreg.errors import CheckpointError, ConfigError, DataError
 
 SMALL = [
@@ -41,7 +41,9 @@ def tiny(monkeypatch):
 
 
 def _run(out: Path, *overrides: str) -> Path:
-    return job.run_capture(compose_capture([*SMALL, f"out={out}", *overrides]), console=Console(quiet=True))
+    return job.run_capture(
+        CAPTURE_RANGE.compose([*SMALL, f"out={out}", *overrides]), console=Console(quiet=True)
+    )
 
 
 def test_rows_tables_figures_and_resumption(tiny, tmp_path):
@@ -125,10 +127,9 @@ def test_misspelt_options_are_answered_with_the_nearest(capsys):
 
 
 def test_every_measure_composes():
-    assert {"mse", "ncc", "nmi", "mind", "ngf", "mad", "mad_nmi"} <= set(measure_options())
-    assert set(compose_capture([f"measure=[{','.join(measure_options())}]"]).measures) == set(
-        measure_options()
-    )
+    names = CAPTURE_RANGE.options("measure")
+    assert {"mse", "ncc", "nmi", "mind", "ngf", "mad", "mad_nmi"} <= set(names)
+    assert set(CAPTURE_RANGE.compose([f"measure=[{','.join(names)}]"]).measures) == set(names)
 
 
 def test_a_report_needs_results(tmp_path):

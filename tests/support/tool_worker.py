@@ -8,7 +8,7 @@ from oriented_pair import arrays, oriented_affine, pulled, write_pair
 
 from medreg.baselines.conversion import to_voxels
 from medreg.baselines.process import Failure, Worker
-from medreg.config.benchmark import compose_benchmark
+from medreg.config.command import BENCHMARK
 from medreg.config.instantiate import build
 
 
@@ -24,7 +24,7 @@ def write_masks(folder, request: dict[str, str]) -> dict[str, str]:
 
 def ask(method: str, tmp_path, *options: str, masks: bool = False):
     """Run a method on the oriented pair; return its field in voxels and its own warped image."""
-    cfg = compose_benchmark([f"method=[{method}]", "threads=1", *options])
+    cfg = BENCHMARK.compose([f"method=[{method}]", "threads=1", *options])
     tool = build(cfg.methods[method])
     fixed, moving = write_pair(tmp_path)
     request = {"fixed": str(fixed), "moving": str(moving), "field": str(tmp_path / "field.npy")}

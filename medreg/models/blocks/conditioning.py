@@ -15,11 +15,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from medreg.models.blocks.conv import NEGATIVE_SLOPE, channels_last
+from medreg.models.blocks.conv import CONVOLUTIONS, NEGATIVE_SLOPE, channels_last
 from medreg.models.blocks.modulated_norm import Modulation
 
 _MAPPING = 64  # channels of the perceptron of cLapIRN and of its convolutional form
-_CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class Conditioning(nn.Module, ABC):
@@ -62,7 +61,7 @@ class SpatiallyAdaptive(Conditioning):
         self, ndim: int, start_channels: int, *, layers: int, finest: bool, mapping: bool = False
     ) -> None:
         super().__init__()
-        layer = _CONVOLUTIONS[ndim]
+        layer = CONVOLUTIONS[ndim]
         hyper = 2 * start_channels
         self.layers = layers
         self.encoder = nn.Sequential(

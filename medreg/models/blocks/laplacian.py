@@ -12,13 +12,12 @@ from torch.nn import functional as F
 from medreg.geometry.warp import warp
 from medreg.losses.similarity.lncc_multiscale import pool, subsample
 from medreg.models.blocks.conditioning import Conditioning
-from medreg.models.blocks.conv import NEGATIVE_SLOPE, channels_last, crop
+from medreg.models.blocks.conv import CONVOLUTIONS, NEGATIVE_SLOPE, channels_last, crop
 from medreg.models.blocks.modulated_norm import Modulation, modulated_norm
 from medreg.models.blocks.precision import at_least_single
 
 Upsampling = Literal["exact", "authors"]
 ConditioningFactory = Callable[..., Conditioning]
-_CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
     2: nn.ConvTranspose2d,
     3: nn.ConvTranspose3d,
@@ -267,4 +266,4 @@ def _repeated(last: Tensor, axis: int, amount: int) -> list[int]:
 
 def _convolution(ndim: int, inputs: int, outputs: int, *, stride: int = 1) -> nn.Module:
     """3^D convolution without bias, torch's initial weights, as in the release."""
-    return _CONVOLUTIONS[ndim](inputs, outputs, 3, stride=stride, padding=1, bias=False)
+    return CONVOLUTIONS[ndim](inputs, outputs, 3, stride=stride, padding=1, bias=False)
