@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import math
@@ -80,6 +81,7 @@ def cost_alone(
 def cost_of(call: Call, *, calls: int = 1) -> Cost:
     """Largest resident memory during a call over that before it, and its time."""
     gc.collect()
+    _return_free_pages()
     before = _reading_mib("VmRSS")
     reset = _reset_peak()
     spent = [_timed(call)]
@@ -119,6 +121,12 @@ def _cuda_peak(call: Call) -> Cost:
     call()
     torch.cuda.synchronize()
     return Cost((torch.cuda.max_memory_allocated() - before) / 2**20, "memory allocated on the device")
+
+
+def _return_free_pages() -> None:
+    """Hand back what glibc keeps of freed memory, or the work would use it again and not be seen to grow."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def _reset_peak() -> bool:
