@@ -64,6 +64,10 @@ def _measure(session: Session, network: str, inputs: Inputs) -> None:
         except CONTENDER_ERRORS as error:
             rows.append(_row(network, inputs, name, "failed", float("nan"), str(error).splitlines()[0][:100]))
             steps.pop(name, None)
+    if not steps:
+        session.table.add(rows)
+        session.say("  no contender has this step at this size")
+        return
     rows += [_row(network, inputs, name, "parameters", step.parameters, "") for name, step in steps.items()]
     rows += _checkpoint_rows(network, inputs, steps)
     rows += [_floor_row(session, network, inputs, steps[OURS])] if OURS in steps else []

@@ -50,3 +50,14 @@ def test_operators_from_command_to_report(tmp_path, monkeypatch):
     timed = frame[(frame["quantity"] == "wall_s") & (frame["contender"] != "floor")]
     assert (timed["value"] > 0).all()
     assert "LNCC, window 9" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_step_that_no_contender_has_is_told_and_passed_over(tmp_path, capsys):
+    command = ["bench", "steps", "--networks", "csain", "--sizes", "16x16x16", "--threads", "1"]
+    assert main([*command, "--output", str(tmp_path)]) == 0
+    assert "no contender has this step" in capsys.readouterr().out
+    frame = pd.read_csv(tmp_path / "bench.csv")
+    told = frame.loc[(frame["contender"] == "medreg") & (frame["quantity"] == "failed"), "note"]
+    assert "2-D only" in told.item()
