@@ -38,7 +38,8 @@ def test_memory_freed_before_does_not_hide_growth():
     del blocks
     kept = []
     cost = cost_of(lambda: kept.extend(np.ones(2**13) for _ in range(1000)))
-    assert len(kept) == 1000 and last.sum() == 2**13
+    assert len(kept) == 1000
+    assert last.sum() == 2**13
     assert cost.mib == pytest.approx(62.5, abs=6)
 
 
