@@ -36,9 +36,10 @@ class Moments:
             return
         mean = float(values.mean())
         deviations = values - mean
+        deviations *= deviations  # a dot product would wake the threads of the linear algebra library, to wait
         between = mean - self.mean
         total = self.count + count
-        self.squares += float(np.vdot(deviations, deviations)) + between**2 * self.count * count / total
+        self.squares += float(deviations.sum()) + between**2 * self.count * count / total
         self.mean += between * count / total
         self.count = total
 
