@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from medreg.cli.train import main as train
 
         return train(words[1:])
-    args = build_parser().parse_args(words)
+    args = _parse(words)
     try:
         return int(args.run(args))
     except MedregError as error:
@@ -57,6 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    """Parse; who writes key=value where --set is wanted is told so."""
+    parser = build_parser()
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        given = next((word for word in unknown if "=" in word and not word.startswith("-")), None)
+        hint = f"; write --set {given}" if given is not None and hasattr(args, "set") else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return args
 
 
 if __name__ == "__main__":

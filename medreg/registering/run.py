@@ -210,6 +210,9 @@ def _from_checkpoint(pair: Pair, path: Path, request: WeightRequest, device: tor
         weight=None if weight is None else weight.value,
     )
     notes = () if weight is None else weight.notes
+    count = 1 if transform.slice_axis is None else transform.fixed.shape[transform.slice_axis]
+    if count > 1:
+        notes += (f"the model is one for slices: each of the {count} by itself, no motion across them",)
     if preprocess.size is not None and _smaller(preprocess.size, transform.fixed.shape):
         size = "×".join("all" if value is None else str(value) for value in preprocess.size)
         notes += (

@@ -6,11 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from tiny_task import PREPROCESS, SHAPE, tiny_task
 
 from medreg.cli.main import main
 from medreg.cli.register import label_codes
 from medreg.errors import ConfigError
 from medreg.io.image import write_image, write_labels
+from medreg.models.identity import Identity
 
 QUICK = ["--set", "model.levels=[{shrink: 2, sigma: 1.0, iterations: 8, learning_rate: 0.3}]", "--no-affine"]
 
@@ -102,3 +104,20 @@ def test_real_stack_of_thick_slices(tmp_path, shared_data, capsys):
     assert content["method"] == "preset cardiac"
     assert mean("after", "dice") > mean("before", "dice") + 0.1
     assert mean("after", "folding_percent", "all") < 0.01
+
+
+def test_a_number_without_set_is_told_how_to_write_it(pair, capsys):
+    with pytest.raises(SystemExit):
+        main(["register", pair["fixed"], pair["moving"], "-o", "out", "model.smoothing=1"])
+    assert "write --set model.smoothing=1" in capsys.readouterr().err
+
+
+def test_a_model_for_slices_says_so_of_a_volume(tmp_path, capsys, monkeypatch):
+    task = tiny_task(tmp_path / "data")
+    config = {"model": {}, "data": {"ndim": 2, "preprocess": PREPROCESS}}
+    monkeypatch.setattr("medreg.registering.run.load_model", lambda path: (Identity(), config))
+    images = [str(task / f"imagesTr/Tiny_000{k}_0000.nii.gz") for k in (1, 2)]
+    options = ["-o", str(tmp_path / "out"), "--ckpt", str(tmp_path), "--no-overview"]
+    assert main(["register", *images, *options]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"each of the {min(SHAPE)} by itself" in printed
