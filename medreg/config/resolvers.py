@@ -11,6 +11,12 @@ def _run_name(*, _root_: DictConfig) -> str:
     return run_name(_root_)
 
 
+def _numbered(first: int, last: int) -> list[str]:
+    """Names of numbered people, "0001" to "0024" for 1 and 24."""
+    return [f"{number:04d}" for number in range(first, last + 1)]
+
+
 def register() -> None:
     """Register medreg's resolvers; calling it again changes nothing."""
     OmegaConf.register_new_resolver("medreg.run_name", _run_name, replace=True)
+    OmegaConf.register_new_resolver("medreg.numbered", _numbered, replace=True)
