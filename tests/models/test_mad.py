@@ -226,3 +226,25 @@ def test_the_inner_gradient_of_gradirn_takes_second_derivatives(run):
         tau.sub_(2 * step)
         below = float(loss())
     assert found == pytest.approx((above - below) / (2 * step), rel=1e-3)
+
+
+def test_affine_registration_by_it_is_reproducible_falls_and_stays_in_the_box(run):
+    """M17 and M18 of the specification, with a checkpoint that is loaded anew."""
+    levels = "model.levels=[{shrink: 1, sigma: 0.0, iterations: 8, learning_rate: 0.05}]"
+    words = ["mode=test", "model=affine", levels, "similarity=mad", f"similarity.ckpt={run}"]
+    fixed, moving = images(2, 1, 16, 16)
+    found, energies = [], []
+    for _ in range(2):
+        model = build(compose(words).model)
+        seen = []
+        answer = model(fixed, moving, callback=lambda state, seen=seen: seen.append(state.energies))
+        found.append(answer.parameters)
+        energies.append(torch.stack(seen))
+        with torch.no_grad():
+            end, _ = model.energies[0].dissimilarity(fixed, moving, answer.displacement)
+        assert (end <= energies[-1][0] + 1e-6).all()
+        pose = model.transformation.pose(answer.parameters)
+        assert (pose.abs() <= model.transformation.box.vector(2, like=pose) * (1 + 1e-4)).all()
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-5)
+    torch.testing.assert_close(energies[0], energies[1], rtol=0, atol=1e-5)
+    assert float(found[0].abs().max()) > 1e-3
