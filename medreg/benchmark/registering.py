@@ -23,9 +23,9 @@ from medreg.benchmark.methods import Method, identity_of
 from medreg.benchmark.records import CaseRecord, MethodFolder, hardware
 from medreg.challenge.config import PairPaths
 from medreg.challenge.names import accepted_names
-from medreg.data.phantoms.lock import exclusive
 from medreg.errors import MedregError, MissingExtra
 from medreg.io.field_learn2reg import write_learn2reg_field
+from medreg.io.lock import exclusive
 
 Tell = Callable[[int, int], None]
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medreg.data.phantoms.lock import exclusive
 from medreg.errors import DataError
+from medreg.io.lock import exclusive
 
 STARTS = (
     "measure", "title", "digest", "rate", "family", "low", "high", "case", "draw",

@@ -36,9 +36,8 @@ class Moments:
             return
         mean = float(values.mean())
         deviations = values - mean
-        deviations *= (
-            deviations  # a dot product would wake the threads of the linear algebra library, to wait
-        )
+        # a dot product would wake the threads of the linear algebra library, to wait
+        deviations *= deviations
         between = mean - self.mean
         total = self.count + count
         self.squares += float(deviations.sum()) + between**2 * self.count * count / total

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medreg.capture.report import markdown
 from medreg.capture.summary import (
     Criterion,
     basin,
@@ -91,3 +92,8 @@ def test_bias_and_basin_of_the_mean_curve():
 
 def test_the_interval_of_equal_values_is_a_point():
     assert bootstrap(np.ones(5), CRITERION) == (1.0, 1.0)
+
+
+def test_what_was_not_run_is_a_dash_in_the_page():
+    table = pd.DataFrame({"title": ["NMI", "MAD"], "joint": [16.0, float("nan")], "starts": [80, 20]})
+    assert markdown(table).splitlines()[2:] == ["| NMI | 16 | 80 |", "| MAD | – | 20 |"]

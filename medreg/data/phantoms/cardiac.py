@@ -19,10 +19,10 @@ from rich.progress import track
 from medreg.data.phantoms.cardiac_canvas import CONTRASTS
 from medreg.data.phantoms.cardiac_heart import GROUPS
 from medreg.data.phantoms.cardiac_scan import Appearance, Cine, Person, acquire, draw_person
-from medreg.data.phantoms.lock import exclusive
 from medreg.errors import ConfigError
 from medreg.io.field_itk import write_itk_field
 from medreg.io.image import write_image, write_labels
+from medreg.io.lock import exclusive
 
 VERSION = 1  # of the generator; part of the name of the folder
 MARKER = "complete.json"
