@@ -19,7 +19,7 @@ from medreg.capture.measures import Measure, measures_of
 from medreg.capture.registering import lengths, register_starts
 from medreg.capture.rows import LANDSCAPES, RATES, STARTS, Table
 from medreg.config.instantiate import build
-from medreg.errors import ConfigError, NumericalError
+from medreg.errors import ConfigError, DataError, NumericalError
 from medreg.models.affine import AffineRegistration
 
 if TYPE_CHECKING:
@@ -211,7 +211,12 @@ def _tuned_rate(job: Job, measure: Measure) -> float:
             f"tuning_family={cfg.tuning_family} is none of the families {', '.join(job.families)}."
         )
     family = job.families[str(cfg.tuning_family)]
-    cases = load_cases(list(cfg.pairs), stage=str(cfg.tuning_stage), limit=None)
+    try:
+        cases = load_cases(list(cfg.pairs), stage=str(cfg.tuning_stage), limit=None)
+    except DataError as error:
+        raise DataError(
+            f"{error} Learning rates are chosen on tuning_stage={cfg.tuning_stage}; rate=0.04 goes without that."
+        ) from error
     scores: list[tuple[float, float, float, int]] = []
     for rate in cfg.rates:
         model = measure.registration(float(rate))

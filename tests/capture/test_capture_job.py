@@ -135,3 +135,14 @@ def test_every_measure_composes():
 def test_a_report_needs_results(tmp_path):
     with pytest.raises(DataError, match="no results yet"):
         _run(tmp_path, "only=report")
+
+
+def test_no_pairs_to_choose_a_rate_on_is_told_with_the_way_out(tmp_path, monkeypatch):
+    def load(pairs, *, stage, limit):
+        if stage == "val":
+            raise DataError("data=x holds no usable pair (no pairs at all).")
+        return _pairs()
+
+    monkeypatch.setattr(job, "load_cases", load)
+    with pytest.raises(DataError, match=r"tuning_stage=val; rate=0\.04 goes without"):
+        _run(tmp_path, "only=starts")
