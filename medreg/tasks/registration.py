@@ -65,7 +65,8 @@ class RegistrationTask(pl.LightningModule):
         self.provenance: dict[str, Any] = {}
         self._optimiser = optimiser
         self._scheduler = scheduler
-        self.train_means, self.val_loss, self.val_dice = EpochMeans(), MeanMetric(), MeanMetric()
+        self.train_means, self.val_loss = EpochMeans(), MeanMetric()
+        self.val_dice = MeanMetric(nan_strategy="ignore")  # of a pair that shows none of the structures
 
     @property
     def trainable(self) -> bool:
