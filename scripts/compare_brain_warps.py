@@ -32,6 +32,7 @@ from medreg.config.paths import config_dir
 from medreg.data.phantoms.brain_shapes import smooth_noise
 from medreg.geometry.svf import exponential
 from medreg.geometry.warp import warp, warp_labels
+from medreg.kernels.allocator import keep_freed_memory
 from medreg.metrics.deformation import determinant, folding_percent
 
 # standard deviations of the velocity, mm: of its coarse part (40 mm) and its fine part (16 mm)
@@ -96,6 +97,7 @@ def ours(
     overrides: list[str], cases: list[dict[str, torch.Tensor]]
 ) -> list[tuple[torch.Tensor, float, float]]:
     """Displacements of a composition, with its CPU and wall seconds."""
+    keep_freed_memory()  # as `medreg register` does
     model, answers = build(compose([*overrides, "logger=none"]).model), []
     first = cases[0]
     model(

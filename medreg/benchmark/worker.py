@@ -18,7 +18,9 @@ def load() -> Register:
     import torch  # noqa: F401
 
     import medreg.registering.solve  # noqa: F401
+    from medreg.kernels.allocator import keep_freed_memory
 
+    keep_freed_memory()
     built: dict[str, Register] = {}
 
     def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:

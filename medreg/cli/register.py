@@ -122,8 +122,10 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from medreg.api import register
+    from medreg.kernels.allocator import keep_freed_memory
     from medreg.registering.weights import WeightRequest
 
+    keep_freed_memory()
     console = Console()
     with _progress(console) as report:
         result = register(

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from medreg.kernels.allocator import keep_freed_memory
 from medreg.performance.inputs import Inputs
 from medreg.performance.memory import cost_alone
 from medreg.performance.peers.ours import Ours
@@ -74,6 +75,7 @@ def make_work(item: str, size: Size) -> Callable[[], object]:
     """The work of a series at a size, ready to run; made in the process that is measured."""
     inputs, ours = Inputs(size), Ours()
     if item in ours.steps():
+        keep_freed_memory()  # as training does
         step = ours.steps()[item](inputs)
         # the images are made before anything is counted; a pass of the network would leave pages that hide its memory
         assert inputs.fixed.shape == inputs.moving.shape
