@@ -38,3 +38,13 @@ def test_freed_memory_is_used_again():
 def test_other_allocators_are_left_alone(monkeypatch):
     monkeypatch.setattr(allocator.platform, "libc_ver", lambda: ("", ""))
     assert allocator.keep_freed_memory() is False
+
+
+def test_the_limit_is_the_machines_or_a_containers(tmp_path, monkeypatch):
+    machine = allocator.memory_limit()
+    assert 2**24 < allocator.peak_memory() < machine
+    container, unlimited = tmp_path / "limit", tmp_path / "max"
+    container.write_text("1000000\n")
+    unlimited.write_text("max\n")
+    monkeypatch.setattr(allocator, "_LIMITS", (str(unlimited), str(tmp_path / "absent"), str(container)))
+    assert allocator.memory_limit() == 1_000_000
