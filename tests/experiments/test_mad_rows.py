@@ -29,9 +29,9 @@ def shape(rows, pairs, measure, family, quantity):
     return value
 
 
-def capture_range(rows, measure, pairs=SEEN, family="joint"):
+def capture_range(rows, measure):
     found = 0.0
-    for edge, success in bins(rows, pairs, measure, family=family).items():
+    for edge, success in bins(rows, SEEN, measure).items():
         if success < SUCCESS:
             break
         found = edge
@@ -104,9 +104,11 @@ def test_m16_the_unseen_contrast_is_registered_as_well(rows, seed):
     assert unseen.mean() == pytest.approx(seen.mean(), abs=10)
 
 
+@pytest.mark.parametrize(("pairs", "others"), [(SEEN, ("NMI", "NGF", "MIND")), (UNSEEN, ("NMI", "NGF"))])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_rotation_of_the_unseen_contrast_from_farther_away(rows, seed):
-    """The one family where the claim shows: followed by NMI, at equal updates."""
-    ours = capture_range(rows, f"MAD + NMI long seed {seed}", UNSEEN, "rotation")
-    others = [capture_range(rows, f"{measure} 200 updates", UNSEEN, "rotation") for measure in ("NMI", "NGF")]
-    assert ours > max(others)
+def test_more_successes_from_far_away_under_rotation(rows, seed, pairs, others):
+    """Where the claim shows: from 60 degrees on, followed by NMI, all with 200 updates; no interval holds 0."""
+    for other in others:
+        lowest = f"its 95 % interval against {other} 200 updates, low"
+        found = bins(rows, pairs, f"MAD + NMI long seed {seed}", lowest, "rotation")
+        assert (found[[75, 90]] > 0).all()
