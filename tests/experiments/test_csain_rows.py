@@ -134,7 +134,7 @@ def test_r2_found_weights_against_the_best_network_of_one_weight(rows, search):
 
 
 def test_r1_clapirn_reaches_the_log_of_its_release():
-    """Mean Dice over 24 structures of the last four people of neurite-OASIS, 2-D; the release's log has 0.755 to 0.765."""
+    """Mean Dice over 24 structures of the last four people of neurite-OASIS, 2-D; the log has 0.755 to 0.765."""
     table = pd.read_csv(FOLDER / "ours.csv").query("split == 'oasis, last four' and model == 'cin'")
     if table.empty:
         pytest.skip(
