@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+import small_run
 import torch
-from small_run import run, run_folder
 
 from medreg.cli.main import main
 
@@ -26,14 +26,11 @@ def one_thread():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Run folder of a sixth of the steps of experiments/csain, as `medreg draw-lambda` leaves it."""
-    folder = tmp_path_factory.mktemp("csain")
-    words = ["mode=fit", "experiment=csain_phantom", "seed=1", "logger=none", "report=false"]
-    code, output = run(folder, words)
-    assert code == 0, output
-    made = run_folder(folder)
-    assert (
-        main(["draw-lambda", str(made), "--split", "val", "--two", "0.05", "1", "--lambdas", *LAMBDAS]) == 0
+    made = small_run.trained(
+        tmp_path_factory.mktemp("csain"), ["mode=fit", "experiment=csain_phantom", "seed=1"]
     )
+    words = ["draw-lambda", str(made), "--split", "val", "--two", "0.05", "1", "--lambdas", *LAMBDAS]
+    assert main(words) == 0
     return made
 
 
@@ -61,17 +58,8 @@ def test_b2_each_region_has_its_own_smoothness(trained, stiff, free, named):
 
 
 def test_b5_b6_the_search_gains_and_its_regions_matter(trained):
-    options = [
-        "--set",
-        "iterations=15",
-        "--set",
-        "learning_rate=0.05",
-        "--evaluate",
-        "test",
-        "--shuffles",
-        "3",
-    ]
-    assert main(["search-lambda", str(trained), "--regions", *options]) == 0
+    options = "--regions --set iterations=15 --set learning_rate=0.05 --evaluate test --shuffles 3"
+    assert main(["search-lambda", str(trained), *options.split()]) == 0
     folder = trained / "lambda"
     trace = pd.read_csv(folder / "adam_label_dice_regions_dataset_trace.csv")
     assert trace["objective"].min() < trace["objective"].iloc[0]

@@ -6,7 +6,7 @@ import data_fixtures as made
 import numpy as np
 import pandas as pd
 import pytest
-from small_run import run, run_folder
+from small_run import trained
 
 pytestmark = pytest.mark.slow
 
@@ -64,20 +64,10 @@ EXPERIMENTS = {
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_first_steps_at_full_size(experiment, tmp_path):
     data = EXPERIMENTS[experiment](tmp_path / "data")
-    words = [
-        "mode=fit",
-        f"experiment={experiment}",
-        "trainer=cpu",
-        "trainer.precision=32-true",
-        "logger=none",
-        "report=false",
-        *data,
-    ]
+    words = ["mode=fit", f"experiment={experiment}", "trainer=cpu", "trainer.precision=32-true", *data]
     if not any("max_steps" in word for word in data):
         words += ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
-    code, output = run(tmp_path, [*words, "trainer.limit_train_batches=4", "trainer.limit_val_batches=1"])
-    assert code == 0, output
-    folder = run_folder(tmp_path)
+    folder = trained(tmp_path, [*words, "trainer.limit_train_batches=4", "trainer.limit_val_batches=1"])
     history = pd.read_csv(folder / "history.csv").set_index("name")["value"]
     assert np.isfinite(history["train/loss"])
     assert (folder / "checkpoints" / "last.ckpt").is_file()

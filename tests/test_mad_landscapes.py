@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from small_run import run, run_folder
+from small_run import trained
 
 HALF_MM = 63 / 2 * 3.0  # half-extent of 64 pixels of 3 mm
 T1_T1, T2_T1 = "MR T1w to MR T1w", "MR T2w to MR T1w"
@@ -12,11 +12,8 @@ T1_T1, T2_T1 = "MR T1w to MR T1w", "MR T2w to MR T1w"
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("distance")
-    words = ["experiment=mad_phantom", "trainer.max_epochs=3", "seed=1", "logger=none", "report=false"]
-    code, output = run(folder, words)
-    assert code == 0, output
-    return run_folder(folder)
+    words = ["experiment=mad_phantom", "trainer.max_epochs=3", "seed=1"]
+    return trained(tmp_path_factory.mktemp("distance"), words)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from medreg.errors import ConfigError
 from medreg.kernels.allocator import is_glibc, keep_freed_memory, memory_limit, peak_memory
 
 
@@ -17,10 +18,15 @@ class KeepMemory(Callback):
 
     Args:
         share: of the memory of the machine or container that all processes of the run may have needed at most until
-            the end of the first step.
+            the end of the first step, 0 to 1.
+
+    Raises:
+        ConfigError: a share that is no such number.
     """
 
     def __init__(self, *, share: float = 0.4) -> None:
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ConfigError(f"callbacks.keep_memory.share={share} must be a number from 0 (never) to 1.")
         self.share = share
         self.decided = False
 

@@ -16,10 +16,8 @@ from pathlib import Path
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # names of mallopt(3), from glibc's malloc.h
 _NEVER = 2**31 - 1  # bytes at the end of the heap
 _KIB = 1024  # unit of ru_maxrss on Linux
-_LIMITS = (
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-)  # of a container, v2 and v1
+# of a container, cgroups v2 and v1
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def is_glibc() -> bool:

@@ -96,9 +96,8 @@ def scaling_figure(frame: pd.DataFrame) -> Any | None:
                 )  # fmt: skip
             axis.set_xscale("log")
             axis.set_yscale("log")
-            axis.xaxis.set_minor_formatter(
-                ""
-            )  # within two decades matplotlib would label them, one over another
+            # within two decades matplotlib would label them, one over another
+            axis.xaxis.set_minor_formatter("")
             axis.set_xlabel("voxels" if mode == VOXELS else "pixels, batch growing")
             axis.set_ylabel(label)
             if axis.lines:

@@ -9,6 +9,7 @@ import torch
 
 from medreg.callbacks import keep_memory
 from medreg.callbacks.keep_memory import KeepMemory
+from medreg.errors import ConfigError
 
 
 def trainer(device="cpu", devices=1):
@@ -37,3 +38,9 @@ def test_kept_where_there_is_enough(told, share, devices, device, kept):
         callback.on_train_batch_end(trainer(device, devices), None, None, None, 0)
         callback.on_test_batch_end(trainer(device, devices), None, None, None, 0)
     assert len(told) == kept
+
+
+@pytest.mark.parametrize("share", ["lots", 1.5, -0.1, None])
+def test_a_share_is_a_share(share):
+    with pytest.raises(ConfigError, match=r"callbacks\.keep_memory\.share"):
+        KeepMemory(share=share)

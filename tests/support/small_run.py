@@ -86,6 +86,13 @@ def run(folder: Path, options: list[str], *, flags: tuple[str, ...] = ()) -> tup
     return code, output.getvalue()
 
 
+def trained(folder: Path, options: list[str]) -> Path:
+    """Run in this process without loggers and report, which must succeed; return the run folder."""
+    code, output = run(folder, [*options, "logger=none", "report=false"])
+    assert code == 0, output
+    return run_folder(folder)
+
+
 def run_process(
     folder: Path, options: list[str], *, flags: tuple[str, ...] = (), **more: str
 ) -> tuple[int, str]:
