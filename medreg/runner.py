@@ -20,8 +20,8 @@ from omegaconf import DictConfig
 
 from medreg.config.application import remember_failure
 from medreg.config.context import RunContext, current_context
-from medreg.config.record import RunRecord
 from medreg.errors import MedregError
+from medreg.runs.record import RunRecord
 
 log = logging.getLogger("medreg")
 AGAIN = "The same command continues from the last checkpoint; nothing already computed is lost."

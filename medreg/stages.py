@@ -13,12 +13,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from medreg.callbacks.results import Results
-from medreg.config import checkpoint
 from medreg.config.context import RunContext
 from medreg.config.instantiate import build
-from medreg.config.record import RunRecord
 from medreg.config.validate import check_dimensions, check_keys, check_options
 from medreg.errors import CheckpointError
+from medreg.runs import checkpoint
+from medreg.runs.record import RunRecord
 
 log = logging.getLogger("medreg")
 for _library in ("pytorch_lightning", "lightning_fabric"):  # their hints are not about this run

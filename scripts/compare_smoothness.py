@@ -22,13 +22,13 @@ from omegaconf import OmegaConf
 from scipy.ndimage import binary_erosion
 from torch import Tensor
 
-from medreg.config.checkpoint import load_model
 from medreg.config.instantiate import build
 from medreg.geometry.warp import warp_labels
 from medreg.losses.regularisation.diffusion import diffusion_density
 from medreg.metrics.deformation import determinant, folding_percent
 from medreg.metrics.overlap import dice
 from medreg.models.conditional import ConditionalModel, Regions
+from medreg.runs.checkpoint import load_model
 
 LAMBDAS = [0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0]
 LOW, HIGH = 0.05, 1.0  # of the maps of two regions

@@ -6,23 +6,20 @@ import ast
 import functools
 from pathlib import Path
 
-import pytest
-
 PACKAGE = Path(__file__).resolve().parents[1] / "medreg"
-LAYERS = {
-    "errors": 0, "kernels": 0,
-    "geometry": 1, "io": 1,
-    "losses": 2, "metrics": 2,
-    "models": 3, "inference": 3, "data": 3, "augmentation": 3, "baselines": 3,
-    "tasks": 4,
-    "reporting": 5, "callbacks": 5, "config": 5, "challenge": 5,
-    "runner": 6, "stages": 6, "api": 6, "registering": 6, "cli": 6,
-    "performance": 6, "benchmark": 6, "searching": 6, "capture": 6,
-}  # fmt: skip
-# Same-layer imports that the design allows: models may optimise a pair, and see it in random contrasts; commands use
-# one another’s work.
-SIDEWAYS = {("models", "inference"), ("inference", "models"), ("models", "augmentation")}
-TOP = 6
+# The whole order: a room imports from rooms before it and from itself, nothing else. No two rooms share a place.
+ORDER = (
+    "errors", "kernels", "geometry", "io", "losses", "metrics", "augmentation", "inference", "models", "data",
+    "baselines", "tasks", "config", "reporting", "callbacks", "runs", "registering", "study", "studies.learn2reg",
+    "studies.benchmark", "studies.smoothness", "studies.capture_range", "stages", "runner", "api", "cli",
+)  # fmt: skip
+# Still to be mended; nothing may be added.
+PENDING = {
+    "config imports runs",
+    "inference imports models",
+    "studies.learn2reg imports studies.benchmark",
+}
+PENDING_CIRCLES = {"registering", "studies.benchmark"}
 
 
 def modules() -> list[Path]:
@@ -30,7 +27,9 @@ def modules() -> list[Path]:
 
 
 def room(name: str) -> str:
-    return name.split(".")[1] if "." in name else ""
+    """Return the room of a dotted name: its package, or its study."""
+    parts = name.split(".")[1:]
+    return ".".join(parts[:2]) if parts[:1] == ["studies"] and len(parts) > 1 else (parts or [""])[0]
 
 
 @functools.cache
@@ -46,25 +45,40 @@ def imports(file: Path) -> set[str]:
     return found
 
 
-def own_room(file: Path) -> str:
-    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def dotted(file: Path) -> str:
+    return ".".join(("medreg", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
 
 
-@pytest.mark.parametrize("file", modules(), ids=lambda file: file.relative_to(PACKAGE).as_posix())
-def test_imports_point_downwards(file):
-    here = own_room(file)
-    if here == "__init__":
-        return
-    wrong = []
-    for name in imports(file):
-        there = room(name) if name.startswith("medreg.") else ""
-        if not there or there == here or there.startswith("__"):
-            continue
-        assert there in LAYERS, f"{name} has no layer; add it to LAYERS"
-        sideways = LAYERS[here] == LAYERS[there] and ((here, there) in SIDEWAYS or LAYERS[here] in (5, TOP))
-        if LAYERS[there] >= LAYERS[here] and not sideways:
-            wrong.append(f"{here} → {there} ({name})")
-    assert not wrong
+def test_imports_point_downwards():
+    place = {name: number for number, name in enumerate(ORDER)}
+    wrong = set()
+    for file in modules():
+        here = room(dotted(file))
+        for name in imports(file):
+            there = room(name) if name.startswith("medreg.") else ""
+            if not there or there == here or there.startswith("__") or here in ("", "studies"):
+                continue
+            assert there in place, f"{name} has no place in ORDER"
+            if place[there] >= place[here]:
+                wrong.add(f"{here} imports {there}")
+    assert wrong - PENDING == set()
+
+
+def test_no_circles_inside_a_package():
+    graph = {dotted(file): imports(file) for file in modules()}
+    circles = {name for name in graph if name in reachable(graph, name)}
+    assert {name for name in circles if room(name) not in PENDING_CIRCLES} == set()
+
+
+def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        for name in graph.get(waiting.pop(), ()):
+            if name in graph and name not in found:
+                found.add(name)
+                waiting.append(name)
+    return found
 
 
 def importers(library: str) -> set[str]:
@@ -82,7 +96,7 @@ def test_only_io_knows_nifti():
 
 
 def test_only_config_knows_hydra():
-    assert {path.split("/")[0] for path in importers("hydra")} == {"config"}
+    assert {path.split("/")[0] for path in importers("hydra")} == {"config", "runs"}
 
 
 def test_only_callbacks_know_wandb():
@@ -124,8 +138,7 @@ def test_one_caller_of_grid_sample():
         if isinstance(node, ast.Call)
         and getattr(node.func, "attr", getattr(node.func, "id", "")) == "grid_sample"
     ]
-    # the bare sampler is one of the contenders of `medreg bench`
-    assert set(callers) == {"geometry/warp.py", "performance/peers/grid_sample.py"}
+    assert set(callers) == {"geometry/warp.py"}
 
 
 def test_one_gate_to_instantiate():

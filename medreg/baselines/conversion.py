@@ -1,6 +1,6 @@
 """Fields of other tools in the house convention: voxels of the fixed grid, index to index.
 
-Tools are given the moving image on the geometry of the fixed one (see `medreg.benchmark.cases`), so that moving
+Tools are given the moving image on the geometry of the fixed one (see `medreg.studies.benchmark.cases`), so that moving
 voxel j lies at A_f j in the world and a world displacement d means u(i) = A_f⁻¹ d(i) in voxels.
 """
 

@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     """Run, or print the recipes."""
     from rich.console import Console
 
-    from medreg.benchmark.job import recipes, run_benchmark
     from medreg.config.command import BENCHMARK
+    from medreg.studies.benchmark.job import recipes, run_benchmark
 
     console = Console()
     if args.environments:

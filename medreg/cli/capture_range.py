@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     """Run what is missing and print the path of the report."""
     from rich.console import Console
 
-    from medreg.capture.job import run_capture
     from medreg.config.command import CAPTURE_RANGE
+    from medreg.studies.capture_range.job import run_capture
 
     console = Console()
     page = run_capture(CAPTURE_RANGE.compose(args.overrides), console=console)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medreg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from medreg.searching.run_cases import Cases, TrainedRun
+    from medreg.studies.smoothness.run_cases import Cases, TrainedRun
 
 FIELDS, MAPS = ("grid", "magnitude", "jacobian"), ("weight", "grid", "energy")
 EPILOG = """\
@@ -61,7 +61,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compute, draw, and name the files."""
-    from medreg.searching.run_cases import load_cases, load_run
+    from medreg.studies.smoothness.run_cases import load_cases, load_run
 
     trained = load_run(Path(args.run_folder))
     others = [load_run(Path(folder)) for folder in args.against]
@@ -80,8 +80,8 @@ def _curve(
     trained: TrainedRun, others: list[TrainedRun], cases: Cases, args: argparse.Namespace
 ) -> list[Path]:
     from medreg.reporting.style import save
-    from medreg.reporting.weight_curves import weight_curve_figure
-    from medreg.searching.curve import save_table, weight_curve
+    from medreg.studies.smoothness.curve import save_table, weight_curve
+    from medreg.studies.smoothness.curves_figure import weight_curve_figure
 
     table = weight_curve(trained, args.lambdas, others, cases)
     figure = weight_curve_figure(
@@ -96,10 +96,10 @@ def _fields(trained: TrainedRun, cases: Cases, args: argparse.Namespace) -> list
 
     from medreg.models.chosen_weight import ChosenWeight
     from medreg.reporting.style import save
-    from medreg.reporting.weight_maps import field_sheet
-    from medreg.searching.curve import save_table
-    from medreg.searching.planes import field_plane, uniform_answers
-    from medreg.searching.scores import registering, score
+    from medreg.studies.smoothness.curve import save_table
+    from medreg.studies.smoothness.maps_figure import field_sheet
+    from medreg.studies.smoothness.planes import field_plane, uniform_answers
+    from medreg.studies.smoothness.scores import registering, score
 
     batch = cases.batches[args.case]
     planes = [field_plane(batch, answer) for answer in uniform_answers(trained, batch, args.lambdas)]
@@ -116,10 +116,10 @@ def _two_regions(trained: TrainedRun, cases: Cases, args: argparse.Namespace) ->
     import pandas as pd
 
     from medreg.reporting.style import save
-    from medreg.reporting.weight_maps import field_sheet
-    from medreg.searching.curve import save_table
-    from medreg.searching.planes import field_plane
-    from medreg.searching.two_regions import answers, region_of, two_region_rows
+    from medreg.studies.smoothness.curve import save_table
+    from medreg.studies.smoothness.maps_figure import field_sheet
+    from medreg.studies.smoothness.planes import field_plane
+    from medreg.studies.smoothness.two_regions import answers, region_of, two_region_rows
 
     codes = None if args.region is None else label_list(args.region)
     (low, high), batch = args.two, cases.batches[args.case]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from medreg.challenge.evaluate import Evaluation
+    from medreg.studies.learn2reg.evaluate import Evaluation
 
 OBJECTS = 300_000  # made between two collections of garbage; Python's own number is 700
 EPILOG = """\
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     """Score the fields, print the aggregates and what failed; 0 if every case was scored."""
     from rich.console import Console
 
-    from medreg.challenge.evaluate import evaluate
+    from medreg.studies.learn2reg.evaluate import evaluate
 
     console = Console()
     evaluation = evaluate(

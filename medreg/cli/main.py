@@ -23,7 +23,6 @@ VERBS = (
     "evaluate",
     "rank",
     "submit",
-    "bench",
     "benchmark",
     "capture_range",
 )

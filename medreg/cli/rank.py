@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medreg.challenge.ranking import Ranking
+    from medreg.studies.learn2reg.ranking import Ranking
 
 SCHEMES: dict[str, dict[str, Any]] = {
     "coded": {"test": "ranksums", "count": "losses"},
@@ -57,9 +57,9 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.measure import Measurement
 
-    from medreg.challenge.bootstrap import bootstrap
     from medreg.reporting.formats import to_rich
-    from medreg.reporting.rank_files import printed_tables, write_ranking
+    from medreg.studies.learn2reg.bootstrap import bootstrap
+    from medreg.studies.learn2reg.rank_files import printed_tables, write_ranking
 
     ranking, notes = _ranked(args)
     stability = bootstrap(ranking, draws=args.bootstrap, seed=args.seed) if args.bootstrap > 0 else {}
@@ -82,9 +82,9 @@ def run(args: argparse.Namespace) -> int:
 def _ranked(args: argparse.Namespace) -> tuple[Ranking, tuple[str, ...]]:
     import pandas as pd
 
-    from medreg.challenge.config import read_config
-    from medreg.challenge.ranking import rank
-    from medreg.challenge.ranking_inputs import collect
+    from medreg.studies.learn2reg.config import read_config
+    from medreg.studies.learn2reg.ranking import rank
+    from medreg.studies.learn2reg.ranking_inputs import collect
 
     config = None if args.config is None else read_config(args.config)
     collected = collect(args.source, config=config, common=args.common)

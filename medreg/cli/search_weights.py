@@ -85,11 +85,11 @@ def run(args: argparse.Namespace) -> int:
     """Search, write, and print what was found."""
     from rich.console import Console
 
-    from medreg.searching.control import evaluate_found
-    from medreg.searching.cost import compare_cost, write_cost
-    from medreg.searching.curve import save_table
-    from medreg.searching.job import SearchPlan, search
-    from medreg.searching.run_cases import load_cases, load_run
+    from medreg.studies.smoothness.control import evaluate_found
+    from medreg.studies.smoothness.cost import compare_cost, write_cost
+    from medreg.studies.smoothness.curve import save_table
+    from medreg.studies.smoothness.job import SearchPlan, search
+    from medreg.studies.smoothness.run_cases import load_cases, load_run
 
     console = Console()
 

@@ -11,9 +11,9 @@ from medreg.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from medreg.challenge.config import EvaluationConfig
-    from medreg.challenge.submission import FieldMaker
-    from medreg.challenge.submission_format import Form
+    from medreg.studies.learn2reg.config import EvaluationConfig
+    from medreg.studies.learn2reg.submission import FieldMaker
+    from medreg.studies.learn2reg.submission_format import Form
 
 EPILOG = """\
 A zip holds one folder with disp_F_M.nii.gz: (X, Y, Z, 3), float32, voxels, array index to array index. The fields are
@@ -88,16 +88,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _form(args: argparse.Namespace) -> Form:
-    from medreg.challenge.submission_format import Form
+    from medreg.studies.learn2reg.submission_format import Form
 
     return Form(args.task, args.edition, args.dtype, args.naming)
 
 
 def _config(args: argparse.Namespace, data: Path | None) -> EvaluationConfig:
     """Grid and pairs: of a config, of the descriptor beside the data, or of the public task."""
-    from medreg.challenge.config import config_from_descriptor, read_config
-    from medreg.challenge.submission_tasks import public_config
-    from medreg.challenge.truth import TaskFolder
+    from medreg.studies.learn2reg.config import config_from_descriptor, read_config
+    from medreg.studies.learn2reg.submission_tasks import public_config
+    from medreg.studies.learn2reg.truth import TaskFolder
 
     if args.config is not None:
         return read_config(args.config)
@@ -114,7 +114,7 @@ def _config(args: argparse.Namespace, data: Path | None) -> EvaluationConfig:
 
 
 def _check(args: argparse.Namespace, console: Console, path: Path, config: EvaluationConfig) -> int:
-    from medreg.challenge.submission_check import check_submission
+    from medreg.studies.learn2reg.submission_check import check_submission
 
     found = check_submission(path, config, _form(args), rule=args.names)
     for text in found.errors:
@@ -130,8 +130,8 @@ def _check(args: argparse.Namespace, console: Console, path: Path, config: Evalu
 
 
 def _make(args: argparse.Namespace, console: Console) -> int:
-    from medreg.challenge.fields import FieldSource
-    from medreg.challenge.submission import FilesAsFields, make_fields, pack
+    from medreg.studies.learn2reg.fields import FieldSource
+    from medreg.studies.learn2reg.submission import FilesAsFields, make_fields, pack
 
     form, target = _form(args), Path(args.output)
     zipped = target.suffix == ".zip"
@@ -164,8 +164,8 @@ def _make(args: argparse.Namespace, console: Console) -> int:
 
 
 def _run_maker(args: argparse.Namespace) -> tuple[FieldMaker, EvaluationConfig]:
-    from medreg.challenge.truth import TaskFolder
-    from medreg.registering.from_run import RunAsFields, data_root
+    from medreg.studies.learn2reg.run_fields import RunAsFields, data_root
+    from medreg.studies.learn2reg.truth import TaskFolder
 
     data = Path(args.data) if args.data is not None else data_root(Path(args.source))
     config = _config(args, data)
@@ -174,9 +174,9 @@ def _run_maker(args: argparse.Namespace) -> tuple[FieldMaker, EvaluationConfig]:
 
 
 def _container(args: argparse.Namespace, console: Console) -> int:
-    from medreg.challenge.container import Recipe, write_container
-    from medreg.registering.from_run import export_run
     from medreg.reporting.results import read_record
+    from medreg.studies.learn2reg.container import Recipe, write_container
+    from medreg.studies.learn2reg.run_fields import export_run
 
     if args.source is None:
         raise ConfigError("--container needs --run, the run whose model goes into the container.")

@@ -54,10 +54,10 @@ def launch(job: Job, arguments: Sequence[str]) -> int:
     """
     import hydra
 
-    from medreg.config import sweep
     from medreg.config.paths import config_dir
     from medreg.config.resolvers import register
     from medreg.config.suggest import check_overrides
+    from medreg.runs import sweep
 
     register()
     _outcome.clear()

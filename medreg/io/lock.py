@@ -6,28 +6,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from filelock import FileLock, Timeout
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[bool]:
-    """Hold a lock on a file while the block runs, waiting for another holder.
+def exclusive(path: Path, *, wait_s: float = -1) -> Iterator[bool]:
+    """Hold a lock on a file while the block runs.
 
     Args:
-        path: the file; made if need be, and left behind.
+        path: the lock file; made with its folder if need be, and left behind.
+        wait_s: seconds to wait for another holder; negative waits for ever, 0 does not wait.
 
     Yields:
-        whether the lock is held. Where the system or the file system has no locks, the block runs without.
+        whether the lock is held. It is not where another holder outlasts `wait_s`, and where the file system has no
+        locks; the block runs all the same.
     """
-    with path.open("a", encoding="utf-8") as file:
-        held = False
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                held = True
-            except OSError:  # some network file systems
-                held = False
-        yield held
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=wait_s)
+    try:
+        lock.acquire()
+    except (Timeout, NotImplementedError, OSError):  # OSError: some network file systems
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()

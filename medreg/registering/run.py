@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medreg.config.checkpoint import load_model
 from medreg.config.instantiate import build
 from medreg.data.preprocess import Preprocess
 from medreg.errors import CheckpointError, ConfigError
@@ -26,6 +25,7 @@ from medreg.registering.result import RegistrationResult, like
 from medreg.registering.solve import Report, optimise, predict
 from medreg.registering.transform import PairTransform
 from medreg.registering.weights import WeightRequest, prepare_weight
+from medreg.runs.checkpoint import load_model
 
 LITTLE_OVERLAP = 0.25  # of the fixed grid; below it the initial position is probably wrong
 SEED = 0  # of whatever a model may draw; the same input gives the same output

@@ -14,8 +14,8 @@ from medreg.errors import ConfigError
         "os.system",
         "subprocess.Popen",
         "builtins.eval",
-        "medreg.config.record.subprocess.Popen",  # a class reached through a module of ours
-        "medreg.config.checkpoint.pickle.Unpickler",
+        "medreg.runs.record.subprocess.Popen",  # a class reached through a module of ours
+        "medreg.runs.checkpoint.pickle.Unpickler",
         "medreg.config.paths.config_dir",  # ours, but a function
         "torch.load",
         "torch.hub.load",

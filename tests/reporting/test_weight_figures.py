@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medreg.reporting.weight_curves import weight_curve_figure
-from medreg.reporting.weight_maps import FieldPlane, field_sheet
+from medreg.studies.smoothness.curves_figure import weight_curve_figure
+from medreg.studies.smoothness.maps_figure import FieldPlane, field_sheet
 
 
 @pytest.fixture

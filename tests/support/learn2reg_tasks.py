@@ -1,6 +1,6 @@
 """Small Learn2Reg tasks from closed formulas, so that stored values of the official code belong to them for ever.
 
-Run by `python tests/challenge/regenerate_expected.py CHECKOUT` and by the tests of medreg.challenge.
+Run by `python tests/studies/learn2reg/regenerate_expected.py CHECKOUT` and by the tests of medreg.studies.learn2reg.
 """
 
 from __future__ import annotations

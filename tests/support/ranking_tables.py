@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from medreg.challenge.schema import COLUMNS
+from medreg.studies.learn2reg.schema import COLUMNS
 
 CASES = tuple(f"{395 + i:04d}_0000<--{396 + i:04d}_0000" for i in range(20))
 

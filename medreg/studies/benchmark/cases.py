@@ -1,0 +1,234 @@
+"""The cases of a benchmark: the pairs of a Learn2Reg task, and the files that every method gets of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medreg.config.compose import compose
+from medreg.config.instantiate import build
+from medreg.data.intensity import Intensity, scale
+from medreg.errors import ConfigError, DataError, DatasetNotFound
+from medreg.io.header import SKEW_TOLERANCE, skew
+from medreg.io.image import read_image, read_labels, write_image, write_labels
+from medreg.studies.learn2reg.config import (
+    EvaluationConfig,
+    PairPaths,
+    config_from_descriptor,
+    read_config,
+    read_json,
+)
+
+PAIRS = ("listed", "ring", "all")
+MASKS = ("none", "input", "given")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How the images of a case are prepared, the same for every method.
+
+    Attributes:
+        intensity: clipping and scaling to [0, 1].
+        foreground: percentiles are of voxels above the minimum, so that padding around a crop does not count.
+        mask: "input" sets what lies outside the mask of each image to 0; "given" hands the masks over beside whole
+            images, and does as "input" for methods that take none; "none" uses no masks.
+    """
+
+    intensity: Intensity
+    foreground: bool
+    mask: str
+
+    def __post_init__(self) -> None:
+        if self.mask not in MASKS:
+            raise ConfigError(f"prepare.mask is {self.mask!r}; choose {', '.join(MASKS)}.")
+
+    def hands_over(self, *, takes_masks: bool) -> bool:
+        """Say whether a method gets mask files."""
+        return self.mask == "given" and takes_masks
+
+    def apply(self, image: NDArray[np.float32], mask: NDArray[Any] | None) -> NDArray[np.float32]:
+        """Return an image (X, Y, Z) in [0, 1]."""
+        values = image[image > image.min()] if self.foreground else image
+        limits = self.intensity.limits(torch.from_numpy(np.ascontiguousarray(values)).reshape(1, -1, 1, 1))
+        scaled = scale(torch.from_numpy(image)[None], limits[:, :1])[0].numpy()
+        return scaled if mask is None else np.where(mask > 0, scaled, np.float32(0))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files of one case that methods read, and their digest.
+
+    Attributes:
+        fixed: NIfTI file.
+        moving: NIfTI file; its array is the moving image, its header has the geometry of the fixed image, because
+            Learn2Reg fields match voxels by index and every method is to start from that alignment.
+        affine: (4, 4) of both.
+        moving_shape: (X, Y, Z).
+        digest: of voxels, geometry and masks.
+        fixed_mask: NIfTI file of 0 and 1 beside the fixed image, None for methods that get none.
+        moving_mask: the same beside the moving image.
+    """
+
+    fixed: Path
+    moving: Path
+    affine: NDArray[np.float64]
+    moving_shape: tuple[int, ...]
+    digest: str
+    fixed_mask: Path | None = None
+    moving_mask: Path | None = None
+
+
+class TaskCases:
+    """Pairs of a task folder in Learn2Reg's layout.
+
+    Args:
+        root: folder with `<Task>_dataset.json`, or its parent.
+        task: name of the task; null where the folder holds one descriptor.
+        split: which pairs of the descriptor: val, test or train.
+        pairs: "listed" in the descriptor; or of the images that these name: "ring", each to the next, or "all"
+            ordered pairs.
+        labels: label ids to score; null takes the descriptor's.
+        points: points to score; null takes the descriptor's.
+        masked: evaluate regularity inside the fixed mask; null as in the challenge.
+        config: official evaluation config to take pairs, shape and metrics from instead.
+        limit: only so many pairs; null for all.
+        generate: options of a run whose data set is written first if it is not there, such as a phantom's.
+        prepare: how images are prepared.
+        hint: what to do where the folder is missing.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None,
+        *,
+        task: str | None,
+        split: str,
+        pairs: str,
+        labels: Sequence[int] | None,
+        points: Sequence[str] | None,
+        masked: bool | None,
+        config: str | None,
+        limit: int | None,
+        generate: Sequence[str] | None,
+        prepare: Preparation,
+        hint: str,
+    ) -> None:
+        if pairs not in PAIRS:
+            raise ConfigError(f"data.pairs is {pairs!r}; choose {', '.join(PAIRS)}.")
+        if root is None and generate is None:
+            raise ConfigError("data.root is not set: give the folder of the task, data.root=FOLDER.")
+        self.root = None if root is None else Path(root).expanduser()
+        self.task, self.split, self.pairs, self.limit = task, split, pairs, limit
+        self.labels, self.points, self.masked = labels, points, masked
+        self.official, self.generate, self.prepare, self.hint = config, generate, prepare, hint
+
+    def evaluation(self) -> tuple[Path, EvaluationConfig]:
+        """Return the task folder and what is to be evaluated there, writing a generated data set if need be.
+
+        Raises:
+            DatasetNotFound: no descriptor, with what to do.
+            ConfigError: no pairs.
+        """
+        folder, descriptor = self._descriptor()
+        config = self._config(folder, descriptor)
+        pairs = _rearranged(config.pairs, self.pairs)[: self.limit]
+        return folder, replace(config, pairs=tuple(pairs))
+
+    def _descriptor(self) -> tuple[Path, dict[str, Any]]:
+        root = self.root
+        if self.generate is not None:
+            root = build(compose(list(self.generate)).data.dataset.prepare).ensure()
+        assert root is not None
+        pattern = f"{self.task or '*'}_dataset.json"
+        folders = [root, *([root / self.task] if self.task else [])]
+        found = sorted(file for folder in folders if folder.is_dir() for file in folder.glob(pattern))
+        if len(found) != 1:
+            names = ", ".join(file.name for file in found) or "none"
+            raise DatasetNotFound(
+                f"One descriptor {pattern} is expected in {root.absolute()}, found {names}. "
+                f"Set data.root=FOLDER. {self.hint}".rstrip()
+            )
+        return found[0].parent, read_json(found[0])
+
+    def _config(self, folder: Path, descriptor: Mapping[str, Any]) -> EvaluationConfig:
+        if self.official is not None:
+            return read_config(self.official)
+        shaped = dict(descriptor)
+        if not shaped.get("tensorImageShape"):
+            shaped["tensorImageShape"] = {"0": self._shape(folder, descriptor)}
+        return config_from_descriptor(
+            shaped, split=self.split, labels=self.labels, points=self.points, masked=self.masked
+        )
+
+    def _shape(self, folder: Path, descriptor: Mapping[str, Any]) -> list[int]:
+        """Shape of the first fixed image, for descriptors that state none."""
+        guessed = {**descriptor, "tensorImageShape": {"0": [1, 1, 1]}}
+        first = config_from_descriptor(guessed, split=self.split, labels=(), points=()).pairs[0]
+        return list(read_image(folder / first.fixed).shape)
+
+    def inputs(self, folder: Path, pair: PairPaths, target: Path, *, takes_masks: bool) -> Inputs:
+        """Write the prepared images of a case, and its masks where they are handed over.
+
+        Args:
+            folder: the task folder.
+            pair: the case.
+            target: folder to write to.
+            takes_masks: whether the method can be given masks.
+
+        Raises:
+            DataError: an image that cannot be read.
+        """
+        fixed, moving = read_image(folder / pair.fixed), read_image(folder / pair.moving)
+        affine = fixed.affine
+        if skew(affine) > SKEW_TOLERANCE:  # ITK tools refuse such headers; voxel sizes are what matters here
+            affine = np.diag([*fixed.spacing_mm, 1.0])
+        masks = [self._mask(folder, name) for name in (pair.fixed, pair.moving)]
+        handed = self.prepare.hands_over(takes_masks=takes_masks)
+        arrays = [
+            self.prepare.apply(image.array, None if handed else mask)
+            for image, mask in zip((fixed, moving), masks, strict=True)
+        ]
+        digest = hashlib.sha256(np.ascontiguousarray(affine).tobytes())
+        files = []
+        for side, array in zip(("fixed", "moving"), arrays, strict=True):
+            digest.update(json.dumps(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+            files.append(write_image(target / f"{side}.nii", array, affine))
+        written: list[Path | None] = [None, None]
+        if handed:
+            for k, (side, mask) in enumerate(zip(("fixed", "moving"), masks, strict=True)):
+                assert mask is not None
+                _same_grid(mask, arrays[k], (pair.fixed, pair.moving)[k])
+                ones = np.ascontiguousarray(mask > 0).astype(np.uint8)
+                digest.update(ones.tobytes())
+                written[k] = write_labels(target / f"{side}_mask.nii", ones, affine)
+        key = digest.hexdigest()[:16]
+        return Inputs(files[0], files[1], affine, arrays[1].shape, key, *written)
+
+    def _mask(self, folder: Path, name: str) -> NDArray[Any] | None:
+        if self.prepare.mask == "none":
+            return None
+        return read_labels(folder / name.replace("images", "masks")).array
+
+
+def _same_grid(mask: NDArray[Any], image: NDArray[np.float32], name: str) -> None:
+    """Raise a DataError where a mask has another size than its image."""
+    if mask.shape != image.shape:
+        raise DataError(f"{name}: its mask is {mask.shape}, the image {image.shape}; they must agree.")
+
+
+def _rearranged(pairs: Sequence[PairPaths], how: str) -> list[PairPaths]:
+    """Return the pairs as listed, or the ring or all ordered pairs of the images in them."""
+    if how == "listed":
+        return list(pairs)
+    images = sorted({name for pair in pairs for name in (pair.fixed, pair.moving)})
+    chosen = zip(images, [*images[1:], images[0]], strict=True) if how == "ring" else permutations(images, 2)
+    return [PairPaths(fixed, moving) for fixed, moving in chosen]

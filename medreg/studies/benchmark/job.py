@@ -1,0 +1,217 @@
+"""One benchmark from beginning to end: cases, methods, fields, evaluation, ranking, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from medreg.config.instantiate import build
+from medreg.errors import ConfigError, MissingExtra
+from medreg.studies.benchmark.cases import TaskCases
+from medreg.studies.benchmark.methods import Method, Run
+from medreg.studies.benchmark.records import CaseRecord, MethodFolder
+from medreg.studies.benchmark.registering import Job, register_all
+from medreg.studies.learn2reg.config import EvaluationConfig
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MISSING = ("stop", "skip")
+PARTS = ("all", "register", "report")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method of a benchmark under its name, with its folder and what became of its cases."""
+
+    name: str
+    method: Method
+    folder: MethodFolder
+    records: tuple[CaseRecord, ...] = ()
+
+    @property
+    def failures(self) -> tuple[CaseRecord, ...]:
+        """Cases without a field."""
+        return tuple(record for record in self.records if record.failure)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A composed benchmark.
+
+    Attributes:
+        name: of the benchmark.
+        out: folder of all results.
+        task: task folder of the data.
+        cases: the data.
+        config: pairs, shape and metrics.
+        entries: methods that can run here, in order.
+        left_out: name → why it cannot.
+    """
+
+    name: str
+    out: Path
+    task: Path
+    cases: TaskCases
+    config: EvaluationConfig
+    entries: tuple[Entry, ...]
+    left_out: Mapping[str, str]
+
+
+def methods_of(cfg: DictConfig) -> dict[str, Method]:
+    """Build the methods of a composed configuration, the run folders among them.
+
+    Raises:
+        ConfigError: no method, or two run folders of one name.
+    """
+    # A benchmark has settings for methods that this command did not choose; they build nothing.
+    found: dict[str, Method] = {
+        str(name): build(node) for name, node in cfg.methods.items() if "_target_" in node
+    }
+    for folder in cfg.runs:
+        name = Path(str(folder)).expanduser().resolve().name
+        if name in found:
+            raise ConfigError(
+                f"Two methods are called {name}; give the run folders {folder} different names."
+            )
+        found[name] = Run(
+            title=name,
+            source="its own configuration",
+            timeout_s=600.0,
+            threads=int(cfg.threads),
+            device="cpu",
+            warm_up=True,
+            masks=False,
+            ckpt=str(folder),
+        )
+    if not found:
+        raise ConfigError("No method was chosen: method=[identity,optimise] or runs=[FOLDER].")
+    return found
+
+
+def prepare(cfg: DictConfig) -> Benchmark:
+    """Find the data and the methods before anything is run.
+
+    Raises:
+        MissingExtra: methods that are not installed, unless `missing=skip`.
+        DatasetNotFound: no data.
+    """
+    for key, known in (("missing", MISSING), ("only", PARTS)):
+        if cfg[key] not in known:
+            raise ConfigError(f"{key}={cfg[key]} is unknown; choose {', '.join(known)}.")
+    out = Path(str(cfg.out)).expanduser()
+    entries, left_out = [], {}
+    for name, method in methods_of(cfg).items():
+        try:
+            method.command()
+            method.version()
+        except MissingExtra as error:
+            if cfg.missing == "stop":
+                raise MissingExtra(f"{error}\nOr go on without it: missing=skip.") from error
+            left_out[name] = str(error)
+            continue
+        entries.append(Entry(name, method, MethodFolder(out / name)))
+    if not entries:
+        raise MissingExtra("None of the methods is installed here:\n" + "\n".join(left_out.values()))
+    cases = build(cfg.data)
+    task, config = cases.evaluation()
+    return Benchmark(str(cfg.name), out, task, cases, config, tuple(entries), left_out)
+
+
+def run_benchmark(cfg: DictConfig, *, console: Console) -> Path:
+    """Run what is missing, evaluate, rank, and write the report; the same command goes on where it stopped.
+
+    Returns:
+        Path of report.html, or the folder of the fields with `only=register`.
+    """
+    benchmark = prepare(cfg)
+    _write_plan(benchmark, cfg)
+    for name, reason in benchmark.left_out.items():
+        console.print(f"[yellow]left out[/] {name}: {reason}", highlight=False)
+    entries = []
+    for entry in benchmark.entries:
+        try:
+            entries.append(_registered(entry, benchmark, cfg, console))
+        except MissingExtra as error:  # there, but it cannot be imported
+            if cfg.missing == "stop":
+                raise
+            console.print(f"[yellow]left out[/] {entry.name}: {error}", highlight=False)
+    if cfg.only == "register":
+        return benchmark.out
+    from medreg.studies.benchmark.judging import evaluate_all
+    from medreg.studies.benchmark.report import write_report
+
+    evaluated = evaluate_all(
+        benchmark,
+        entries,
+        workers=int(cfg.evaluation_workers),
+        runtime=bool(cfg.rank_runtime),
+        console=console,
+    )
+    page = write_report(benchmark, evaluated, pictures=int(cfg.pictures), console=console)
+    _mirror(benchmark, cfg)
+    return page
+
+
+def _mirror(benchmark: Benchmark, cfg: DictConfig) -> None:
+    """Send table, means and pictures to the logger, if one was chosen."""
+    logger = build(cfg.logger)
+    config = OmegaConf.to_container(cfg, resolve=True)
+    facts = {"name": benchmark.out.name, "group": f"benchmark_{benchmark.name}", "job_type": "benchmark"}
+    if logger.connect(benchmark.out, config=config, facts=facts) is not None:
+        logger.report(benchmark.out)
+    logger.close(failed=False)
+
+
+def _registered(entry: Entry, benchmark: Benchmark, cfg: DictConfig, console: Console) -> Entry:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    names_again = [str(name) for name in cfg.again]
+    job = Job(
+        method=entry.method,
+        folder=entry.folder,
+        cases=benchmark.cases,
+        task=benchmark.task,
+        workers=int(cfg.workers),
+        retry=bool(cfg.retry),
+        again=entry.name in names_again,
+        frozen=cfg.only == "report",
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        line = bar.add_task(entry.name, total=len(benchmark.config.pairs))
+        records = register_all(
+            job, benchmark.config.pairs, tell=lambda done, _: bar.update(line, completed=done)
+        )
+    found = Entry(entry.name, entry.method, entry.folder, tuple(records))
+    seconds = sum(record.cpu_seconds for record in records if not record.failure)
+    console.print(
+        f"{entry.name}: {len(records) - len(found.failures)} of {len(benchmark.config.pairs)} fields, "
+        f"{seconds:.1f} CPU s",
+        highlight=False,
+    )
+    for record in found.failures[:3]:
+        console.print(f"  [yellow]{record.case}[/] {record.failure}", highlight=False, soft_wrap=True)
+    if len(found.failures) > 3:
+        console.print(f"  and {len(found.failures) - 3} more; retry=true runs them again", highlight=False)
+    return found
+
+
+def _write_plan(benchmark: Benchmark, cfg: DictConfig) -> None:
+    benchmark.out.mkdir(parents=True, exist_ok=True)
+    (benchmark.out / "benchmark.yaml").write_text(OmegaConf.to_yaml(cfg), encoding="utf-8")
+    text = json.dumps(benchmark.config.to_json(), indent=4)
+    (benchmark.out / "evaluation_config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def recipes(names: Sequence[str]) -> dict[str, str]:
+    """Return how to install each method, by name."""
+    from medreg.config.command import BENCHMARK
+
+    chosen = BENCHMARK.compose([f"method=[{','.join(names)}]"])
+    return {name: build(node).recipe() for name, node in chosen.methods.items() if "_target_" in node}

@@ -1,0 +1,146 @@
+"""Every field judged by one evaluation, and the judgements as one table of results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from medreg.errors import MedregError
+from medreg.studies.benchmark.job import Benchmark, Entry
+from medreg.studies.learn2reg.bootstrap import Stability, bootstrap
+from medreg.studies.learn2reg.evaluate import Evaluation, evaluate
+from medreg.studies.learn2reg.ranking import Ranking, rank
+from medreg.studies.learn2reg.ranking_inputs import collect
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ENOUGH = 0.8  # of the cases that others have: with fewer a method would take cases from everyone's ranking
+DRAWS = 1000  # of cases, for the stability of the ranking
+COLUMNS = ("data", "split", "method", "case", "structure", "metric", "unit", "value")
+# Ours in the metric files → name and unit in results.csv; points are added by their own names.
+OURS = {
+    "Dice": ("dice", "1"),
+    "HD95_mm": ("hd95_mm", "mm"),
+    "ASSD_mm": ("assd_mm", "mm"),
+    "SDlogJ": ("sd_log_jacobian", "1"),
+    "folds_percent": ("folding_percent", "%"),
+}
+COSTS = {
+    "seconds": ("time_s", "s"),
+    "cpu_seconds": ("cpu_s", "s"),
+    "peak_memory_mib": ("peak_memory_mib", "MiB"),
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the evaluation of all methods found.
+
+    Attributes:
+        entries: methods with at least one scored case, in order.
+        results: rows of `COLUMNS`, every scored case of every method.
+        ranking: over the cases that all methods have, None where there is none.
+        stability: of the ranking under draws of cases.
+        problems: method → case → why it is not in the tables.
+        notes: what a reader has to know.
+    """
+
+    entries: tuple[Entry, ...]
+    results: pd.DataFrame
+    ranking: Ranking | None
+    stability: Mapping[str, Stability]
+    problems: Mapping[str, Mapping[str, str]]
+    notes: tuple[str, ...]
+
+
+def evaluate_all(
+    benchmark: Benchmark, entries: Sequence[Entry], *, workers: int, runtime: bool, console: Console
+) -> Judged:
+    """Score the fields of all methods; results of an earlier run are taken where nothing changed.
+
+    Args:
+        benchmark: data and what to evaluate.
+        entries: methods whose fields are there.
+        workers: cases evaluated at a time.
+        runtime: whether wall time counts in the ranking.
+        console: told about methods without any field.
+
+    Raises:
+        DatasetNotFound: label maps or points that the metrics need are missing.
+    """
+    scored: list[Entry] = []
+    rows: list[tuple[Any, ...]] = []
+    problems: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        problems[entry.name] = {record.case: record.failure for record in entry.failures}
+        if len(problems[entry.name]) == len(benchmark.config.pairs) or not entry.folder.fields.is_dir():
+            console.print(f"{entry.name}: no field to evaluate", highlight=False)
+            continue
+        found = evaluate(
+            entry.folder.fields,
+            benchmark.task,
+            benchmark.config,
+            workers=workers,
+            output=entry.folder.metrics,
+            method=entry.name,
+        )
+        for failure in found.failures:
+            problems[entry.name].setdefault(failure.case, failure.reason)
+        if found.metrics.cases:
+            scored.append(entry)
+            rows += _rows(entry, found)
+    results = pd.DataFrame(rows, columns=list(COLUMNS))
+    ranking, stability, notes = _ranked(scored, results, runtime=runtime)
+    problems = {name: reasons for name, reasons in problems.items() if reasons}
+    return Judged(tuple(scored), results, ranking, stability, problems, notes)
+
+
+def _rows(entry: Entry, found: Evaluation) -> Iterator[tuple[Any, ...]]:
+    """Corrected values of a method, its landmark errors, and what its cases cost."""
+    start = (found.config.name, "benchmark", entry.name)
+    tre = {spec.name for spec in found.config.metrics if spec.metric == "tre"}
+    for case, metrics in found.metrics.medreg["cases"].items():
+        for name, values in metrics.items():
+            if name in OURS:
+                metric, unit = OURS[name]
+                labels = values.get("labels")
+                if labels is None:
+                    yield (*start, case, "all", metric, unit, values["mean"])
+                else:
+                    for label, value in zip(labels, values["detailed"], strict=True):
+                        yield (*start, case, f"label {label}", metric, unit, value)
+    for case, metrics in found.metrics.cases.items():
+        for name in tre & set(metrics):
+            # Official: cubic spline at the points, voxel size of the moving image.
+            metric = "tre_mm" if len(tre) == 1 else f"{name.lower()}_mm"
+            yield (*start, case, "all", metric, "mm", metrics[name]["mean"])
+    costs = {record.case: record for record in entry.records if not record.failure}
+    for case in found.metrics.cases:
+        if case in costs:
+            for key, (metric, unit) in COSTS.items():
+                yield (*start, case, "all", metric, unit, getattr(costs[case], key))
+
+
+def _ranked(
+    entries: Sequence[Entry], results: pd.DataFrame, *, runtime: bool
+) -> tuple[Ranking | None, Mapping[str, Stability], tuple[str, ...]]:
+    """Rank as the challenge does, over the cases that all methods have; who failed on many is left out."""
+    counts = results.groupby("method")["case"].nunique()
+    kept = [entry for entry in entries if counts[entry.name] >= ENOUGH * counts.max()]
+    notes = [
+        f"{entry.name} is not ranked: it has {counts[entry.name]} of {counts.max()} cases."
+        for entry in entries
+        if entry not in kept
+    ]
+    if len(kept) < 2:
+        return None, {}, (*notes, "A ranking needs two methods.")
+    try:
+        collected = collect([f"{entry.name}={entry.folder.metrics}" for entry in kept], common=True)
+        ranking = rank(collected.table, runtime=runtime)
+    except MedregError as error:
+        return None, {}, (*notes, f"There is no ranking: {error}")
+    return ranking, bootstrap(ranking, draws=DRAWS), (*notes, *collected.notes)

@@ -1,0 +1,81 @@
+"""What a found λ is worth on other cases, beside uniform λ and beside the same λ in the wrong regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medreg.models.chosen_weight import ChosenWeight, require_conditional
+from medreg.studies.smoothness.curve import means
+from medreg.studies.smoothness.methods import grid
+from medreg.studies.smoothness.result import SearchResult
+from medreg.studies.smoothness.run_cases import Cases, TrainedRun
+from medreg.studies.smoothness.scores import registering, score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def evaluate_found(
+    run: TrainedRun,
+    result: SearchResult,
+    searched: Cases,
+    cases: Cases,
+    *,
+    step: float,
+    shuffles: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Return one row a choice of λ with its means over cases.
+
+    "uniform" is the λ of a grid with the best Dice over the cases of the search; "shuffled" gives the λ found to
+    the wrong regions (csain.md 8, B6).
+
+    Args:
+        run: of the conditional model.
+        result: of the search.
+        searched: cases of the search, which choose the uniform λ.
+        cases: other cases, on which everything is measured.
+        step: of the grid of uniform λ.
+        shuffles: number of permutations; 0 for none, and none without regions.
+        seed: of the permutations.
+    """
+    import pandas as pd
+
+    model = require_conditional(run.model)
+    values = grid(model.weight_range, step)
+    on_search = [
+        means(score(registering(run, ChosenWeight(v)), searched.batches, searched.labels)) for v in values
+    ]
+    uniform = values[int(np.nanargmax([found["dice"] for found in on_search]))]
+    count = len(result.weights)
+    settings = [
+        ("model's own", [model.weight] * count),
+        ("uniform, best of the search cases", [uniform] * count),
+        ("found", result.weights),
+        *((f"shuffled {number}", w) for number, w in enumerate(_shuffled(result, shuffles, seed), 1)),
+    ]
+    rows = []
+    for name, weights in settings:
+        scores = score(registering(run, result.choice(weights)), cases.batches, cases.labels)
+        words = " ".join(f"{value:.3f}" for value in weights)
+        rows.append(
+            {"choice": name, "lambda": words, "split": cases.split, "cases": len(scores), **means(scores)}
+        )
+    return pd.DataFrame(rows)
+
+
+def _shuffled(result: SearchResult, count: int, seed: int) -> Iterator[Sequence[float]]:
+    """Different permutations of the λ of the regions, none of them the one found."""
+    if result.regions is None:
+        return
+    generator, seen = np.random.default_rng(seed), {tuple(result.weights)}
+    for _ in range(100 * count):
+        if len(seen) > count:
+            return
+        order = tuple(float(value) for value in generator.permutation(result.weights))
+        if order not in seen:
+            seen.add(order)
+            yield order
