@@ -19,11 +19,12 @@ def job(cfg: Any) -> float:
 def main(arguments: Sequence[str]) -> int:
     """Launch a run or a sweep and return the exit code."""
     from medreg.config.application import launch
+    from medreg.runs.sweep import report
 
     # Lightning starts the other processes of a DDP run as `python <this file> <overrides>`.
     if Path(sys.argv[0]).name != "train.py":
         sys.argv[0] = __file__
-    return launch(job, arguments)
+    return launch(job, arguments, report=report)
 
 
 def add_parser(subparsers: Any) -> None:

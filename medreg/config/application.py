@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from medreg.errors import MedregError
@@ -42,12 +43,13 @@ def overrides_of(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-def launch(job: Job, arguments: Sequence[str]) -> int:
+def launch(job: Job, arguments: Sequence[str], *, report: Callable[[Path], int]) -> int:
     """Run `job(cfg)` for the composed configuration, or for each of a sweep.
 
     Args:
         job: takes the configuration; must be importable by name for the launchers that start processes.
         arguments: the command line without the program's name.
+        report: tells how a sweep ended, from its folder, and returns the exit code.
 
     Returns:
         Exit code: 0, 1 after a failure, 130 after Ctrl-C.
@@ -57,18 +59,16 @@ def launch(job: Job, arguments: Sequence[str]) -> int:
     from medreg.config.paths import config_dir
     from medreg.config.resolvers import register
     from medreg.config.suggest import check_overrides
-    from medreg.runs import sweep
+    from medreg.config.sweeps import announced
 
     register()
     _outcome.clear()
     informing = any(word.split("=")[0] in HELP_FLAGS for word in arguments)
-    multirun = any(word in ("-m", "--multirun") for word in arguments)
     overrides = overrides_of(arguments)
     try:
         # A user's own --config-dir may bring groups that are not ours: then Hydra's own messages have to do.
         if not informing and not any(word.startswith(("--config", "-c")) for word in arguments):
             check_overrides(overrides)
-        plan = sweep.plan(overrides) if multirun and not informing else []
         application = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(job)
         # Hydra's parser wants flags before overrides; people put them anywhere.
         sys.argv = [sys.argv[0], *(word for word in arguments if word not in overrides), *overrides]
@@ -79,8 +79,9 @@ def launch(job: Job, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted. The same command continues from the last checkpoint.", file=sys.stderr)
         return INTERRUPTED
-    if plan:
-        return max(code, sweep.report(plan))
+    sweep = announced()
+    if sweep is not None:
+        return max(code, report(sweep))
     return code or _failed_single()
 
 
