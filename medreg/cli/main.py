@@ -24,6 +24,7 @@ VERBS = (
     "rank",
     "submit",
     "benchmark",
+    "sweep",
     "capture_range",
 )
 
