@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import Tensor, nn
 
-from medreg.errors import DataError
+from medreg.errors import ConfigError, DataError
 from medreg.geometry.warp import Convention, Padding, warp
 from medreg.losses.regularisation.base import Regulariser
 from medreg.losses.similarity.base import Similarity
@@ -54,6 +54,9 @@ class Energy(nn.Module):
         regularisation: R, with its weight λ.
         padding: intensity beyond the border of the moving image, "border" (nearest voxel) or "zeros".
         convention: "exact", or "authors" or "midir" for the sampling positions of released codes, see `warp`.
+
+    Raises:
+        ConfigError: another padding.
     """
 
     def __init__(
@@ -65,6 +68,10 @@ class Energy(nn.Module):
         convention: Convention = "exact",
     ) -> None:
         super().__init__()
+        if padding not in get_args(Padding):
+            raise ConfigError(
+                f"The padding of an energy is {padding!r}; choose {' or '.join(get_args(Padding))} (model.padding)."
+            )
         self.similarity = similarity
         self.regularisation = regularisation
         self.padding: Padding = padding
