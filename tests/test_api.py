@@ -12,10 +12,11 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from medreg.api import register, warp_image, warp_labels, warp_points
 from medreg.errors import CompositionError, ConfigError, DataError, FieldFormatError
+from medreg.inference.registration import Registration
 from medreg.io.field import read_displacement, write_learn2reg_field
 from medreg.io.image import Volume, read_image, read_labels, write_image, write_labels
 from medreg.io.points import voxel_to_world, world_to_voxel
-from medreg.models.base import Registration, RegistrationModel
+from medreg.models.base import RegistrationModel
 from medreg.registering.pair import load_pair
 from medreg.registering.presets import choose_preset, coarsened, load_preset, preset_names
 

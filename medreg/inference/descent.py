@@ -13,15 +13,16 @@ from torch import Tensor
 
 from medreg.errors import ConfigError, NumericalError
 from medreg.inference.directions import Adaptive
-from medreg.inference.progress import Report
+from medreg.inference.objective import EnergyFunction
+from medreg.inference.progress import Report, silent
 
-Objective = Callable[[Tensor], Tensor]  # θ (B, ...) → energy of every sample (B,)
 Smoother = Callable[[Tensor], Tensor]  # update (B, ...) → smoothed update
 Projection = Callable[[Tensor], Tensor]  # θ (B, ...) → the nearest allowed θ
+Step = Callable[[Tensor, Tensor, int], Tensor]  # θ, its gradient, updates made so far → a new θ
 
 
-def anywhere(theta: Tensor) -> Tensor:
-    """The projection where every θ is allowed."""
+def unchanged(theta: Tensor) -> Tensor:
+    """The smoother of nothing, and the projection where every θ is allowed."""
     return theta
 
 
@@ -45,22 +46,26 @@ class Effort:
 
 @dataclass
 class Trace:
-    """Energies of a run and the best parameters of every sample so far.
+    """Energies of a run, the best parameters of every sample so far, and all of them on demand.
 
     Attributes:
         theta: (B, ...) parameters of the lowest energy of each sample.
         lowest: (B,) those energies.
+        thinning: evaluations from one kept θ to the next; 0 keeps none.
         energies: (B,) of every evaluation.
+        kept: (B, ...) parameters of evaluations 0, thinning, 2·thinning, …
     """
 
     theta: Tensor
     lowest: Tensor
+    thinning: int = 0
     energies: list[Tensor] = field(default_factory=list)
+    kept: list[Tensor] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, theta: Tensor) -> Trace:
+    def begin(cls, theta: Tensor, *, thinning: int = 0) -> Trace:
         """Nothing evaluated yet."""
-        return cls(theta.detach().clone(), theta.new_full((theta.shape[0],), math.inf))
+        return cls(theta.detach().clone(), theta.new_full((theta.shape[0],), math.inf), thinning)
 
     def add(self, theta: Tensor, energies: Tensor) -> None:
         """Record an evaluation; the caller does not write into θ afterwards.
@@ -81,6 +86,8 @@ class Trace:
             chosen = better.reshape(-1, *[1] * (theta.ndim - 1))
             self.theta = torch.where(chosen, theta.detach(), self.theta) if better.any() else self.theta
         self.lowest = torch.where(better, energies, self.lowest)
+        if self.thinning and len(self.energies) % self.thinning == 0:
+            self.kept.append(theta.detach())
         self.energies.append(energies)
 
     def converged(self, effort: Effort) -> bool:
@@ -91,29 +98,71 @@ class Trace:
         return bool(((before - now) <= effort.tolerance * before.abs()).all())
 
 
+def descend(
+    objective: EnergyFunction,
+    theta: Tensor,
+    *,
+    effort: Effort,
+    step: Step,
+    report: Report = silent,
+    thinning: int = 0,
+) -> Trace:
+    """Evaluate, record and step until the effort is spent; the last θ is evaluated too.
+
+    The loop knows nothing of what a step is: one that goes downhill makes an optimiser, one that adds noise a
+    sampler (with a tolerance of 0, so that it never ends early).
+
+    Args:
+        objective: energies (B,) of parameters (B, ...).
+        theta: (B, ...) start.
+        effort: iterations and tolerance; the learning rate is the business of the step.
+        step: from θ, gradient and the number of updates made to a new θ, in a tensor of its own.
+        report: told about every evaluation.
+        thinning: evaluations from one θ kept in the trace to the next; 0 keeps the best alone.
+
+    Raises:
+        NumericalError: an energy is NaN or infinite.
+    """
+    trace = Trace.begin(theta, thinning=thinning)
+    for iteration in range(effort.iterations):
+        energies, gradient = objective.value_and_gradient(theta)
+        trace.add(theta, energies)
+        report(iteration, theta, energies)
+        if trace.converged(effort):
+            return trace
+        theta = step(theta, gradient, iteration)
+    with torch.no_grad():
+        energies = objective(theta)
+    trace.add(theta, energies)
+    report(effort.iterations, theta, energies)
+    return trace
+
+
 class Minimiser(ABC):
     """A way to lower the energy of each sample of a batch from a starting point."""
 
     @abstractmethod
     def minimise(
         self,
-        objective: Objective,
+        objective: EnergyFunction,
         theta: Tensor,
         *,
         effort: Effort,
-        smooth: Smoother,
-        report: Report,
-        project: Projection = anywhere,
+        smooth: Smoother = unchanged,
+        report: Report = silent,
+        project: Projection = unchanged,
+        thinning: int = 0,
     ) -> Trace:
         """Run until the effort is spent.
 
         Args:
-            objective: energies (B,) of parameters (B, ...), differentiable.
+            objective: energies (B,) of parameters (B, ...).
             theta: (B, ...) start, in voxels of the level.
             effort: iterations, step length, tolerance.
             smooth: applied to every update field.
             report: called after each evaluation.
             project: applied to θ after every update.
+            thinning: evaluations from one θ kept in the trace to the next; 0 keeps the best alone.
         """
 
 
@@ -135,30 +184,23 @@ class Adam(Minimiser):
 
     def minimise(
         self,
-        objective: Objective,
+        objective: EnergyFunction,
         theta: Tensor,
         *,
         effort: Effort,
-        smooth: Smoother,
-        report: Report,
-        project: Projection = anywhere,
+        smooth: Smoother = unchanged,
+        report: Report = silent,
+        project: Projection = unchanged,
+        thinning: int = 0,
     ) -> Trace:
         """Descend; the last update is evaluated too, and the best parameters of each sample are kept."""
-        trace = Trace.begin(theta)
         rule = self.direction.begin(theta)
-        for iteration in range(effort.iterations):
-            energies, gradient = value_and_gradient(objective, theta)
-            trace.add(theta, energies)
-            report(iteration, energies)
-            if trace.converged(effort):
-                return trace
+
+        def step(theta: Tensor, gradient: Tensor, iteration: int) -> Tensor:
             fall = (1 - self.final) * iteration / max(effort.iterations - 1, 1)
-            theta = project(theta - effort.learning_rate * (1 - fall) * smooth(rule(gradient)))
-        with torch.no_grad():
-            energies = objective(theta)
-        trace.add(theta, energies)
-        report(effort.iterations, energies)
-        return trace
+            return project(theta - effort.learning_rate * (1 - fall) * smooth(rule(gradient)))
+
+        return descend(objective, theta, effort=effort, step=step, report=report, thinning=thinning)
 
 
 class LBFGS(Minimiser):
@@ -177,16 +219,17 @@ class LBFGS(Minimiser):
 
     def minimise(
         self,
-        objective: Objective,
+        objective: EnergyFunction,
         theta: Tensor,
         *,
         effort: Effort,
-        smooth: Smoother,
-        report: Report,
-        project: Projection = anywhere,
+        smooth: Smoother = unchanged,
+        report: Report = silent,
+        project: Projection = unchanged,
+        thinning: int = 0,
     ) -> Trace:
         """Descend with torch's implementation on the sum of the energies."""
-        trace = Trace.begin(theta)
+        trace = Trace.begin(theta, thinning=thinning)
         point = theta.detach().clone().requires_grad_(True)
         # The energy is a mean over voxels: unscaled, its gradient would fall below every tolerance.
         scale = math.prod(theta.shape[1:])
@@ -201,9 +244,10 @@ class LBFGS(Minimiser):
 
         def closure() -> Any:
             allowed = project(point.detach())
-            energies, gradient = value_and_gradient(objective, allowed)
-            trace.add(allowed.clone(), energies)  # torch's implementation writes into its point
-            report(len(trace.energies) - 1, energies)
+            allowed = allowed.clone()  # torch's implementation writes into its point
+            energies, gradient = objective.value_and_gradient(allowed)
+            trace.add(allowed, energies)
+            report(len(trace.energies) - 1, allowed, energies)
             point.grad = smooth(gradient) * scale
             return energies.sum() * scale
 
@@ -212,12 +256,3 @@ class LBFGS(Minimiser):
         else:
             closure()
         return trace
-
-
-def value_and_gradient(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """Energies (B,) at θ and the gradient of their sum, neither on a graph."""
-    with torch.enable_grad():
-        point = theta.detach().requires_grad_(True)
-        energies = objective(point)
-        (gradient,) = torch.autograd.grad(energies.sum(), point)
-    return energies.detach(), gradient

@@ -12,14 +12,14 @@ from medreg.geometry.derivatives import central_difference
 from medreg.geometry.transformation import Deformation
 from medreg.geometry.warp import warp
 from medreg.inference.accumulation import Accumulation, pulled_back
-from medreg.inference.descent import Effort, Trace
-from medreg.inference.directions import Direction, Rule, longest
-from medreg.inference.level import Level, LevelImages, full_images
+from medreg.inference.descent import Effort, descend
+from medreg.inference.directions import Direction, longest
+from medreg.inference.level import Level, LevelImages
+from medreg.inference.objective import EnergyFunction
 from medreg.inference.progress import Callback, Report, reporter
+from medreg.inference.registration import Registration
 from medreg.inference.smoothing import gaussian_smooth
 from medreg.losses.energy import Energy
-from medreg.models.base import Registration, check_pair
-from medreg.models.blocks.precision import outside_inference_mode
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,7 @@ class GreedySettings:
 
 
 def greedy_pair(
-    energy: Energy,
-    fixed: Tensor,
-    moving: Tensor,
-    *,
-    settings: GreedySettings,
-    initial: Tensor | None = None,
-    spacing_mm: Tensor | None = None,
-    fixed_mask: Tensor | None = None,
-    moving_mask: Tensor | None = None,
-    callback: Callback | None = None,
+    energy: Energy, images: LevelImages, *, settings: GreedySettings, callback: Callback | None = None
 ) -> Registration:
     """Lower E(φ; F, M) = D(F, M∘φ) + R(φ) by φ ← φ ∘ (id + δ), level by level, for every pair of a batch.
 
@@ -70,13 +61,8 @@ def greedy_pair(
 
     Args:
         energy: similarity and regularisation.
-        fixed: (B, C, *S).
-        moving: (B, C, *S).
+        images: the pairs on their own grid, tensors that autograd may use.
         settings: levels, directions, smoothing.
-        initial: (B, D, *S) displacement to start from, voxels.
-        spacing_mm: (B, D) or (D,) mm, for the regulariser.
-        fixed_mask: (B, 1, *S) where to compare.
-        moving_mask: (B, 1, *S) where to compare, on the moving image.
         callback: told about every evaluation.
 
     Raises:
@@ -86,44 +72,36 @@ def greedy_pair(
         Joshi et al., IEEE TMI 2000 and Yushkevich et al., Greedy, Alzheimer's & Dementia 2016 (composition of
         smoothed updates); Jena et al., FireANTs, 2024 (adaptive directions for them).
     """
-    check_pair(fixed, moving)
-
-    def run(*tensors: Tensor | None) -> Registration:
-        names = ("fixed", "moving", "spacing_mm", "fixed_mask", "moving_mask", "initial")
-        images = full_images(**dict(zip(names, tensors, strict=True)))  # type: ignore[arg-type]
-        with torch.no_grad():
-            return _coarse_to_fine(energy, images, settings=settings, callback=callback)
-
-    return outside_inference_mode(run, fixed, moving, spacing_mm, fixed_mask, moving_mask, initial)
-
-
-def _coarse_to_fine(
-    energy: Energy, images: LevelImages, *, settings: GreedySettings, callback: Callback | None
-) -> Registration:
-    field = settings.accumulation.start(_start(images))
-    for number, level in enumerate(settings.levels):
-        pair = images.at(level)
-        field = resize_displacement(field, pair.shape)
-        solver = _Solver(energy, pair, settings)
-        field = _descend(solver, field, level, reporter(number, callback))
-    field = resize_displacement(field, images.shape)
-    deformation = settings.accumulation.deformation(field, images.initial)
+    accumulation = settings.accumulation
+    with torch.no_grad():
+        field = accumulation.start(_start(images))
+        for number, level in enumerate(settings.levels):
+            pair = images.at(level)
+            field = resize_displacement(field, pair.shape)
+            composed = _ComposedEnergy(energy, pair, accumulation)
+            field = _descend(composed, field, level, settings, reporter(number, callback))
+        field = resize_displacement(field, images.shape)
+        deformation = accumulation.deformation(field, images.initial)
     return Registration(deformation.displacement, deformation.regularised, field)
 
 
-class _Solver:
-    """Energies, gradients and updates of one level."""
+class _ComposedEnergy(EnergyFunction):
+    """Energies of fields at one level; their gradient is the one with respect to an update δ at 0."""
 
-    def __init__(self, energy: Energy, pair: LevelImages, settings: GreedySettings) -> None:
-        self.energy, self.pair, self.settings = energy, pair, settings
+    def __init__(self, energy: Energy, pair: LevelImages, accumulation: Accumulation) -> None:
+        self.energy, self.pair, self.accumulation = energy, pair, accumulation
         moving = pair.moving
         if pair.moving_mask is not None:
             moving = moving.masked_fill(pair.moving_mask == 0, 0.0)  # what Energy does: no 0·NaN
         self.moving = moving
 
-    def evaluate(self, field: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies (B,) of a field and their gradient with respect to an update, (B, D, *S)."""
-        deformation = self.settings.accumulation.deformation(field, self.pair.initial)
+    def __call__(self, theta: Tensor) -> Tensor:
+        """Energies of fields (B, D, *S), (B,)."""
+        return self.value_and_gradient(theta)[0]
+
+    def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (B,) of fields and their gradient with respect to an update, (B, D, *S)."""
+        deformation = self.accumulation.deformation(theta, self.pair.initial)
         energies, gradient = self._similarity(deformation.displacement)
         if self.energy.regularisation.weight == 0:
             return energies, gradient
@@ -142,28 +120,23 @@ class _Solver:
         force = [(slope * central_difference(warped, axis)).sum(1, keepdim=True) for axis in axes]
         return values.detach(), torch.cat(force, 1)
 
-    def update(self, field: Tensor, gradient: Tensor, rule: Rule, rate: float) -> Tensor:
-        """The field after one step against the gradient."""
-        settings = self.settings
+
+def _descend(
+    objective: _ComposedEnergy, field: Tensor, level: Level, settings: GreedySettings, report: Report
+) -> Tensor:
+    """All updates of a level; returns the field of the lowest energy of each sample."""
+    rule = settings.direction.begin(field)
+
+    def step(field: Tensor, gradient: Tensor, iteration: int) -> Tensor:
         direction = rule(gradient)
         if settings.fluid > 0:
             direction = gaussian_smooth(direction, settings.fluid)
-        scale = (settings.longest / (longest(direction) + torch.finfo(direction.dtype).tiny)).clamp(max=rate)
+        tiny = torch.finfo(direction.dtype).tiny
+        scale = (settings.longest / (longest(direction) + tiny)).clamp(max=level.learning_rate)
         return settings.accumulation.add(field, direction * -scale, sigma=settings.elastic)
 
-
-def _descend(solver: _Solver, field: Tensor, level: Level, report: Report) -> Tensor:
-    """All updates of a level; returns the field of the lowest energy of each sample."""
-    effort = Effort(level.iterations, level.learning_rate, solver.settings.tolerance)
-    trace, rule = Trace.begin(field), solver.settings.direction.begin(field)
-    for iteration in range(level.iterations + 1):
-        energies, gradient = solver.evaluate(field)
-        trace.add(field, energies)
-        report(iteration, energies)
-        if iteration == level.iterations or trace.converged(effort):
-            break
-        field = solver.update(field, gradient, rule, level.learning_rate)
-    return trace.theta
+    effort = Effort(level.iterations, level.learning_rate, settings.tolerance)
+    return descend(objective, field, effort=effort, step=step, report=report).theta
 
 
 def _regularity(energy: Energy, deformation: Deformation, spacing_mm: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from medreg.errors import ConfigError
 from medreg.geometry.compose import resize, resize_displacement
+from medreg.geometry.precision import at_least_single
 from medreg.inference.smoothing import gaussian_smooth
-from medreg.models.blocks.precision import at_least_single
 
 SMALLEST = 8  # voxels an axis keeps at the coarsest level: fewer carry no local structure
 
@@ -100,13 +100,21 @@ def _reduced(full: Sequence[int], shrink: float) -> tuple[int, ...]:
 def full_images(
     fixed: Tensor,
     moving: Tensor,
-    *,
-    spacing_mm: Tensor | None,
-    fixed_mask: Tensor | None,
-    moving_mask: Tensor | None,
-    initial: Tensor | None,
+    spacing_mm: Tensor | None = None,
+    fixed_mask: Tensor | None = None,
+    moving_mask: Tensor | None = None,
+    initial: Tensor | None = None,
 ) -> LevelImages:
-    """The pair on its own grid, in at least single precision, with the spacing of every sample."""
+    """The pair on its own grid, in at least single precision, with the spacing of every sample.
+
+    Args:
+        fixed: (B, C, *S).
+        moving: (B, C, *S).
+        spacing_mm: (B, D) or (D,) mm; None counts in voxels.
+        fixed_mask: (B, 1, *S) where to compare.
+        moving_mask: (B, 1, *S) where to compare, on the moving image.
+        initial: (B, D, *S) displacement to start from, voxels.
+    """
     fixed, moving = at_least_single(fixed), at_least_single(moving)
     ndim = fixed.ndim - 2
     spacing = fixed.new_ones(ndim) if spacing_mm is None else spacing_mm.to(fixed)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import Tensor, nn
 
+from medreg.errors import ConfigError, DataError
 from medreg.geometry.warp import Convention, Padding, warp
 from medreg.losses.regularisation.base import Regulariser
 from medreg.losses.similarity.base import Similarity
@@ -23,16 +24,26 @@ class EnergyValue:
     """One evaluation of the energy.
 
     Attributes:
-        total: scalar, mean over the batch of weight·similarity + regularisation.
         similarity: (B,) dissimilarity D without its weight.
         regularisation: (B,) penalty R with its weight.
         warped: (B, C, *S) moving image on the fixed grid; voxels outside its mask read as 0.
+        data_weight: w, a number or (B,).
     """
 
-    total: Tensor
     similarity: Tensor
     regularisation: Tensor
     warped: Tensor
+    data_weight: float | Tensor
+
+    @property
+    def energies(self) -> Tensor:
+        """w·D + R of every sample, (B,)."""
+        return self.data_weight * self.similarity + self.regularisation
+
+    @property
+    def total(self) -> Tensor:
+        """Mean of the energies over the batch, a scalar."""
+        return self.energies.mean()
 
 
 class Energy(nn.Module):
@@ -43,6 +54,9 @@ class Energy(nn.Module):
         regularisation: R, with its weight λ.
         padding: intensity beyond the border of the moving image, "border" (nearest voxel) or "zeros".
         convention: "exact", or "authors" or "midir" for the sampling positions of released codes, see `warp`.
+
+    Raises:
+        ConfigError: another padding.
     """
 
     def __init__(
@@ -54,6 +68,10 @@ class Energy(nn.Module):
         convention: Convention = "exact",
     ) -> None:
         super().__init__()
+        if padding not in get_args(Padding):
+            raise ConfigError(
+                f"The padding of an energy is {padding!r}; choose {' or '.join(get_args(Padding))} (model.padding)."
+            )
         self.similarity = similarity
         self.regularisation = regularisation
         self.padding: Padding = padding
@@ -69,6 +87,7 @@ class Energy(nn.Module):
         fixed_mask: Tensor | None = None,
         moving_mask: Tensor | None = None,
         weight: float | Tensor | None = None,
+        data_weight: float | Tensor | None = None,
     ) -> EnergyValue:
         """Evaluate the energy of a deformation.
 
@@ -80,13 +99,33 @@ class Energy(nn.Module):
             fixed_mask: (B, 1, *S) where the fixed image may be compared.
             moving_mask: (B, 1, *S_moving) where the moving image may be compared; it moves with the image.
             weight: λ of this call, a number, (B,) or a map; None takes the regulariser's own.
+            data_weight: w of this call, a number or (B,); None takes the similarity's own.
+
+        Raises:
+            DataError: a data weight of another shape.
         """
         similarity, warped = self.dissimilarity(
             fixed, moving, deformation.displacement, fixed_mask=fixed_mask, moving_mask=moving_mask
         )
         regularisation = self.regularisation.evaluate(deformation, spacing_mm=spacing_mm, weight=weight)
-        total = (self.similarity.weight * similarity + regularisation).mean()
-        return EnergyValue(total, similarity, regularisation, warped)
+        return EnergyValue(similarity, regularisation, warped, self.data_weight(data_weight, similarity))
+
+    def data_weight(self, chosen: float | Tensor | None, similarity: Tensor) -> float | Tensor:
+        """W of a call, a number or (B,), for dissimilarities (B,); None takes the similarity's own.
+
+        Raises:
+            DataError: another shape.
+        """
+        if chosen is None:
+            return self.similarity.weight
+        if not isinstance(chosen, Tensor):
+            return chosen
+        if chosen.ndim and chosen.shape != similarity.shape:
+            raise DataError(
+                f"The data weight has shape {tuple(chosen.shape)}; give a number or one value a sample, "
+                f"{tuple(similarity.shape)}."
+            )
+        return chosen.to(similarity)
 
     def dissimilarity(
         self,

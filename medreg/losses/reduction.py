@@ -1,17 +1,9 @@
-"""Averages over the voxels of each sample, with masks, and the precision that sums are taken in."""
+"""Averages over the voxels of each sample, with masks."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Promote half precision and integers to float32; float32 and float64 stay.
-
-    Sums over a volume lose all digits in float16, whose unit 1/N vanishes above 16 384 voxels.
-    """
-    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor, nn
 
 from medreg.geometry.transformation import Transformation
+from medreg.geometry.warp import Padding
 from medreg.inference.descent import Minimiser
 from medreg.inference.instance import Settings, optimise_pair
-from medreg.inference.level import Level, checked_levels
+from medreg.inference.level import Level, LevelImages, checked_levels
 from medreg.inference.progress import Callback
+from medreg.inference.registration import Registration
 from medreg.losses.energy import Energy
 from medreg.losses.regularisation.none import NoRegularisation
 from medreg.losses.similarity.base import Similarity
-from medreg.models.base import Registration, RegistrationModel, check_pair
+from medreg.models.solver import Solver
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Refinement:
     levels: Sequence[Level | Mapping[str, Any]]
 
 
-class AffineRegistration(RegistrationModel):
+class AffineRegistration(Solver):
     """p* = argmin_p D(F, M∘T_p) by descent from the identity, coarse to fine, the best iterate kept.
 
     All pairs of a batch run at once and do not see one another. MAD (arXiv 2309.02875), section 1.6, and its
@@ -51,8 +53,6 @@ class AffineRegistration(RegistrationModel):
         ConfigError: no levels, or a level with impossible values.
     """
 
-    trainable: ClassVar[bool] = False
-
     def __init__(
         self,
         similarity: Similarity,
@@ -61,7 +61,7 @@ class AffineRegistration(RegistrationModel):
         levels: Sequence[Level | Mapping[str, Any]],
         minimiser: Minimiser,
         refine: Refinement | None,
-        padding: str,
+        padding: Padding,
         tolerance: float,
     ) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class AffineRegistration(RegistrationModel):
             Energy(
                 measure,
                 NoRegularisation(weight=0.0),
-                padding="zeros" if padding == "zeros" else "border",
+                padding=padding,
             )
             for measure, _ in stages
         )
@@ -81,46 +81,19 @@ class AffineRegistration(RegistrationModel):
         )
         self.settings = self.stages[0]
 
-    def forward(
-        self,
-        fixed: Tensor,
-        moving: Tensor,
-        *,
-        spacing_mm: Tensor | None = None,
-        fixed_mask: Tensor | None = None,
-        moving_mask: Tensor | None = None,
-        callback: Callback | None = None,
-    ) -> Registration:
-        """Register each pair of the batch; `parameters` is θ of the transformation, `steps` what each stage found.
-
-        Args:
-            fixed: (B, C, *S).
-            moving: (B, C, *S).
-            spacing_mm: (B, D) or (D,) mm.
-            fixed_mask: (B, 1, *S) where to compare.
-            moving_mask: (B, 1, *S) where to compare, on the moving image.
-            callback: told about every evaluation, of each stage.
-        """
-        check_pair(fixed, moving)
+    def solve(self, images: LevelImages, callback: Callback | None) -> Registration:
+        """Run the stages; `parameters` is θ of the transformation, `steps` what each stage found."""
         found: Registration | None = None
         steps: list[Tensor] = []
         for energy, settings in zip(self.energies, self.stages, strict=True):
             assert isinstance(energy, Energy)
+            start = None if found is None else found.parameters
             found = optimise_pair(
-                energy,
-                self.transformation,
-                fixed,
-                moving,
-                settings=settings,
-                spacing_mm=spacing_mm,
-                fixed_mask=fixed_mask,
-                moving_mask=moving_mask,
-                callback=callback,
-                start=None if found is None else found.parameters,
+                energy, self.transformation, images, settings=settings, callback=callback, start=start
             )
             steps.append(found.displacement)
         assert found is not None
-        return Registration(found.displacement, found.regularised, found.parameters, tuple(steps))
+        return replace(found, steps=tuple(steps))
 
     def extra_repr(self) -> str:
         """Levels of every stage."""

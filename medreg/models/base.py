@@ -1,38 +1,13 @@
-"""What every registration model answers: the abstract model and its result."""
+"""What every registration model promises."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from medreg.errors import CompositionError
-from medreg.geometry.transformation import Deformation
-
-
-@dataclass(frozen=True)
-class Registration:
-    """Answer of a registration model to a batch of B pairs.
-
-    Attributes:
-        displacement: (B, D, *S) voxels of the fixed grid, pull direction.
-        regularised: (B, D, *S) the field that a regulariser should see: the velocity for velocity models,
-            the displacement otherwise.
-        parameters: the parameters θ of the transformation model, (B, *parameter_shape(S)).
-        steps: intermediate displacements, first to last, each (B, D, *S_level); empty for one-step models.
-    """
-
-    displacement: Tensor
-    regularised: Tensor
-    parameters: Tensor
-    steps: tuple[Tensor, ...] = ()
-
-    @property
-    def deformation(self) -> Deformation:
-        """The pair (displacement, regularised) that an energy takes."""
-        return Deformation(displacement=self.displacement, regularised=self.regularised)
+from medreg.inference.registration import Registration
 
 
 class RegistrationModel(nn.Module, ABC):
@@ -69,29 +44,3 @@ class RegistrationModel(nn.Module, ABC):
     def monitored(self) -> dict[str, Tensor]:
         """Scalars of the model worth a curve in training, such as step sizes, by name; none by default."""
         return {}
-
-
-def check_pair(fixed: Tensor, moving: Tensor, *, ndim: int | None = None) -> tuple[int, ...]:
-    """Return the spatial shape of a pair after checking that the two images can be registered.
-
-    Args:
-        fixed: (B, C, *S).
-        moving: (B, C, *S).
-        ndim: number of spatial dimensions the model was built for; None accepts 2 and 3.
-
-    Raises:
-        CompositionError: the images differ in shape or in dimension from what the model takes.
-    """
-    found = fixed.ndim - 2
-    if found not in (2, 3) or (ndim is not None and found != ndim):
-        wanted = f"{ndim}-D" if ndim is not None else "2-D or 3-D"
-        raise CompositionError(
-            f"This model takes {wanted} images (batch, channel, *space) but got a fixed image of shape "
-            f"{tuple(fixed.shape)}; set model.ndim to the dimension of the data (data.ndim)."
-        )
-    if fixed.shape != moving.shape:
-        raise CompositionError(
-            f"Fixed image {tuple(fixed.shape)} and moving image {tuple(moving.shape)} differ in shape; "
-            "bring the moving image to the fixed grid first (the data modules do this through the affines)."
-        )
-    return tuple(fixed.shape[2:])

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from medreg.errors import ConfigError
-from medreg.models.base import Registration, RegistrationModel
+from medreg.inference.registration import Registration
+from medreg.models.base import RegistrationModel
 
 
 @dataclass(frozen=True)

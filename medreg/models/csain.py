@@ -10,8 +10,8 @@ from torch import Tensor
 
 from medreg.errors import CompositionError
 from medreg.geometry.transformation import Transformation
+from medreg.inference.registration import Registration
 from medreg.losses.similarity.lncc_multiscale import subsample
-from medreg.models.base import Registration
 from medreg.models.blocks.laplacian import ConditioningFactory, Level, Upsampling
 from medreg.models.conditional import ConditionalModel, WeightRange
 from medreg.models.lapirn import PyramidModel

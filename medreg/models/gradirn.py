@@ -13,13 +13,14 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from medreg.errors import ConfigError
 from medreg.geometry.compose import pyramid_shapes, resize_displacement
+from medreg.geometry.precision import at_least_single, outside_inference_mode
 from medreg.geometry.transformation import Transformation
 from medreg.geometry.warp import Convention, Padding
+from medreg.inference.registration import Registration, check_pair
 from medreg.losses.similarity.base import Similarity
-from medreg.models.base import Registration, RegistrationModel, check_pair
+from medreg.models.base import RegistrationModel
 from medreg.models.blocks.conv import channels_last, convolution_relu, last_convolution
 from medreg.models.blocks.gradient import ImagePair, data_gradient
-from medreg.models.blocks.precision import at_least_single, outside_inference_mode
 from medreg.models.blocks.recompute import every_other_kept
 
 RegulariserInputs = Literal["explicit", "implicit", "none"]

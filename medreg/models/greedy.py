@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
-
-from torch import Tensor
+from typing import Any
 
 from medreg.errors import ConfigError
+from medreg.geometry.warp import Padding
 from medreg.inference.accumulation import Accumulation
 from medreg.inference.directions import Direction
 from medreg.inference.greedy import GreedySettings, greedy_pair
-from medreg.inference.level import Level, checked_levels
+from medreg.inference.level import Level, LevelImages, checked_levels
 from medreg.inference.progress import Callback
+from medreg.inference.registration import Registration
 from medreg.losses.energy import Energy
 from medreg.losses.regularisation.base import Regulariser
 from medreg.losses.similarity.base import Similarity
-from medreg.models.base import Registration, RegistrationModel, check_pair
+from medreg.models.solver import Solver
 
 
-class Greedy(RegistrationModel):
+class Greedy(Solver):
     """Classical registration by composition, or the refinement of another model's answer.
 
     Lowers w·D(F, M∘φ) + R(φ) by φ ← φ ∘ (id + δ), from the identity or from an `initial` displacement; see
@@ -41,8 +41,6 @@ class Greedy(RegistrationModel):
         ConfigError: no levels, impossible values of a level or of the smoothing.
     """
 
-    trainable: ClassVar[bool] = False
-
     def __init__(
         self,
         similarity: Similarity,
@@ -55,11 +53,11 @@ class Greedy(RegistrationModel):
         elastic: float,
         longest: float,
         tolerance: float,
-        padding: str = "border",
+        padding: Padding = "border",
     ) -> None:
         super().__init__()
         _check(fluid, elastic, longest)
-        self.energy = Energy(similarity, regularisation, padding="zeros" if padding == "zeros" else "border")
+        self.energy = Energy(similarity, regularisation, padding=padding)
         self.settings = GreedySettings(
             direction=direction,
             accumulation=accumulation,
@@ -70,40 +68,9 @@ class Greedy(RegistrationModel):
             tolerance=tolerance,
         )
 
-    def forward(
-        self,
-        fixed: Tensor,
-        moving: Tensor,
-        *,
-        spacing_mm: Tensor | None = None,
-        fixed_mask: Tensor | None = None,
-        moving_mask: Tensor | None = None,
-        initial: Tensor | None = None,
-        callback: Callback | None = None,
-    ) -> Registration:
-        """Register each pair of the batch.
-
-        Args:
-            fixed: (B, C, *S).
-            moving: (B, C, *S).
-            spacing_mm: (B, D) or (D,) mm.
-            fixed_mask: (B, 1, *S) where to compare.
-            moving_mask: (B, 1, *S) where to compare, on the moving image.
-            initial: (B, D, *S) displacement to refine, voxels; None starts from the identity.
-            callback: told about every evaluation of the energy.
-        """
-        check_pair(fixed, moving)
-        return greedy_pair(
-            self.energy,
-            fixed,
-            moving,
-            settings=self.settings,
-            initial=initial,
-            spacing_mm=spacing_mm,
-            fixed_mask=fixed_mask,
-            moving_mask=moving_mask,
-            callback=callback,
-        )
+    def solve(self, images: LevelImages, callback: Callback | None) -> Registration:
+        """Compose small warps, coarse to fine."""
+        return greedy_pair(self.energy, images, settings=self.settings, callback=callback)
 
     def extra_repr(self) -> str:
         """Levels and smoothing."""

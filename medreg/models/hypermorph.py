@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from medreg.errors import CompositionError
+from medreg.geometry.precision import at_least_single
 from medreg.geometry.transformation import Transformation
-from medreg.models.base import Registration, check_pair
-from medreg.models.blocks.precision import at_least_single
+from medreg.inference.registration import Registration, check_pair
 from medreg.models.blocks.unet import UNet
 from medreg.models.conditional import ConditionalModel, WeightRange
 

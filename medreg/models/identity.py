@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from medreg.models.base import Registration, RegistrationModel, check_pair
+from medreg.inference.registration import Registration, check_pair
+from medreg.models.base import RegistrationModel
 
 
 class Identity(RegistrationModel):

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from medreg.geometry.precision import at_least_single
 from medreg.geometry.transformation import Transformation
-from medreg.models.base import Registration, RegistrationModel, check_pair
+from medreg.inference.registration import Registration, check_pair
+from medreg.models.base import RegistrationModel
 from medreg.models.blocks.conditioning import Unconditioned
 from medreg.models.blocks.laplacian import ConditioningFactory, LaplacianPyramid, Upsampling
-from medreg.models.blocks.precision import at_least_single
 
 
 class PyramidModel(RegistrationModel):

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from medreg.errors import CompositionError
 from medreg.geometry.ffd import FreeForm, FreeFormVelocity
-from medreg.models.base import Registration, RegistrationModel, check_pair
+from medreg.geometry.precision import at_least_single
+from medreg.inference.registration import Registration, check_pair
+from medreg.models.base import RegistrationModel
 from medreg.models.blocks.conv import channels_last, convolution_relu, crop, last_convolution
-from medreg.models.blocks.precision import at_least_single
 from medreg.models.blocks.unet import Decoder, Encoder, pad_to_multiple
 
 

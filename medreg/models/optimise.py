@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
-
-from torch import Tensor
+from typing import Any
 
 from medreg.geometry.transformation import Transformation
+from medreg.geometry.warp import Padding
 from medreg.inference.descent import Minimiser
 from medreg.inference.instance import Settings, optimise_pair
-from medreg.inference.level import Level, checked_levels
+from medreg.inference.level import Level, LevelImages, checked_levels
 from medreg.inference.progress import Callback
+from medreg.inference.registration import Registration
 from medreg.losses.energy import Energy
 from medreg.losses.regularisation.base import Regulariser
 from medreg.losses.similarity.base import Similarity
-from medreg.models.base import Registration, RegistrationModel, check_pair
+from medreg.models.solver import Solver
 
 
-class InstanceOptimisation(RegistrationModel):
+class InstanceOptimisation(Solver):
     """Classical registration, or the refinement of another model's answer.
 
     Minimises w·D(F, M∘φ_θ) + R(φ_θ) over θ from the identity, or from an `initial` displacement with which
@@ -38,8 +38,6 @@ class InstanceOptimisation(RegistrationModel):
         ConfigError: no levels, or a level with impossible values.
     """
 
-    trainable: ClassVar[bool] = False
-
     def __init__(
         self,
         similarity: Similarity,
@@ -50,47 +48,17 @@ class InstanceOptimisation(RegistrationModel):
         minimiser: Minimiser,
         smoothing: float,
         tolerance: float,
-        padding: str = "border",
+        padding: Padding = "border",
     ) -> None:
         super().__init__()
-        self.energy = Energy(similarity, regularisation, padding="zeros" if padding == "zeros" else "border")
+        self.energy = Energy(similarity, regularisation, padding=padding)
         self.transformation = transformation
         self.settings = Settings(minimiser, checked_levels(levels), smoothing=smoothing, tolerance=tolerance)
 
-    def forward(
-        self,
-        fixed: Tensor,
-        moving: Tensor,
-        *,
-        spacing_mm: Tensor | None = None,
-        fixed_mask: Tensor | None = None,
-        moving_mask: Tensor | None = None,
-        initial: Tensor | None = None,
-        callback: Callback | None = None,
-    ) -> Registration:
-        """Register each pair of the batch.
-
-        Args:
-            fixed: (B, C, *S).
-            moving: (B, C, *S).
-            spacing_mm: (B, D) or (D,) mm.
-            fixed_mask: (B, 1, *S) where to compare.
-            moving_mask: (B, 1, *S) where to compare, on the moving image.
-            initial: (B, D, *S) displacement to refine, voxels; None starts from the identity.
-            callback: told about every evaluation of the energy.
-        """
-        check_pair(fixed, moving)
+    def solve(self, images: LevelImages, callback: Callback | None) -> Registration:
+        """Minimise the energy, coarse to fine."""
         return optimise_pair(
-            self.energy,
-            self.transformation,
-            fixed,
-            moving,
-            settings=self.settings,
-            initial=initial,
-            spacing_mm=spacing_mm,
-            fixed_mask=fixed_mask,
-            moving_mask=moving_mask,
-            callback=callback,
+            self.energy, self.transformation, images, settings=self.settings, callback=callback
         )
 
     def extra_repr(self) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from medreg.geometry.precision import at_least_single
 from medreg.geometry.transformation import Transformation
-from medreg.models.base import Registration, RegistrationModel, check_pair
-from medreg.models.blocks.precision import at_least_single
+from medreg.inference.registration import Registration, check_pair
+from medreg.models.base import RegistrationModel
 from medreg.models.blocks.unet import UNet
 
 

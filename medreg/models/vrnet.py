@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from medreg.errors import CompositionError, ConfigError, NumericalError
+from medreg.geometry.precision import at_least_single
 from medreg.geometry.transformation import Deformation, Transformation
 from medreg.geometry.warp import Convention, Padding, warp
-from medreg.models.base import Registration, RegistrationModel, check_pair
+from medreg.inference.registration import Registration, check_pair
+from medreg.models.base import RegistrationModel
 from medreg.models.blocks.conv import crop
 from medreg.models.blocks.intensity_consistency import Linearisation, consistency, linearise
-from medreg.models.blocks.precision import at_least_single
 from medreg.models.blocks.strided_unet import Initialisation, StridedUNet
 from medreg.models.blocks.unet import pad_to_multiple
 

@@ -14,11 +14,12 @@ from medreg.errors import CompositionError, ConfigError, NumericalError
 from medreg.geometry.grid import identity_grid
 from medreg.geometry.transformation import Deformation
 from medreg.geometry.warp import warp_labels
+from medreg.inference.registration import Registration
 from medreg.losses.energy import Energy, EnergyValue
 from medreg.losses.similarity.lncc_multiscale import MultiscaleLNCC, pool, subsample
 from medreg.metrics.evaluator import CaseEvaluator
 from medreg.metrics.overlap import dice
-from medreg.models.base import Registration, RegistrationModel
+from medreg.models.base import RegistrationModel
 from medreg.models.chosen_weight import (
     ChosenWeight,
     range_note,
@@ -223,17 +224,15 @@ class ConditionalTask(RegistrationTask):
             fixed_mask=None if mask is None else subsample(mask, times=times),
             moving_mask=masks["moving_mask"],
             weight=self.objective.regulariser_weight(answer.weight),
+            data_weight=self.energy.similarity.weight * self.objective.similarity_factor(answer.weight),
         )
-        factor = self.objective.similarity_factor(answer.weight)
-        similarity = self.energy.similarity.weight * factor * value.similarity
-        total = (similarity + value.regularisation).mean()
-        if not torch.isfinite(total):
+        if not torch.isfinite(value.total):
             raise NumericalError(
-                f"The loss is {float(total.detach())} in epoch {self.current_epoch} "
+                f"The loss is {float(value.total.detach())} in epoch {self.current_epoch} "
                 f"(cases {', '.join(sorted(set(batch['case'])))}). "
                 "Lower optimiser.lr, or set trainer.gradient_clip_val=1.0; debug=anomaly names the operation."
             )
-        return EnergyValue(total, value.similarity, value.regularisation, value.warped)
+        return value
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Accumulate loss of the finest field and mean Dice of one case over the λ of validation."""

@@ -12,11 +12,12 @@ from torchmetrics import MeanMetric
 
 from medreg.errors import ConfigError, NumericalError
 from medreg.geometry.warp import warp, warp_labels
+from medreg.inference.registration import Registration
 from medreg.losses.energy import Energy, EnergyValue
 from medreg.metrics.evaluator import CaseEvaluator, MetricRow
 from medreg.metrics.overlap import dice
 from medreg.metrics.runtime import RuntimeMeter, RuntimeUsage
-from medreg.models.base import Registration, RegistrationModel
+from medreg.models.base import RegistrationModel
 from medreg.tasks.epoch_means import EpochMeans
 from medreg.tasks.results import UNREGISTERED, CaseResult
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from medreg.errors import ConfigError, DataError
 from medreg.geometry.transformation import Deformation
 from medreg.losses.energy import Energy
 from medreg.losses.regularisation.diffusion import Diffusion
@@ -46,6 +47,25 @@ def test_weight_of_the_call_replaces_that_of_the_regulariser():
     plain = energy(fixed, moving, smooth_deformation())
     stronger = energy(fixed, moving, smooth_deformation(), weight=torch.tensor([0.2, 0.4]))
     torch.testing.assert_close(stronger.regularisation, plain.regularisation * torch.tensor([2.0, 4.0]))
+
+
+def test_data_weight_of_the_call_replaces_that_of_the_similarity():
+    fixed, moving = images()
+    energy = Energy(SSD(weight=3.0), Diffusion(weight=0.1))
+    plain = energy(fixed, moving, smooth_deformation())
+    torch.testing.assert_close(plain.energies, 3 * plain.similarity + plain.regularisation)
+    weights = torch.tensor([0.5, 4.0], dtype=torch.float64)
+    value = energy(fixed, moving, smooth_deformation(), data_weight=weights)
+    torch.testing.assert_close(value.similarity, plain.similarity)
+    torch.testing.assert_close(value.energies, weights * plain.similarity + plain.regularisation)
+    torch.testing.assert_close(value.total, value.energies.mean())
+    with pytest.raises(DataError, match="one value a sample"):
+        energy(fixed, moving, smooth_deformation(), data_weight=torch.ones(2, 1, 9, 10))
+
+
+def test_an_unknown_padding_is_refused():
+    with pytest.raises(ConfigError, match="choose border or zeros"):
+        Energy(SSD(weight=1.0), Diffusion(weight=0.1), padding="reflect")
 
 
 def test_intensities_outside_the_masks_have_no_influence():

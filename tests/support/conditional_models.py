@@ -6,7 +6,7 @@ import torch
 import yaml
 from tiny_task import PREPROCESS
 
-from medreg.models.base import Registration
+from medreg.inference.registration import Registration
 from medreg.models.conditional import ConditionalModel, WeightRange
 
 

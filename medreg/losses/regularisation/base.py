@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from medreg.errors import ConfigError, DataError
+from medreg.geometry.precision import at_least_single
 from medreg.kernels.dispatch import usable
 from medreg.losses.fused import fused
-from medreg.losses.reduction import at_least_float32, masked_mean
+from medreg.losses.reduction import masked_mean
 from medreg.losses.regularisation.stencil import MeanDensity, Stencil
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Regulariser(nn.Module, ABC):
         """
         _check_field(field)
         with torch.autocast(device_type=field.device.type, enabled=False):
-            return self._weighted_mean(at_least_float32(field), spacing_mm, weight, mask)
+            return self._weighted_mean(at_least_single(field), spacing_mm, weight, mask)
 
     def evaluate(
         self,
@@ -103,7 +104,7 @@ class Regulariser(nn.Module, ABC):
         """Return the unweighted penalty at each voxel, (B, 1, *S), of the field named by `on`."""
         field: Tensor = getattr(deformation, self.on)
         _check_field(field)
-        return self.density(at_least_float32(field), spacing_mm=spacing_mm)
+        return self.density(at_least_single(field), spacing_mm=spacing_mm)
 
     def scales(self, field: Tensor, spacing_mm: Tensor | None) -> Tensor | None:
         """Spacing as (B or 1, D) in the field's precision, or None where voxels are the unit."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from medreg.errors import DataError
-from medreg.losses.reduction import at_least_float32
+from medreg.geometry.precision import at_least_single
 
 
 class Similarity(nn.Module, ABC):
@@ -45,7 +45,7 @@ class Similarity(nn.Module, ABC):
         """
         _check_shapes(warped, fixed, mask)
         with torch.autocast(device_type=warped.device.type, enabled=False):
-            warped, fixed = at_least_float32(warped), at_least_float32(fixed)
+            warped, fixed = at_least_single(warped), at_least_single(fixed)
             if mask is not None:
                 outside = mask == 0
                 mask = mask.to(fixed)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from medreg.geometry.compose import resize
+from medreg.geometry.precision import at_least_single
 from medreg.geometry.transformation import Deformation, Transformation
 from medreg.geometry.warp import Convention, Padding, warp
 from medreg.losses.similarity.base import Similarity
-from medreg.models.blocks.precision import at_least_single
 
 
 @dataclass(frozen=True)

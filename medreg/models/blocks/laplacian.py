@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medreg.geometry.precision import at_least_single
 from medreg.geometry.warp import warp
 from medreg.losses.similarity.lncc_multiscale import pool, subsample
 from medreg.models.blocks.conditioning import Conditioning
 from medreg.models.blocks.conv import CONVOLUTIONS, NEGATIVE_SLOPE, channels_last, crop
 from medreg.models.blocks.modulated_norm import Modulation, modulated_norm
-from medreg.models.blocks.precision import at_least_single
 
 Upsampling = Literal["exact", "authors"]
 ConditioningFactory = Callable[..., Conditioning]

@@ -8,7 +8,8 @@ import torch
 from tiny_task import SHAPE, identity_run, tiny_task
 
 from medreg.errors import CheckpointError
-from medreg.models.base import Registration, RegistrationModel
+from medreg.inference.registration import Registration
+from medreg.models.base import RegistrationModel
 from medreg.studies.learn2reg.config import PairPaths
 from medreg.studies.learn2reg.run_fields import RunAsFields, data_root, export_run
 from medreg.studies.learn2reg.truth import TaskFolder

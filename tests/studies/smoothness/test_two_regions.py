@@ -9,7 +9,7 @@ import torch
 from conditional_models import ShiftByWeight
 
 from medreg.errors import CompositionError, ConfigError
-from medreg.models.base import Registration
+from medreg.inference.registration import Registration
 from medreg.models.conditional import Regions
 from medreg.studies.smoothness.control import evaluate_found
 from medreg.studies.smoothness.methods import Trace, TracePoint

@@ -1,4 +1,4 @@
-"""Working precision and inference mode: what a model needs that differentiates while it infers."""
+"""Working precision and inference mode: what code needs that differentiates while it infers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ Result = TypeVar("Result")
 def at_least_single(tensor: Tensor) -> Tensor:
     """Half-precision and integer tensors as float32, others unchanged.
 
-    Displacements must not live in half precision: beyond 256 voxels bfloat16 steps by whole voxels.
+    Displacements must not live in half precision: beyond 256 voxels bfloat16 steps by whole voxels. Sums over a
+    volume lose all digits in float16, whose unit 1/N vanishes above 16 384 voxels.
     """
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
