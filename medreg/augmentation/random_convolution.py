@@ -237,7 +237,7 @@ class CAR(RandomConvolution):
 class Stack(RandomConvolution):
     """Several non-linear random layers: the contrast may change in a way that is not monotone, anatomy stays.
 
-    Ours (mad.md 1.2): weights N(0, 1/(kⁿ C)), biases N(0, b²), LeakyReLU between. One linear layer can only rescale or
+    Ours: weights N(0, 1/(kⁿ C)), biases N(0, b²), LeakyReLU between. One linear layer can only rescale or
     invert a contrast, while T1 → T2 is not monotone; stacks of kernels of three voxels destroy thin anatomy, so only
     the first layer may have them.
 

@@ -40,7 +40,7 @@ def affine_distance(matrix: Tensor, half_extents: Tensor) -> Tensor:
     """Root mean square displacement over the cube [−1, 1]^D, d² = ‖H t‖² + ⅓ ‖H (A − I)‖_F², H = diag(h).
 
     Zero only at the identity; with a slope that does not vanish there, so the gradient at exactly the identity is
-    undefined (it is returned as zero). Sideri-Lampretsa et al., MAD, arXiv 2309.02875; closed form of section 1.3.
+    undefined (it is returned as zero). The closed form is ours; docs/explanation/mad.md.
 
     Args:
         matrix: (B, D, D+1), [A | t], unit coordinates.
@@ -99,7 +99,7 @@ def affine_distance_within(matrix: Tensor, half_extents: Tensor, *, region: Regi
         region: m and S of the region, see `region_moments`.
 
     Returns:
-        (B,), in the length of h. MAD, section 1.3.
+        (B,), in the length of h.
     """
     excess, shift = displacement_matrix(matrix, half_extents)
     mean, covariance = region.mean.to(matrix), region.covariance.to(matrix)

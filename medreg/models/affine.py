@@ -35,7 +35,7 @@ class Refinement:
 class AffineRegistration(RegistrationModel):
     """p* = argmin_p D(F, M∘T_p) by descent from the identity, coarse to fine, the best iterate kept.
 
-    All pairs of a batch run at once and do not see one another. MAD (arXiv 2309.02875), section 1.6, and its
+    All pairs of a batch run at once and do not see one another. MAD (arXiv 2309.02875) and its
     baselines of section 3 differ in similarity and levels only.
 
     Args:

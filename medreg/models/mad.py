@@ -18,8 +18,8 @@ from medreg.losses.similarity.base import Similarity
 from medreg.models.blocks.conv import channels_last, convolution
 from medreg.models.blocks.frame import framed
 
-_GROUPS = 8  # of every group normalisation (mad.md 1.4)
-_SLOPE = 0.2  # of every LeakyReLU (mad.md 1.4)
+_GROUPS = 8  # of every group normalisation (ours)
+_SLOPE = 0.2  # of every LeakyReLU (ours)
 
 
 class DistanceNetwork(nn.Module):

@@ -1,4 +1,4 @@
-"""The behavioural checks of csain.md 8 on the rows that the three seeds left in experiments/csain."""
+"""The checks of experiments/csain/README.md, section 5, on the rows that the three seeds left in experiments/csain."""
 
 from __future__ import annotations
 

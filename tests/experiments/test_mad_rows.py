@@ -1,4 +1,4 @@
-"""The checks of mad.md 8 that need a long training, on the rows that its three seeds left in experiments/mad."""
+"""The checks of experiments/mad/README.md that need a long training, on the rows of its three seeds."""
 
 from __future__ import annotations
 
