@@ -164,9 +164,9 @@ class GIN(RandomConvolution):
 
     Attributes:
         layers: number of convolutions.
-        channels: of hidden layers.
+        channels: number in hidden layers.
         kernels: sizes from which each layer takes one at each call.
-        slope: of the LeakyReLU.
+        slope: that of the LeakyReLU below 0.
     """
 
     layers: int
@@ -206,8 +206,8 @@ class CAR(RandomConvolution):
 
     Attributes:
         layers: number of convolutions.
-        channels: of hidden layers.
-        slope: of the LeakyReLU.
+        channels: number in hidden layers.
+        slope: that of the LeakyReLU below 0.
     """
 
     layers: int
@@ -243,10 +243,10 @@ class Stack(RandomConvolution):
 
     Attributes:
         layers: number of convolutions.
-        channels: of hidden layers.
+        channels: number in hidden layers.
         wide: probability with which the first kernel of a sample has three voxels along each axis instead of one.
         bias: standard deviation b of the biases.
-        slope: of the LeakyReLU.
+        slope: that of the LeakyReLU below 0.
     """
 
     layers: int
@@ -311,7 +311,7 @@ def uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
 
 
 def choose(count: int, options: int, *, generator: torch.Generator) -> list[int]:
-    """So many indices below `options`, each equally likely."""
+    """Return `count` indices below `options`, each equally likely."""
     return torch.randint(options, (count,), generator=generator, device=generator.device).tolist()
 
 

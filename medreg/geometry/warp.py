@@ -111,7 +111,7 @@ def square(displacement: Tensor, *, padding: Padding = "border", convention: Con
     Args:
         displacement: u (B, D, *S), voxels.
         padding: u outside the grid, its "border" value or "zeros".
-        convention: as in `warp`.
+        convention: that of `warp`.
 
     Returns:
         (B, D, *S), voxels.

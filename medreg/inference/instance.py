@@ -66,7 +66,7 @@ def optimise_pair(
 
     Args:
         energy: similarity and regularisation.
-        transformation: from θ to displacement.
+        transformation: map from θ to displacement.
         fixed: (B, C, *S).
         moving: (B, C, *S).
         settings: levels, minimiser, smoothing, tolerance.
