@@ -10,6 +10,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "csain"
 SEEDS = (1, 2, 3)
+pytestmark = pytest.mark.rows
 FIXED = (0.2, 0.5, 0.8)
 
 

@@ -12,6 +12,7 @@ SEEDS = (1, 2, 3)
 SEEN, UNSEEN = "t1t2 section 3", "t1pd section 3"  # contrasts of moving and fixed image
 PIXEL_MM = 3.0
 SUCCESS = 90.0  # percent of starts that a bin of the capture range needs
+pytestmark = pytest.mark.rows
 
 
 @pytest.fixture(scope="module")
