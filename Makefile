@@ -1,9 +1,11 @@
 # make demo   set up .venv and run the main job on the embedded data
-# make test   set up .venv and pass the tests
+# make test   set up .venv and pass the tests, two at a time (WORKERS=1 …)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+WORKERS ?= 2
+SIDE_BY_SIDE := -n $(WORKERS) --dist worksteal
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: demo test test-slow lint build help
@@ -23,11 +25,11 @@ demo: $(READY)
 	$(BIN)/python train.py experiment=demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 # make test-slow   the tests that take minutes
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow --timeout=1800
+	$(BIN)/python -m pytest -m slow --timeout=1800 $(SIDE_BY_SIDE)
 
 # make lint   style and types
 lint: $(READY)

@@ -1,4 +1,4 @@
-"""Write the generated pages of docs/reference: configuration.md from configs/, batch.md from the batch contract."""
+"""Write docs/reference/configuration.md from configs/ and docs/reference/batch.md from the batch contract."""
 
 from __future__ import annotations
 

@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+# Workers that run side by side share the cores: one thread each, in the processes that tests start, too. Set before
+# any test imports torch, which reads it then.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(_name, "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def isolated_environment(tmp_path_factory):

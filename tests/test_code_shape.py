@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import statistics
 from pathlib import Path
 
@@ -10,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "medreg"
 FILE_CAP, FUNCTION_CAP = 400, 70
 
 
+@functools.cache
 def trees() -> list[tuple[Path, ast.Module]]:
     return [(file, ast.parse(file.read_text(encoding="utf-8"))) for file in sorted(PACKAGE.rglob("*.py"))]
 

@@ -1,4 +1,4 @@
-"""A CSAIN trained for a minute or two behaves as its specification asks (csain.md 8, B1, B2, B5, B6)."""
+"""A CSAIN trained for a minute or two behaves as CSAIN should: checks B1, B2, B5, B6 of experiments/csain/README.md."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tokenize
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +40,7 @@ OF_THE_USER = (
     "configs/method/mytool.yaml",
     "data=liver",
 )  # files that a page tells the reader to write
+WRITTEN = {"report.md", "ranking.md", "tables.md"}  # by commands, into the user's folders
 SHORT = "trainer.max_epochs=1 pictures=1"
 SMALL = "data.dataset.prepare.subjects=6 data.dataset.prepare.testing=2 data.loader.repeat=1"
 # Of the shell that runs a page: the checkout is elsewhere, and training is short.
@@ -198,16 +200,16 @@ def test_every_page_is_on_the_map():
     assert there == listed
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_links_lead_somewhere(page):
+def test_links_lead_somewhere():
     broken = []
-    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
-        if target.startswith(("http://", "https://", "mailto:")):
-            continue
-        file, _, anchor = target.partition("#")
-        there = (page.parent / file).resolve() if file else page
-        if not there.exists() or (anchor and anchor not in anchors(there)):
-            broken.append(target)
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+            if target.startswith(("http://", "https://", "mailto:")):
+                continue
+            file, _, anchor = target.partition("#")
+            there = (page.parent / file).resolve() if file else page
+            if not there.exists() or (anchor and anchor not in anchors(there)):
+                broken.append(f"{name_of(page)}: {target}")
     assert not broken
 
 
@@ -218,6 +220,37 @@ def test_paths_in_the_text_exist():
         ours = re.fullmatch(r"(medreg|configs|tests|scripts|docs)/[\w./-]+", path) and path not in OF_THE_USER
         if ours and not (ROOT / path).exists():
             wrong.append(f"{name_of(page)}: {code}")
+    assert not wrong
+
+
+def texts() -> list[tuple[Path, str]]:
+    """Comments and docstrings of programs and configurations, and the prose of pages, where they cite a page."""
+    rooms = ("medreg", "tests", "experiments", "scripts", "configs", "docs")
+    files = sorted(file for room in rooms for file in (ROOT / room).rglob("*.*"))
+    found = []
+    for file in [*files, ROOT / "README.md", ROOT / "pyproject.toml", ROOT / "Makefile"]:
+        if file.suffix not in (".py", ".md", ".yaml", ".toml", "") or ".md" not in file.read_text("utf-8"):
+            continue  # pictures and tables, and what cites nothing
+        if file.suffix == ".py":
+            with file.open("rb") as stream:
+                tokens = list(tokenize.tokenize(stream.readline))
+            said = [token.string for token in tokens if token.type in (tokenize.COMMENT, tokenize.STRING)]
+            found.append((file, "\n".join(line for line in said if line.startswith(("#", '"""')))))
+        elif file.suffix == ".md":
+            found.append((file, re.sub(r"\]\([^)]*\)", "", prose(file))))
+        else:
+            found.append((file, "\n".join(re.findall(r"#.*", file.read_text("utf-8")))))
+    return found
+
+
+def test_a_page_that_a_text_cites_is_in_the_repository():
+    """A reader cannot open notes that are not here; a name without its folder is enough only beside it."""
+    wrong = []
+    for file, text in texts():
+        for cited in sorted(set(re.findall(r"(?<![\w./-])\w[\w./-]*\.md\b", text)) - WRITTEN):
+            beside = file.suffix == ".md" and (file.parent / cited).is_file()
+            if not beside and not (ROOT / cited).is_file():
+                wrong.append(f"{name_of(file)}: {cited}")
     assert not wrong
 
 

@@ -1,4 +1,4 @@
-"""A distance trained for a minute has the landscapes that its specification asks for."""
+"""A distance trained for a minute has useful landscapes: checks M8 to M10 of experiments/mad/training.md."""
 
 from __future__ import annotations
 

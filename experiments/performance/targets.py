@@ -1,4 +1,4 @@
-"""What issue 3 asks for, and how far the measurements are from it."""
+"""The speeds and sizes that we set out to reach, and how far the measurements are from them."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Misaligned:
 
 @dataclass(frozen=True)
 class Misalignment:
-    """Makes pairs from single images: M = g₁(I ∘ G), F = g₂(I ∘ G ∘ T), with g₁ and g₂ independent (mad.md 1.3).
+    """Makes pairs from single images: M = g₁(I ∘ G), F = g₂(I ∘ G ∘ T), with g₁ and g₂ independent.
 
     Images are warped once and convolved afterwards: the other way round the zeros beyond the border would show T.
 

@@ -15,10 +15,10 @@ from medreg.geometry.affine_pose import PoseRange, turns_of
 class RandomPose:
     """Poses p = (r, t, s, q), uniform in a box of random size: p = σ·v, v ~ U(−range, range), σ ~ U(0, 1) or 1.
 
-    The common factor σ makes small misalignments frequent (MAD, section 1.3); a share of the poses has σ = 1, without
+    The common factor σ makes small misalignments frequent (ours); a share of the poses has σ = 1, without
     which rotations beyond half the range hardly occur and are not learned. A share of the poses is the identity: two
     appearances of one image whose distance is 0. Another share moves in one way only, because scale and shear hardly
-    change the distance beside a rotation (mad.md, pitfall P4).
+    change the distance beside a rotation.
 
     Attributes:
         ranges: half widths of the box.

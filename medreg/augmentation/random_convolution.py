@@ -164,9 +164,9 @@ class GIN(RandomConvolution):
 
     Attributes:
         layers: number of convolutions.
-        channels: of hidden layers.
+        channels: number in hidden layers.
         kernels: sizes from which each layer takes one at each call.
-        slope: of the LeakyReLU.
+        slope: that of the LeakyReLU below 0.
     """
 
     layers: int
@@ -206,8 +206,8 @@ class CAR(RandomConvolution):
 
     Attributes:
         layers: number of convolutions.
-        channels: of hidden layers.
-        slope: of the LeakyReLU.
+        channels: number in hidden layers.
+        slope: that of the LeakyReLU below 0.
     """
 
     layers: int
@@ -237,16 +237,16 @@ class CAR(RandomConvolution):
 class Stack(RandomConvolution):
     """Several non-linear random layers: the contrast may change in a way that is not monotone, anatomy stays.
 
-    Ours (mad.md 1.2): weights N(0, 1/(kⁿ C)), biases N(0, b²), LeakyReLU between. One linear layer can only rescale or
+    Ours: weights N(0, 1/(kⁿ C)), biases N(0, b²), LeakyReLU between. One linear layer can only rescale or
     invert a contrast, while T1 → T2 is not monotone; stacks of kernels of three voxels destroy thin anatomy, so only
     the first layer may have them.
 
     Attributes:
         layers: number of convolutions.
-        channels: of hidden layers.
+        channels: number in hidden layers.
         wide: probability with which the first kernel of a sample has three voxels along each axis instead of one.
         bias: standard deviation b of the biases.
-        slope: of the LeakyReLU.
+        slope: that of the LeakyReLU below 0.
     """
 
     layers: int
@@ -311,7 +311,7 @@ def uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
 
 
 def choose(count: int, options: int, *, generator: torch.Generator) -> list[int]:
-    """So many indices below `options`, each equally likely."""
+    """Return `count` indices below `options`, each equally likely."""
     return torch.randint(options, (count,), generator=generator, device=generator.device).tolist()
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
+from medreg.io.atomic import replacing
+
 FOLDER = "checkpoints"
 LAST, BEST = "last.ckpt", "best.ckpt"
 
@@ -20,10 +22,13 @@ LAST, BEST = "last.ckpt", "best.ckpt"
 def save_atomically(trainer: pl.Trainer, name: str, *, weights_only: bool = False) -> None:
     """Save a checkpoint of the given file name into the run folder, replacing the earlier one in one step."""
     target = Path(trainer.default_root_dir) / FOLDER / name
-    part = target.with_suffix(".part")
-    trainer.save_checkpoint(part, weights_only=weights_only)
-    if trainer.is_global_zero:
-        part.replace(target)
+    if not trainer.is_global_zero:  # takes part in collecting the state, and writes nothing
+        trainer.save_checkpoint(target, weights_only=weights_only)
+        return
+    for left in target.parent.glob(".*.part.ckpt"):  # by a run that was killed while it wrote
+        left.unlink()
+    with replacing(target) as part:
+        trainer.save_checkpoint(part, weights_only=weights_only)
 
 
 class LastCheckpoint(Checkpoint):

@@ -44,7 +44,7 @@ class RegistrationData(pl.LightningDataModule):
         ndim: 2 or 3, dimensions of the samples.
         labels: structure → code; None takes what the data set states or its label maps hold.
         seed: of everything random in loading.
-        limit_train_fraction: share of the training subjects that is used (gradirn.md 2.4).
+        limit_train_fraction: share of the training subjects that is used (GraDIRN).
         on_corrupt: "error" stops at an unreadable file, "skip" leaves the pair out and counts it.
     """
 

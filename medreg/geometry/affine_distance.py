@@ -20,13 +20,13 @@ def half_extents(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Half the length of every axis, h_k = (S_k − 1)/2 · spacing_k (paper 1.1).
+    """Half the length of every axis, h_k = (S_k − 1)/2 · spacing_k.
 
     Args:
         shape: spatial size S.
         spacing_mm: mm along each axis; None gives voxels.
         dtype: floating type of the result.
-        device: where the result lives.
+        device: device of the result.
 
     Returns:
         (D,), mm; 1 voxel for an axis of one voxel, which has no extent to be moved by.
@@ -40,7 +40,7 @@ def affine_distance(matrix: Tensor, half_extents: Tensor) -> Tensor:
     """Root mean square displacement over the cube [−1, 1]^D, d² = ‖H t‖² + ⅓ ‖H (A − I)‖_F², H = diag(h).
 
     Zero only at the identity; with a slope that does not vanish there, so the gradient at exactly the identity is
-    undefined (it is returned as zero). Sideri-Lampretsa et al., MAD, arXiv 2309.02875; closed form of section 1.3.
+    undefined (it is returned as zero). The closed form is ours; docs/explanation/mad.md.
 
     Args:
         matrix: (B, D, D+1), [A | t], unit coordinates.
@@ -55,7 +55,7 @@ def affine_distance(matrix: Tensor, half_extents: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class RegionMoments:
-    """Where the points of a region lie, as far as an affine map can tell.
+    """Mean and covariance of the points of a region: all that the distance of an affine map depends on.
 
     Attributes:
         mean: m (B, D), unit coordinates.
@@ -99,7 +99,7 @@ def affine_distance_within(matrix: Tensor, half_extents: Tensor, *, region: Regi
         region: m and S of the region, see `region_moments`.
 
     Returns:
-        (B,), in the length of h. MAD, section 1.3.
+        (B,), in the length of h.
     """
     excess, shift = displacement_matrix(matrix, half_extents)
     mean, covariance = region.mean.to(matrix), region.covariance.to(matrix)
@@ -140,7 +140,7 @@ def inverse_matrix(matrix: Tensor) -> Tensor:
 
 
 def residual_distance(found: Tensor, truth: Tensor, half_extents: Tensor) -> Tensor:
-    """What a registration left over: the distance of found⁻¹ ∘ truth from the identity (paper, section 4).
+    """What a registration left over: the distance of found⁻¹ ∘ truth from the identity.
 
     Args:
         found: (B, D, D+1), unit coordinates.

@@ -47,7 +47,7 @@ def turns_of(ndim: int) -> int:
 
 
 def pose_matrix(pose: Tensor, half_extents: Tensor) -> Tensor:
-    """Matrix of a pose, A = H⁻¹ R(r) Sh(q) diag(exp s) H, in unit coordinates (MAD, section 1.1).
+    """Matrix of a pose, A = H⁻¹ R(r) Sh(q) diag(exp s) H, in unit coordinates.
 
     In 2-D r is one angle, positive from axis 0 to axis 1; in 3-D R = R_x R_y R_z. Sh is unit upper triangular.
     Composing in physical space keeps a rotation a rotation where axes differ in length; t is in half-extents.
@@ -122,7 +122,7 @@ class AffinePose(Transformation):
     `steps.scale`. Resampling leaves θ alone, as grids share their corners.
 
     Args:
-        steps: what a unit of θ is worth in every kind of motion (MAD, section 1.6: 1, 1, 0.5, 0.5).
+        steps: what a unit of θ is worth in every kind of motion (configs/transformation/pose.yaml).
         box: largest magnitude of every kind of motion, to which an optimiser is held; None for none.
         spacing_mm: spacing of the images along each axis; only its ratios matter. None means isotropic voxels.
     """

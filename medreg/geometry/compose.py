@@ -120,7 +120,7 @@ def resize_displacement(displacement: Tensor, shape: Sequence[int], *, gain: Gai
         displacement: (B, D, *S), voxels of its grid.
         shape: new spatial size S'.
         gain: "exact": component k grows by (S'_k − 1)/(S_k − 1), which belongs to grids with common corners;
-            "authors": by S'_k/S_k, the factor 2 of the GraDIRN release (gradirn.md 7.3).
+            "authors": by S'_k/S_k, the factor 2 of GraDIRN's released core/networks.py.
 
     Returns:
         (B, D, *shape), voxels of the new grid.

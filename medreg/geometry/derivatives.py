@@ -22,7 +22,7 @@ def forward_difference(field: Tensor, axis: int, *, boundary: Boundary = "one_si
     Args:
         field: (B, C, *S).
         axis: spatial axis a, counted from 0.
-        boundary: at the far border, "one_sided": the backward difference; "replicate": the field continues
+        boundary: rule at the far border, "one_sided": the backward difference; "replicate": the field continues
             with its border value, hence zero; "drop": the result is one shorter along the axis.
 
     Returns:
@@ -43,7 +43,7 @@ def central_difference(field: Tensor, axis: int, *, boundary: Boundary = "one_si
     Args:
         field: (B, C, *S).
         axis: spatial axis a, counted from 0.
-        boundary: at both borders, "one_sided": forward or backward difference; "replicate": the field
+        boundary: rule at both borders, "one_sided": forward or backward difference; "replicate": the field
             continues with its border value, hence half of the one-sided difference (what ITK's Jacobian
             filter does); "drop": the result is two shorter along the axis.
 

@@ -26,7 +26,7 @@ def identity_grid(
     Args:
         shape: spatial size S = (X, Y) or (X, Y, Z).
         dtype: floating type of the coordinates.
-        device: where the grid lives.
+        device: device of the grid.
 
     Returns:
         (1, D, *S), component k counts voxels along tensor axis k.

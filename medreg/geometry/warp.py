@@ -42,7 +42,7 @@ def _absolute(size: int) -> _Position:
 
 
 def _corner_grid(size: int) -> _Position:
-    # displacement normalised by 2/S on a corner-aligned grid (GraDIRN release; gradirn.md 1.6)
+    # displacement normalised by 2/S on a corner-aligned grid (GraDIRN's released core/transformations.py)
     return _Position(1.0, (size - 1) / size, 0.0)
 
 
@@ -111,7 +111,7 @@ def square(displacement: Tensor, *, padding: Padding = "border", convention: Con
     Args:
         displacement: u (B, D, *S), voxels.
         padding: u outside the grid, its "border" value or "zeros".
-        convention: as in `warp`.
+        convention: that of `warp`.
 
     Returns:
         (B, D, *S), voxels.

@@ -26,7 +26,7 @@ class Sampling:
     """How a displacement addresses an image: one (step, gain, offset) an axis, position step·i + gain·u + offset.
 
     Attributes:
-        lines: per axis of the image.
+        lines: one for each axis of the image.
         border: the border value outside, otherwise zero.
         reference: the same warp of (image, displacement) in torch operations, for third derivatives and
             second ones in the image.

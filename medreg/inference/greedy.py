@@ -27,8 +27,8 @@ class GreedySettings:
     """How the updates are made.
 
     Attributes:
-        direction: from gradients to directions.
-        accumulation: how updates add up.
+        direction: map from gradients to directions.
+        accumulation: rule by which updates add up.
         levels: coarse to fine; `learning_rate` is the typical length of one update, voxels of the level.
         fluid: σ of the Gaussian that smooths every update, voxels of the level; 0 = none.
         elastic: σ of the Gaussian that smooths the whole field after every update, voxels of the level; 0 = none.

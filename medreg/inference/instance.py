@@ -57,7 +57,7 @@ def optimise_pair(
 
     Args:
         energy: similarity and regularisation.
-        transformation: from θ to displacement.
+        transformation: map from θ to displacement.
         images: the pairs on their own grid, tensors that autograd may use.
         settings: levels, minimiser, smoothing, tolerance.
         callback: told about every evaluation.

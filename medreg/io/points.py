@@ -41,7 +41,7 @@ def read_point_pairs(path: str | Path) -> PointPairs:
     """Read two corresponding points per row: x,y,z of the first image, then of the second (or 2 + 2 columns).
 
     Raises:
-        DataError: as `read_points`.
+        DataError: see `read_points`.
     """
     table = _read_table(path, columns=(4, 6), meaning="two points per row: x1,y1,z1,x2,y2,z2")
     half = table.shape[1] // 2

@@ -21,7 +21,7 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 
 def is_glibc() -> bool:
-    """Whether the C library is the one whose allocator can be told."""
+    """Whether the C library is glibc, whose allocator takes settings."""
     return platform.libc_ver()[0] == "glibc"
 
 
@@ -33,7 +33,7 @@ def keep_freed_memory() -> bool:
     MALLOC_TRIM_THRESHOLD_=2147483647` do the same from outside.
 
     Returns:
-        Whether it could be told; only glibc can.
+        Whether the allocator took the setting; only glibc's does.
     """
     if not is_glibc():
         return False
@@ -49,7 +49,7 @@ def peak_memory() -> int:
 
 
 def memory_limit() -> int:
-    """Return the bytes that this process may have at most: of the machine, or of its container if less; on Linux."""
+    """Return the memory in bytes that this process may take: the machine's, or its container's if less; on Linux."""
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for file in _LIMITS:
         with suppress(OSError, ValueError):  # no such file, or the word "max"

@@ -126,7 +126,7 @@ def run_chunks(function: Callable[..., Any], count: int, *args: Any, work: int |
 def threads() -> int:
     """Threads that torch uses; before anything has imported it, those that it is going to use.
 
-    Torch itself is not imported here: programs that only measure files are at their end before it is loaded.
+    Torch itself is not imported here: a program that only measures files ends before torch would be loaded.
     """
     torch = sys.modules.get("torch")
     if torch is not None:

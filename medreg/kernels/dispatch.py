@@ -20,7 +20,7 @@ def usable(*tensors: Tensor) -> bool:
     """Whether kernels can take these tensors.
 
     They need ordinary, non-empty CPU tensors (B, C, *S) of one dtype, float32 or float64, with fewer than
-    2³¹ elements a channel, and nobody who records or transforms the operations: not torch.compile,
+    2³¹ elements a channel, and nothing that records or transforms the operations: not torch.compile,
     torch.func, forward-mode differentiation or tracing.
     """
     if _recorded() or not available():

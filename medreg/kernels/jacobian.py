@@ -182,7 +182,7 @@ def adjoint(
         stop: slab after the last.
         slabs: slabs a sample.
         upstream: g (B, X, Y, Z).
-        field: as in `determinant`.
+        field: that of `determinant`.
         central: likewise.
         out: (B, 2 or 3, X, Y, Z), added to.
     """

@@ -48,7 +48,7 @@ def stencil_slabs(
         start: first slab; every sample has so many.
         stop: last slab + 1.
         parts: slabs a sample.
-        kernel: of a penalty.
+        kernel: compiled loop of a penalty.
         field: (B, D, X, Y, Z), a 2-D field as (B, 2, X, 1, Y).
         weights: q.
         coefficients: (B, …) of the kernel, in the precision of the field.

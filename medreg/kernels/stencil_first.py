@@ -109,7 +109,7 @@ def _diffuse_back(
     c_x: float,
     c_y: float,
 ) -> float:
-    """The same across the rows; the derivative is twice what comes from the voxels before less what goes on."""
+    """Sum across the rows; the derivative at a voxel is 2·(s c D of the step that ends there − that of the next)."""
     total = c_x - c_x
     for z in range(u.shape[3]):
         here = u[k, x, y, z]

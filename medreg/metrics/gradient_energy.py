@@ -9,7 +9,7 @@ from medreg.geometry.derivatives import forward_difference
 
 
 def gradient_energy(displacement: Tensor) -> Tensor:
-    """Σ_axes |∂u/∂x_axis|² by forward differences, 0 past the last voxel of an axis (csain.md 4).
+    """Σ_axes |∂u/∂x_axis|² by forward differences, 0 past the last voxel of an axis.
 
     Args:
         displacement: (B, D, *S), voxels.

@@ -12,7 +12,7 @@ def far_field_fraction(values: Array, measure: Array) -> float:
     """Share of the rise that lies beyond a third of the way: FFF = (D(end) − D(end/3)) / (D(end) − D(0)).
 
     Mean over both signs. Near 1 the measure still tells far from farther, near 0 it is flat far away; 2/3 for a
-    measure that grows in proportion (mad.md 1.7c). Values between samples are interpolated.
+    measure that grows in proportion (ours). Values between samples are interpolated.
 
     Args:
         values: (V,) ascending parameter values on both sides of 0.

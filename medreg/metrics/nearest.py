@@ -1,7 +1,7 @@
 """Distance of marked points of a voxel grid to the nearest marked point of another grid of the same size.
 
-Most points of two similar surfaces have a partner within a few voxels: those are found by looking at the neighbours
-from the nearest on. A k-d tree answers for the others.
+Most points of two similar surfaces have a partner within a few voxels: those are found by searching the neighbours,
+nearest first. A k-d tree answers for the others.
 """
 
 from __future__ import annotations

@@ -135,8 +135,8 @@ def dice_from_counts(
     Args:
         histogram: (N, L+1, L+1) from `joint_histogram`; N slices of one case, or 1.
         moving_counts: (N, L) voxels of each structure in the moving map before warping.
-        vanished: see `dice`.
-        aggregate: see `dice`.
+        vanished: score of a structure lost in warping, see `dice`.
+        aggregate: order of averages, see `dice`.
 
     Returns:
         (L,) float64.

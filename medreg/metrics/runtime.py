@@ -114,7 +114,7 @@ class RuntimeMeter:
         meter.usage.time_s, meter.usage.peak_memory_mib
 
     Args:
-        device: where the work runs; "cuda" measures the device's allocations, any other the process's growth.
+        device: place where the work runs; "cuda" measures the device's allocations, any other the process's growth.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:

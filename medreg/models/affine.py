@@ -27,7 +27,7 @@ class Refinement:
 
     Attributes:
         similarity: D of this stage.
-        levels: as in `AffineRegistration`.
+        levels: those of `AffineRegistration`.
     """
 
     similarity: Similarity
@@ -37,14 +37,14 @@ class Refinement:
 class AffineRegistration(Solver):
     """p* = argmin_p D(F, M∘T_p) by descent from the identity, coarse to fine, the best iterate kept.
 
-    All pairs of a batch run at once and do not see one another. MAD (arXiv 2309.02875), section 1.6, and its
-    baselines of section 3 differ in similarity and levels only.
+    All pairs of a batch run at once and do not see one another. MAD (arXiv 2309.02875) and
+    the measures that it is compared with differ in similarity and levels only.
 
     Args:
         similarity: D.
-        transformation: from θ to displacement; `AffinePose` bounds θ to a box.
+        transformation: map from θ to displacement; `AffinePose` bounds θ to a box.
         levels: shrink, sigma, iterations, learning_rate of each level, coarse to fine; see `Level`.
-        minimiser: how D is lowered.
+        minimiser: rule of the updates that lower D.
         refine: a second stage with another similarity, or None.
         padding: value outside the moving image: border or zeros.
         tolerance: relative decrease over ten updates below which a level ends; 0 = never.

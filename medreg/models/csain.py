@@ -20,8 +20,8 @@ from medreg.models.lapirn import PyramidModel
 class ConditionalPyramid(PyramidModel, ConditionalModel):
     """φ(F, M; λ) by a Laplacian pyramid with conditioned instance normalisation.
 
-    With `SpatiallyAdaptive` conditioning CSAIN, which takes maps Λ (Wang et al., ISBI 2023; 43 297 536
-    parameters at sc = 64 in 2-D), with `InstanceConditioned` cLapIRN, which takes one λ a pair (Mok & Chung,
+    With `SpatiallyAdaptive` conditioning it is CSAIN, which takes maps Λ (Wang et al., ISBI 2023; 43 297 536
+    parameters at sc = 64 in 2-D), with `InstanceConditioned` it is cLapIRN, which takes one λ a pair (Mok & Chung,
     MICCAI 2021; 26 783 424). A level sees the map subsampled to its grid by the nearest value.
 
     Arguments as `PyramidModel`, and:

@@ -54,7 +54,7 @@ class RegulariserShape:
 
     Attributes:
         layers: convolutions, the linear last one included.
-        channels: of every hidden layer.
+        channels: number in every hidden layer.
         inputs: explicit = [field, fixed, warped]; implicit = [field, fixed, moving]; none = [field].
         last_layer_scale: factor of the initial weights of the last convolution; 1 = authors.
     """
@@ -131,7 +131,7 @@ class GraDIRN(RegistrationModel):
     Args:
         ndim: spatial dimensions, 2 or 3.
         similarity: data term D̄ of the inner gradient.
-        transformation: from θ to displacement; `authors` needs a dense one.
+        transformation: map from θ to displacement; `authors` needs a dense one.
         num_blocks: distinct blocks of each level, coarsest first.
         num_repeat: steps with each block of a level, coarsest first.
         tau: init, learnable, train_scale, scale_by_steps; see `StepSize`.

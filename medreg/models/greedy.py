@@ -29,8 +29,8 @@ class Greedy(Solver):
         similarity: D, with its weight.
         regularisation: R, with its weight λ; `NoRegularisation` where smoothing alone regularises.
         levels: shrink, sigma, iterations, learning_rate of each level, coarse to fine; see `Level`.
-        direction: from gradients to directions, see `medreg.inference.directions`.
-        accumulation: how updates add up, see `medreg.inference.accumulation`.
+        direction: map from gradients to directions, see `medreg.inference.directions`.
+        accumulation: rule by which updates add up, see `medreg.inference.accumulation`.
         fluid: σ of the smoothing of updates, voxels of the level.
         elastic: σ of the smoothing of the whole field after each update, voxels of the level.
         longest: greatest length of an update, voxels of the level.

@@ -20,15 +20,15 @@ from medreg.models.conditional import ConditionalModel, WeightRange
 class HyperNetwork(nn.Module):
     """λ → all parameters of a template network: dense layers with ReLU, then one linear layer.
 
-    The linear layer's bias starts at the template's own initial parameters and its matrix so small that λ
+    The linear layer's bias starts at the template's own initial parameters, and its matrix starts so small that λ
     changes them by a fraction `spread` of their standard deviation (ours; a freshly drawn matrix alone would
     give a network that does not depend on its input's scale).
 
     Args:
         template: network whose parameters are to be generated; its own values are the start.
         layers: dense layers.
-        units: of every dense layer.
-        spread: see above.
+        units: number in every dense layer.
+        spread: factor of the first weights, see above.
     """
 
     def __init__(self, template: nn.Module, *, layers: int, units: int, spread: float) -> None:
@@ -66,13 +66,13 @@ class HyperMorph(ConditionalModel):
 
     Args:
         ndim: spatial dimensions.
-        transformation: from parameters to displacement.
+        transformation: map from parameters to displacement.
         encoder: channels of the U-Net's encoder, finest first.
         decoder: channels of its decoder, coarsest first.
         out: channels of its convolutions at full resolution.
         last_layer_scale: factor of the initial weights of its last convolution.
         hyper_layers: dense layers of the hypernetwork.
-        hyper_units: of each.
+        hyper_units: number in each.
         spread: part of the initial weights that varies with λ.
         weight_range: low and high, the λ of training.
         weight: λ of a call that names none.

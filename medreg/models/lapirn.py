@@ -21,7 +21,7 @@ class PyramidModel(RegistrationModel):
     finest is integrated. Arguments as `LaplacianPyramid`, and:
 
     Args:
-        transformation: from the field to displacement.
+        transformation: map from the field to displacement.
     """
 
     def __init__(

@@ -18,8 +18,8 @@ from medreg.losses.similarity.base import Similarity
 from medreg.models.blocks.conv import channels_last, convolution
 from medreg.models.blocks.frame import framed
 
-_GROUPS = 8  # of every group normalisation (mad.md 1.4)
-_SLOPE = 0.2  # of every LeakyReLU (mad.md 1.4)
+_GROUPS = 8  # of every group normalisation (ours)
+_SLOPE = 0.2  # of every LeakyReLU (ours)
 
 
 class DistanceNetwork(nn.Module):
@@ -35,7 +35,7 @@ class DistanceNetwork(nn.Module):
     Args:
         ndim: spatial dimensions, 2 or 3.
         size: N, voxels of the frame along every axis.
-        channels: of every stage, multiples of 8; each stage halves the frame.
+        channels: number in every stage, multiples of 8; each stage halves the frame.
         hidden: outputs of the first linear layer.
         scaling: low, high, foreground: how images are brought to [0, 1]; see `Scaling`.
     """
@@ -93,7 +93,7 @@ class MAD(Similarity):
         ckpt: run folder or checkpoint of a training with model=mad.
         tta_k: pairs of random convolutions; 0 shows the images as they are.
         convolution: their distribution, that of training.
-        seed: of these convolutions.
+        seed: seed of these convolutions.
         weight: factor in the energy.
 
     Raises:
@@ -143,7 +143,7 @@ class Views:
     Attributes:
         convolution: their distribution, that of training.
         count: k, how many for each image of a pair.
-        seed: of their weights.
+        seed: seed of their weights.
     """
 
     convolution: RandomConvolution

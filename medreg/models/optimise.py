@@ -26,10 +26,10 @@ class InstanceOptimisation(Solver):
 
     Args:
         similarity: D, with its weight.
-        transformation: from θ to displacement.
+        transformation: map from θ to displacement.
         regularisation: R, with its weight λ.
         levels: shrink, sigma, iterations, learning_rate of each level, coarse to fine; see `Level`.
-        minimiser: how the energy is lowered.
+        minimiser: rule of the updates that lower the energy.
         smoothing: σ of the Gaussian that smooths update fields, voxels of the level.
         tolerance: relative decrease over ten updates below which a level ends; 0 = never.
         padding: value outside the moving image: border or zeros.

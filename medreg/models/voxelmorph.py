@@ -26,7 +26,7 @@ class VoxelMorph(RegistrationModel):
 
     Args:
         ndim: spatial dimensions, 2 or 3.
-        transformation: from parameters to displacement.
+        transformation: map from parameters to displacement.
         encoder: channels of the encoder, finest first.
         decoder: channels of the decoder, coarsest first.
         out: channels of the convolutions at full resolution.

@@ -78,13 +78,13 @@ class VRNet(RegistrationModel):
 
     Args:
         ndim: spatial dimensions, 2 or 3.
-        transformation: from the field to displacement.
+        transformation: map from the field to displacement.
         data_term: "l1" or "l2", the norm of the intensity difference.
         n_warp: N_w, warps; 0 leaves the initial network alone.
         n_iter: N_i, iterations within a warp.
         start: "unet", or "zero": begin with the identity.
-        start_channels: of the initial U-Net's finest level.
-        initialisation: of the initial U-Net, "he" or "torch" (release); see `StridedUNet`.
+        start_channels: number at the initial U-Net's finest level.
+        initialisation: first weights of the initial U-Net, "he" or "torch" (release); see `StridedUNet`.
         denoiser: builds a denoiser from the number of dimensions.
         theta: init, parametrisation, train_scale; see `Coupling`.
         share_theta: one θ for all layers.

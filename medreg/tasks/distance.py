@@ -46,7 +46,7 @@ class DistanceResult(CaseResult):
 class DistanceTask(pl.LightningModule):
     """Learn D(F, M) ≈ d(T) by least absolute error, from images of one contrast.
 
-    Loss: mean |D(g₂(I∘G∘T), g₁(I∘G)) − d(T)| (mad.md 1.5), on half-extents. Validation and test use the symmetric
+    Loss: mean |D(g₂(I∘G∘T), g₁(I∘G)) − d(T)| (ours), on half-extents. Validation and test use the symmetric
     form. The learning rate of the optimiser is the peak of one cycle over all steps.
 
     Args:

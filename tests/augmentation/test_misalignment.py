@@ -58,7 +58,7 @@ def test_shares_of_identities_and_of_single_motions():
 
 
 def test_two_warps_are_one_of_the_composition():
-    """M5, first half; the residual of the true pose is tested with the affine distance."""
+    """The residual of the true pose is tested with the affine distance."""
     image = blobs()
     poses = torch.tensor([[0.3, 0.1, -0.1, 0.1, 0.0, 0.1], [0.4, -0.1, 0.1, -0.1, 0.1, 0.0]])
     first, second = pose_matrix(poses, torch.ones(2)).split(1)

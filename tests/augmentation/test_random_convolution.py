@@ -1,4 +1,4 @@
-"""Random convolutions: geometry kept (M1), independent weights (M2), the releases' statistics (M3)."""
+"""Random convolutions: geometry kept, independent weights, the releases' statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The behavioural checks of csain.md 8 on the rows that the three seeds left in experiments/csain."""
+"""The checks of experiments/csain/README.md, section 5, on the rows that the three seeds left in experiments/csain."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "csain"
 SEEDS = (1, 2, 3)
+pytestmark = pytest.mark.rows
 FIXED = (0.2, 0.5, 0.8)
 
 

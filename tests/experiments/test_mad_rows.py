@@ -1,4 +1,4 @@
-"""The checks of mad.md 8 that need a long training, on the rows that its three seeds left in experiments/mad."""
+"""The checks of experiments/mad/README.md that need a long training, on the rows of its three seeds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ SEEDS = (1, 2, 3)
 SEEN, UNSEEN = "t1t2 section 3", "t1pd section 3"  # contrasts of moving and fixed image
 PIXEL_MM = 3.0
 SUCCESS = 90.0  # percent of starts that a bin of the capture range needs
+pytestmark = pytest.mark.rows
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Root mean square displacement of affine maps in closed form (MAD, acceptance M4)."""
+"""Root mean square displacement of affine maps in closed form."""
 
 from __future__ import annotations
 

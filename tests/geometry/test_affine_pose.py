@@ -1,4 +1,4 @@
-"""Affine maps by rotation, translation, scale and shear (MAD, acceptance M5 and M6)."""
+"""Affine maps by rotation, translation, scale and shear."""
 
 from __future__ import annotations
 

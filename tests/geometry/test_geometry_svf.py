@@ -11,7 +11,7 @@ from medreg.geometry.warp import warp
 
 
 def gaussian_velocity(size=32):
-    """Velocity with peaks 3 and −2 and variance 30 voxels² (the check of midir's acceptance list)."""
+    """Velocity with peaks 3 and −2 and variance 30 voxels²: strong, but without folds."""
     grid = identity_grid((size, size), dtype=torch.float64)
     distance = ((grid - size / 2) ** 2).sum(1, keepdim=True)
     bump = torch.exp(-distance / (2 * 30))

@@ -1,4 +1,4 @@
-"""Measures for two modalities have their minimum at alignment and ignore inversion (MAD, acceptance M7)."""
+"""Measures for two modalities have their minimum at alignment and ignore inversion of contrast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Affine registration of known motions by any similarity (MAD, acceptance M5, M17, M18)."""
+"""Affine registration of known motions by any similarity."""
 
 from __future__ import annotations
 

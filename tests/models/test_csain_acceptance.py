@@ -1,4 +1,4 @@
-"""The structural checks A1–A4 and A7 of CSAIN: what its conditioning and its pyramid must do before any training."""
+"""CSAIN: what its conditioning and its pyramid must do before any training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GraDIRN against the acceptance checks of its specification (numbers refer to them)."""
+"""GraDIRN before any training: closed forms, invariances and the numbers of the released code."""
 
 from __future__ import annotations
 

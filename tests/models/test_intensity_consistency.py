@@ -1,4 +1,4 @@
-"""Closed forms of the intensity-consistency layer (VR-Net's specification, checks 1 to 9 and 16)."""
+"""Closed forms of the intensity-consistency layer of VR-Net."""
 
 from __future__ import annotations
 

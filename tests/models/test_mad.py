@@ -229,7 +229,7 @@ def test_the_inner_gradient_of_gradirn_takes_second_derivatives(run):
 
 
 def test_affine_registration_by_it_is_reproducible_falls_and_stays_in_the_box(run):
-    """M17 and M18 of the specification, with a checkpoint that is loaded anew."""
+    """The distance falls, the pose stays in the box, and a checkpoint loaded anew gives the same (M17, M18)."""
     levels = "model.levels=[{shrink: 1, sigma: 0.0, iterations: 8, learning_rate: 0.05}]"
     words = ["mode=test", "model=affine", levels, "similarity=mad", f"similarity.ckpt={run}"]
     fixed, moving = images(2, 1, 16, 16)

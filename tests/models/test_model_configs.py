@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from pathlib import Path
 
@@ -23,10 +24,14 @@ SMALL = {
 }
 
 
+@functools.cache
+def composed(*overrides):
+    return compose(list(overrides)).model
+
+
 def from_config(name, ndim, *overrides):
     torch.manual_seed(0)
-    config = compose([f"model={name}", f"++data.ndim={ndim}", *SMALL.get(name, []), *overrides])
-    return build(config.model)
+    return build(composed(f"model={name}", f"++data.ndim={ndim}", *SMALL.get(name, []), *overrides))
 
 
 def images(ndim):

@@ -1,4 +1,4 @@
-"""VR-Net against the acceptance checks of its specification (numbers refer to them)."""
+"""VR-Net before any training: closed forms, invariances and the parameter counts of the released code."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_5_equal_images_stay_only_with_exact_sampling():
     assert released.abs().max() > 1e-3
 
 
-# The moving blob and the fixed one of check 10; measured with border padding and a consistent grid.
+# The moving blob and the fixed one; measured with border padding and a consistent grid.
 @pytest.mark.parametrize(("theta", "after"), [(1.0, 2.52e-3), (0.1, 3.98e-4), (0.01, 4.45e-5)])
 def test_10_without_networks_the_difference_falls_step_by_step(theta, after):
     fixed, moving = blob((40, 48), (20, 24), 5.0), blob((40, 48), (21.5, 22.8), 5.5)

@@ -9,7 +9,7 @@ from registration_pairs import off_lattice
 from medreg.config.compose import compose
 from medreg.config.instantiate import build
 
-# Parameters of the authors' cascades (specification 1.4), ours four warps in 2-D: init + 4 (denoiser + 1).
+# Parameters of the authors' cascades (their released code), ours four warps in 2-D: init + 4 (denoiser + 1).
 COUNTS = {
     "vrnet_phantom": 1_898_244,
     "vrnet_acdc": 759_297,

@@ -13,7 +13,7 @@ def blob(shape, centre, sigma, dtype=torch.float64):
 
 
 def blobs(dtype=torch.float64):
-    """Fixed and moving blob of 64², at lattice points (acceptance check 4)."""
+    """Fixed and moving blob of 64², at lattice points."""
     return blob((64, 64), (32, 32), 8, dtype), blob((64, 64), (35, 30), 9, dtype)
 
 

@@ -1,4 +1,4 @@
-"""Training over a family of regularisations: checks A5, A6 and A9 of CSAIN, levels, objectives and resuming."""
+"""Training over a family of regularisations: regulariser, regions and levels of CSAIN, objectives and resuming."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_uniform_map_is_a_number(power):
 def test_regulariser_is_the_released_one():
     field = torch.randn(1, 2, 9, 8, dtype=torch.float64)
     weight = torch.rand(1, 1, 9, 8, dtype=torch.float64)
-    doubled = 2 * field  # the release differentiates 2·u (csain.md 1.6)
+    doubled = 2 * field  # the released CSAIN code differentiates 2·u
     along = [weight[:, :, :-1] * doubled.diff(dim=2), weight[..., :-1] * doubled.diff(dim=3)]
     sums = sum(float(part.square().sum()) for part in along)
     released = sums / (2 * 2 * 72)  # means over two channels and, in ours, over all voxels

@@ -1,4 +1,4 @@
-"""Cam-CAN: T1 and T2 brain MR over the adult lifespan, as prepared by BioMedIA (gradirn.md 2.2)."""
+"""Cam-CAN: T1 and T2 brain MR over the adult lifespan, as prepared by BioMedIA (GraDIRN's released code)."""
 
 from __future__ import annotations
 

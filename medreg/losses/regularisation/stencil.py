@@ -23,7 +23,7 @@ class Stencil:
     """How a kernel computes a density.
 
     Attributes:
-        kernel: from `medreg.kernels.stencil_first`, `…second` or `…folding`.
+        kernel: compiled loop of `medreg.kernels.stencil_first`, `…second` or `…folding`.
         coefficients: (B or 1, …) float64, as that kernel wants them, for three axes.
         before: voxels at the start of every axis that repeat the density of the next one.
         after: voxels at the end of every axis that repeat the density of the one before.

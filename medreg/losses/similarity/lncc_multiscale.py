@@ -18,7 +18,7 @@ def pool(image: Tensor, *, times: int = 1) -> Tensor:
 
     Args:
         image: (B, C, *S).
-        times: how often.
+        times: number of halvings.
 
     Returns:
         (B, C, *⌈S / 2^times⌉).
@@ -60,7 +60,7 @@ class MultiscaleLNCC(Similarity):
         )
 
     def coarser(self, levels: int) -> MultiscaleLNCC:
-        """The measure for images pooled so many times already: a window smaller by 2 and a scale less each."""
+        """The measure for images pooled so many times already: each time the window is 2 smaller and a scale less."""
         return MultiscaleLNCC(
             window=max(3, self.window - 2 * levels),
             scales=max(1, self.scales - levels),

@@ -95,7 +95,7 @@ class InstanceConditioned(Conditioning):
         ndim: spatial dimensions.
         start_channels: sc; 4·sc feature channels.
         layers: number of normalisations, two a block.
-        finest: without effect; the levels are alike.
+        finest: whether this is the finest level; without effect, the levels are alike.
     """
 
     def __init__(self, ndim: int, start_channels: int, *, layers: int, finest: bool) -> None:
@@ -124,7 +124,7 @@ class Unconditioned(Conditioning):
         ndim: spatial dimensions.
         start_channels: sc.
         layers: number of normalisations.
-        finest: without effect.
+        finest: whether this is the finest level; without effect.
     """
 
     def __init__(self, ndim: int, start_channels: int, *, layers: int, finest: bool) -> None:

@@ -50,7 +50,7 @@ class FewOutputsConv3d(nn.Conv3d):
 
 
 def missing_channels(volume: Tensor) -> int:
-    """Channels of zeros with which torch convolves the volume (B, C, D, H, W) by oneDNN; 0 where none are wanted."""
+    """Number of zero channels that make torch convolve the volume (B, C, D, H, W) by oneDNN; 0 if none help."""
     plain = volume.device.type != "cpu" or volume.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
     if plain or volume.shape[0] > 1:
         return 0

@@ -19,7 +19,7 @@ class UNetDenoiser(nn.Module):
 
     Args:
         ndim: spatial dimensions, 2 or 3.
-        start_channels: of the finest level.
+        start_channels: number at the finest level.
         residual: add the input, smoothed.
         sigma: standard deviation of this smoothing, voxels; 0 = none.
         initialisation: "he" or "torch" (release).
@@ -62,7 +62,7 @@ class ResidualBlockDenoiser(nn.Module):
 
     Args:
         ndim: spatial dimensions, 2 or 3.
-        channels: of the hidden layers.
+        channels: number in the hidden layers.
         layers: convolutions, the linear last one included.
         last_layer_scale: factor of the last convolution's initial weights.
     """

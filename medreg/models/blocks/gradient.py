@@ -52,8 +52,8 @@ class DataGradient:
     """Gradient of the data term and what was computed on the way.
 
     Attributes:
-        gradient: as the parameters θ, (B, *parameter_shape).
-        deformation: of θ.
+        gradient: derivative by the parameters θ, (B, *parameter_shape).
+        deformation: that of θ.
         warped: (B, C, *S) the moving image under that deformation.
     """
 
@@ -108,11 +108,11 @@ def data_gradient(
 
     Args:
         similarity: per-sample dissimilarity.
-        transformation: from θ to displacement.
+        transformation: map from θ to displacement.
         theta: (B, *parameter_shape(S)).
         pair: images of the level.
         padding: value outside the moving image.
-        convention: of the sampler, see `medreg.geometry.warp.warp`.
+        convention: rule of the sampler, see `medreg.geometry.warp.warp`.
         first_order: treat the gradient as a constant in the backward pass; cheaper and biased.
     """
     outer = torch.is_grad_enabled()

@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
 
     Args:
         ndim: spatial dimensions.
-        channels: of input and output.
+        channels: number in input and output.
     """
 
     def __init__(self, ndim: int, channels: int) -> None:
@@ -56,7 +56,7 @@ class Level(nn.Module):
         start_channels: sc; C = 4·sc.
         blocks: residual blocks.
         inputs: channels of moving, fixed and, from the second level on, the field.
-        conditioning: of the level's normalisations, two a block.
+        conditioning: modulation of the level's normalisations, two a block.
         last_layer_scale: factor of the initial weights of the last convolution; 1 = release.
     """
 

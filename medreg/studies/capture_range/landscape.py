@@ -1,4 +1,4 @@
-"""Landscapes: a measure along one kind of motion, all else aligned (MAD, section 1.7 a)."""
+"""Landscapes: a measure along one kind of motion, all else aligned."""
 
 from __future__ import annotations
 

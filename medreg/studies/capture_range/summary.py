@@ -1,4 +1,4 @@
-"""What the rows say: success, capture range, accuracy, and the shape of landscapes (MAD, sections 1.7 and 4)."""
+"""What the rows say: success, capture range, accuracy, and the shape of landscapes."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def landscape_table(landscapes: pd.DataFrame) -> pd.DataFrame:
 
 
 def far_field_fraction(values: Sequence[float] | Curve, energies: Sequence[float] | Curve) -> float:
-    """(D(end) − D(end/3)) / (D(end) − D(0)), averaged over both sides (MAD, section 1.7 c).
+    """(D(end) − D(end/3)) / (D(end) − D(0)), averaged over both sides.
 
     Near 1: still informative far away; near 0: flat there. D between grid points is interpolated.
     """

@@ -31,7 +31,7 @@ def evaluate_found(
     """Return one row a choice of λ with its means over cases.
 
     "uniform" is the λ of a grid with the best Dice over the cases of the search; "shuffled" gives the λ found to
-    the wrong regions (csain.md 8, B6).
+    the wrong regions, as a control (ours).
 
     Args:
         run: of the conditional model.

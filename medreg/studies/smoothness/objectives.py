@@ -54,8 +54,8 @@ class SearchObjective(ABC):
 class IntensityDice(SearchObjective):
     """−2 Σ A·B / Σ (A + B) of the intensities of warped and fixed image, mean over slices.
 
-    The objective of the released CSAIN code (Optimize_mean.py); images in [0, 1]. Always better for less
-    smoothness (csain.md P16).
+    The objective of the released CSAIN code (Optimize_mean.py); images in [0, 1]. It favours ever less smoothness,
+    because a freer field fits intensities better.
     """
 
     def measure(self, batch: Mapping[str, Any], displacement: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class Effort:
 
 
 class Problem:
-    """T(λ) = mean over the cases of a group of T(φ(F, M; Λ(S_F, λ))), with the network frozen (csain.md 1.8).
+    """T(λ) = mean over the cases of a group of T(φ(F, M; Λ(S_F, λ))), with the network frozen (CSAIN's release).
 
     Args:
         model: conditional model in evaluation mode.

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from medreg.io.atomic import write_text
 from medreg.models.chosen_weight import ChosenWeight
 from medreg.models.conditional import Regions
 from medreg.studies.smoothness.methods import Trace
@@ -113,9 +114,7 @@ class SearchResult:
         """
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"{name}.yaml"
-        part = target.with_suffix(".part")
-        part.write_text(yaml.safe_dump(self.content(), sort_keys=False, allow_unicode=True), encoding="utf-8")
-        part.replace(target)
+        write_text(target, yaml.safe_dump(self.content(), sort_keys=False, allow_unicode=True))
         self._save_trace(folder / f"{name}_trace.csv")
         return target
 

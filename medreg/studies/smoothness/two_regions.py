@@ -1,4 +1,4 @@
-"""Two regions with a λ each: whether a map makes a field smooth here and free there (csain.md 8, B2)."""
+"""Two regions with a λ each: whether a map makes a field smooth here and free there (ours)."""
 
 from __future__ import annotations
 

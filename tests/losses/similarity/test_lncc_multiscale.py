@@ -15,7 +15,7 @@ def measure(window=7, scales=3):
 
 
 def released(first, second, window):
-    """Squared local correlation with zero padding (csain.md 1.5), mean over the image."""
+    """Squared local correlation with zero padding as in CSAIN's released code, mean over the image."""
     kernel = torch.ones(1, 1, window, window, dtype=first.dtype)
 
     def total(image):

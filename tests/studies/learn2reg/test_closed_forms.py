@@ -1,4 +1,4 @@
-"""Values of the evaluation that can be worked out by hand (checks B1–B8 of the specification)."""
+"""Values of the evaluation that can be worked out by hand."""
 
 from __future__ import annotations
 

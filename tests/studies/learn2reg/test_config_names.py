@@ -136,7 +136,7 @@ def test_unreadable_configs(tmp_path):
         read_config(tmp_path / "broken.json")
 
 
-NAMES = {  # section 3.2: task, fixed, moving, what 2022 accepts, what 2025 accepts
+NAMES = {  # task, fixed, moving, what 2022 accepts, what 2025 accepts
     "OASIS": ("0395_0000", "0396_0000", ["disp_0395_0396"], ["disp_0395_0000_0396_0000"]),
     "NLST": ("0101_0000", "0101_0001", ["disp_0101_0101"], ["disp_0101_0101", "disp_0101_0000_0101_0001"]),
     "CuRIOUS": ("0003_0000", "0003_0002", ["disp_0003_0000_0003_0002"], ["disp_0003_0000_0003_0002"]),

@@ -219,7 +219,7 @@ def test_gradient_energy_of_a_ramp():
 
 
 def test_every_region_of_csain_has_a_gradient():
-    """B5 of csain.md: finite and not zero for all λ, and as finite differences say."""
+    """It is finite and not zero for every λ, and agrees with finite differences."""
     words = ["model=csain", "data.ndim=2", "model.start_channels=1", "model.blocks=1", "model.levels=2"]
     torch.manual_seed(0)
     model = build(compose([*words, "model.last_layer_scale=1.0"]).model).double().eval()
