@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medreg.registering.pair import tensor_of
-from medreg.registering.transform import PairTransform, to_slices
+from medreg.geometry.pair_transform import PairTransform, to_slices
+from medreg.io.stack import tensor_of
 from medreg.reporting.figures import overview
 from medreg.reporting.planes import axis_codes
 

@@ -17,8 +17,9 @@ from medreg.config.paths import config_dir
 from medreg.config.suggest import leaf_keys, nearest
 from medreg.data.intensity import Intensity
 from medreg.errors import ConfigError
+from medreg.io.stack import stack_shape
 from medreg.models.base import RegistrationModel
-from medreg.registering.pair import Pair, stack_shape
+from medreg.registering.pair import Pair
 
 CLOSE_LEVELS = 1.3  # ratio of shrink factors below which two levels are one
 THICK = 3.0  # spacing between slices over spacing in plane from which a volume is a stack of slices

@@ -16,11 +16,12 @@ from medreg.config.suggest import leaf_keys, nearest
 from medreg.errors import ConfigError, DataError, MedregError, NumericalError
 from medreg.models.chosen_weight import require_conditional, require_maps
 from medreg.models.conditional import ConditionalModel, Regions
+from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.methods import SearchMethod, Trace
 from medreg.studies.smoothness.objectives import OBJECTIVES, SearchObjective
 from medreg.studies.smoothness.problem import Batch, Effort, Problem
 from medreg.studies.smoothness.result import FOLDER, GroupResult, SearchResult
-from medreg.studies.smoothness.run_cases import Cases, TrainedRun
+from medreg.studies.smoothness.run_cases import Cases, regions_of
 
 SCOPES = ("dataset", "group", "pair")
 Report = Callable[[str], None]
@@ -145,7 +146,7 @@ def _regions(run: TrainedRun, cases: Cases, model: ConditionalModel) -> Regions:
             f"{', '.join(lacking[:3])}: no label map of the fixed image, so its regions are unknown; leave out "
             "--regions to search one λ."
         )
-    return run.regions(cases.codes)
+    return regions_of(run, cases.codes)
 
 
 def _groups(batches: Sequence[Batch], plan: SearchPlan) -> Iterator[Sequence[Batch]]:
