@@ -131,7 +131,15 @@ class RegistrationResult:
         """Return the picture sheet of the pair, a Matplotlib figure."""
         from medreg.registering.picture import overview_of
 
-        return overview_of(self)
+        return overview_of(
+            self.pair,
+            self.start,
+            self.transform,
+            outside=self.outside,
+            window=self.settings.get("intensity", {}).get("window"),
+            label_names=self.labels,
+            method=self.method,
+        )
 
 
 def like(volume: Volume, array: NDArray[Any]) -> Volume:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medreg.config.compose import compose
-from medreg.runs.identity import run_name
+from medreg.config.identity import run_name
 
 
 def name(*overrides):
