@@ -38,7 +38,8 @@ def read_settings(
     if not file.is_file():
         known = names_of(group)
         raise ConfigError(
-            f"There is no {kind} {name!r}.{_hint(name, known)} {kind.capitalize()}s: {', '.join(known)}, or a YAML file."
+            f"There is no {kind} {name!r}.{_hint(name, known)} "
+            f"{kind.capitalize()}s: {', '.join(known)}, or a YAML file."
         )
     try:
         node = OmegaConf.load(file)
