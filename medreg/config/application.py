@@ -44,9 +44,7 @@ def overrides_of(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-def launch(
-    job: Job, arguments: Sequence[str], *, complete: Complete, report: Callable[[Path], int]
-) -> int:
+def launch(job: Job, arguments: Sequence[str], *, complete: Complete, report: Callable[[Path], int]) -> int:
     """Run `job(cfg)` for the composed configuration, or for each of a sweep.
 
     Args:
