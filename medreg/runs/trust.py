@@ -61,9 +61,9 @@ def check_configuration(config: Mapping[str, Any], source: str) -> None:
     for slot, base in SLOTS.items():
         for where, reason in _refusals(config.get(slot), slot, INNER.get(slot, base)):
             raise ConfigError(
-                f"{source}: {where} {reason}, which is not built from a run folder, so nothing of this run was. Only "
-                "medreg's own classes are, each in its place, and those of packages that MEDREG_ALLOW names; do not "
-                "use a run whose origin you do not know."
+                f"{source} is refused, and nothing of it was built: {where} {reason}. A run folder may name medreg's "
+                "own classes, each in its place, and classes of the packages in MEDREG_ALLOW. Do not use a run whose "
+                "origin you do not know."
             )
 
 
