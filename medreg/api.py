@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from medreg.models.base import RegistrationModel
     from medreg.registering.pair import Source
     from medreg.registering.result import RegistrationResult
-    from medreg.registering.weights import Weight
+    from medreg.registering.smoothness import Smoothness
 
 
 def register(
@@ -34,11 +34,11 @@ def register(
     mode: str | None = None,
     initialise: str | None = None,
     affine: bool | None = None,
-    refine: bool = False,
+    refine: bool | None = None,
     surface: bool = True,
     overrides: Sequence[str] = (),
     device: str = "cpu",
-    weight: Weight | None = None,
+    smoothness: Smoothness | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> RegistrationResult:
     """Register a moving image to a fixed image and measure the pair before and after.
@@ -62,12 +62,13 @@ def register(
         mode: "slices" registers each slice by itself, "volume" in 3-D; default by the preset.
         initialise: "world" trusts the headers, "centre" or "mass" shift centres onto each other.
         affine: whether an affine registration comes first; default by the preset.
-        refine: improve the answer of `ckpt` by the optimisation of the preset.
+        refine: True improves the answer of `ckpt` by the optimisation of the preset, False leaves out the refinement
+            that the run itself has; None does as the run.
         surface: whether to compute surface distances, the slowest metric.
         overrides: changes to the preset, such as `model.similarity.window=7`.
         device: "cpu", "cuda", …
-        weight: λ of a conditional `ckpt`: a number, a map on the grid of the fixed image, λ by label of
-            `fixed_labels`, or the YAML file of a search.
+        smoothness: λ of a conditional `ckpt` instead of that of the run: a number, a map on the grid of the fixed
+            image, λ by label of `fixed_labels`, or the YAML file of a search.
         progress: called with the stage under way and the fraction of it that is done.
 
     Raises:
@@ -75,9 +76,9 @@ def register(
     """
     from medreg.registering.pair import load_pair
     from medreg.registering.run import Plan, run
-    from medreg.registering.weights import asked
+    from medreg.registering.smoothness import asked
 
-    request = asked(weight)
+    request = asked(smoothness)
     labels, masks = (fixed_labels, moving_labels), (fixed_mask, moving_mask)
     points, alone = (fixed_points, moving_points), request.made
     pair = load_pair(fixed, moving, labels=labels, masks=masks, points=points, fixed_labels_alone=alone)

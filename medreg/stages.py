@@ -17,7 +17,7 @@ from medreg.config.context import RunContext
 from medreg.config.instantiate import build
 from medreg.config.validate import check_dimensions, check_keys, check_options
 from medreg.errors import CheckpointError
-from medreg.runs import checkpoint
+from medreg.io import checkpoint
 from medreg.runs.record import RunRecord
 
 log = logging.getLogger("medreg")

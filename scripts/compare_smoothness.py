@@ -28,7 +28,7 @@ from medreg.losses.regularisation.diffusion import diffusion_density
 from medreg.metrics.deformation import determinant, folding_percent
 from medreg.metrics.overlap import dice
 from medreg.models.conditional import ConditionalModel, Regions
-from medreg.runs.checkpoint import load_model
+from medreg.runs.trained import TrainedRun
 
 LAMBDAS = [0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0]
 LOW, HIGH = 0.05, 1.0  # of the maps of two regions
@@ -100,7 +100,8 @@ def field_of(model: Any, batch: dict[str, Any], region: Tensor, outside: float, 
 @torch.no_grad()
 def rows_of(run: Path, split: str, lambdas: list[float]) -> Iterator[dict[str, Any]]:
     """One row for every λ of a run."""
-    model, config = load_model(run)
+    trained = TrainedRun.open(run)
+    model, config = trained.model, trained.config
     data = build(OmegaConf.create(config["data"]))
     data.prepare_data()
     data.setup()

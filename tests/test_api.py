@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from memory_run import run_of
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from medreg.api import register, warp_image, warp_labels, warp_points
@@ -19,6 +20,7 @@ from medreg.io.points import voxel_to_world, world_to_voxel
 from medreg.models.base import RegistrationModel
 from medreg.registering.pair import load_pair
 from medreg.registering.presets import choose_preset, coarsened, load_preset, preset_names
+from medreg.runs.scans import Scan
 
 QUICK = (
     "affine.levels=[{shrink: 2, sigma: 1.0, iterations: 15, learning_rate: 0.3}]",
@@ -243,9 +245,9 @@ def test_learn2reg_field_needs_its_fixed_image(tmp_path):
 
 
 def test_refining_starts_from_the_given_answer(tmp_path):
+    from medreg.geometry.pair_transform import PairTransform
     from medreg.registering.run import Plan, decide
     from medreg.registering.solve import optimise
-    from medreg.registering.transform import PairTransform
 
     affine = affine_about((24, 26, 22), spacing=(1.2, 1.2, 1.2))
     paths = write_pair(tmp_path, (24, 26, 22), (24, 26, 22), affine, affine, shift=(6.0, 0, 0), stretch=1.0)
@@ -360,7 +362,6 @@ def test_images_far_apart_are_named_with_their_centres(tmp_path):
 def test_volume_model_refuses_slices_and_carries_its_field_back(tmp_path):
     from medreg.data.intensity import Intensity
     from medreg.data.preprocess import Preprocess
-    from medreg.registering.solve import predict
 
     fixed_affine = affine_about((26, 22, 20), spacing=(1.1, 1.4, 1.6), flip=True)
     paths = write_pair(tmp_path, (26, 22, 20), (26, 22, 20), fixed_affine, fixed_affine)
@@ -372,14 +373,14 @@ def test_volume_model_refuses_slices_and_carries_its_field_back(tmp_path):
         alignment="world",
         intensity=Intensity(percentiles=[0.0, 100.0], window=None, scope="volume"),
     )
-    pair = load_pair(paths["fixed"], paths["moving"])
-    found = predict(pair, Shift(), ndim=3, preprocess=preprocess, device=torch.device("cpu"))
+    run = run_of(Shift(), {"data": {"ndim": 3}}, preprocess=preprocess)
+    found = run.register(*(Scan(read_image(paths[side])) for side in ("fixed", "moving")))
     expected = Shift()(torch.zeros(1, 1, 26, 22, 20), None).displacement.flip(2)
     expected[:, 0] *= -1  # the file's first axis runs the other way than that of the model's grid
     torch.testing.assert_close(found.displacement, expected, atol=1e-4, rtol=0)
-    flat = load_pair(sphere((20, 20)), sphere((20, 20)))
+    flat = Scan(Volume(sphere((20, 20)), np.eye(4), (1.0, 1.0)))
     with pytest.raises(CompositionError, match="single slices"):
-        predict(flat, Shift(), ndim=3, preprocess=preprocess, device=torch.device("cpu"))
+        run.register(flat, flat)
 
 
 def test_field_of_a_slice_pair_reads_back(tmp_path):

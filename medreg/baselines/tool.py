@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from medreg.errors import ConfigError, MissingExtra
 
@@ -88,6 +88,7 @@ class Tool:
     threads: int
     warm_up: bool = False
     masks: bool = False
+    prepares: ClassVar[bool] = False  # images come as the benchmark has prepared them
 
     def command(self) -> list[str]:
         """Return the words that start the worker.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from medreg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from medreg.studies.smoothness.run_cases import Cases, TrainedRun
+    from medreg.runs.trained import TrainedRun
+    from medreg.studies.smoothness.run_cases import Cases
 
 FIELDS, MAPS = ("grid", "magnitude", "jacobian"), ("weight", "grid", "energy")
 EPILOG = """\

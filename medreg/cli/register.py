@@ -56,7 +56,9 @@ def _add_method(group: Any) -> None:
     )
     group.add_argument("--ckpt", metavar="RUN", help="run folder or checkpoint of a trained model")
     group.add_argument(
-        "--refine", action="store_true", help="improve the answer of --ckpt by the preset's optimisation"
+        "--refine",
+        action=argparse.BooleanOptionalAction,
+        help="improve the answer of --ckpt by the preset's optimisation; --no-refine: without the run's own either",
     )
     either = group.add_mutually_exclusive_group()
     either.add_argument(
@@ -123,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
 
     from medreg.api import register
     from medreg.kernels.allocator import keep_freed_memory
-    from medreg.registering.weights import WeightRequest
+    from medreg.registering.smoothness import SmoothnessRequest
 
     keep_freed_memory()
     console = Console()
@@ -147,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
             surface=not args.no_surface,
             overrides=args.set,
             device=args.device,
-            weight=WeightRequest(
+            smoothness=SmoothnessRequest(
                 args.weight, args.lambda_map, label_weights(args.lambda_label), args.lambda_file
             ),
             progress=report,

@@ -164,27 +164,28 @@ def _make(args: argparse.Namespace, console: Console) -> int:
 
 
 def _run_maker(args: argparse.Namespace) -> tuple[FieldMaker, EvaluationConfig]:
+    from medreg.runs.trained import TrainedRun
     from medreg.studies.learn2reg.run_fields import RunAsFields, data_root
     from medreg.studies.learn2reg.truth import TaskFolder
 
-    data = Path(args.data) if args.data is not None else data_root(Path(args.source))
+    run = TrainedRun.open(args.source, args.ckpt, device=args.device)
+    data = Path(args.data) if args.data is not None else data_root(run)
     config = _config(args, data)
-    folder = TaskFolder(data, task=args.task)
-    return RunAsFields(Path(args.source), folder, ckpt=args.ckpt, device=args.device), config
+    return RunAsFields(run, TaskFolder(data, task=args.task)), config
 
 
 def _container(args: argparse.Namespace, console: Console) -> int:
-    from medreg.reporting.results import read_record
+    from medreg.runs.trained import TrainedRun
     from medreg.studies.learn2reg.container import Recipe, write_container
     from medreg.studies.learn2reg.run_fields import export_run
 
     if args.source is None:
         raise ConfigError("--container needs --run, the run whose model goes into the container.")
-    run = Path(args.source)
-    overrides = read_record(run / "run.json").get("overrides") or []
-    recipe = Recipe(args.task, run.resolve().name, tuple(str(word) for word in overrides))
+    run = TrainedRun.open(args.source, args.ckpt)
+    overrides = run.record.get("overrides") or []
+    recipe = Recipe(args.task, run.name, tuple(str(word) for word in overrides))
     model = write_container(Path(args.container), recipe)
-    export_run(run, model, ckpt=args.ckpt)
+    export_run(run, model)
     console.print(
         f"{args.container}: recipe written. Try it here first: {args.container}/test.sh PATH_OF_DATASET_JSON",
         markup=False,

@@ -24,7 +24,16 @@ def main(arguments: Sequence[str]) -> int:
     # Lightning starts the other processes of a DDP run as `python <this file> <overrides>`.
     if Path(sys.argv[0]).name != "train.py":
         sys.argv[0] = __file__
-    return launch(job, arguments, report=report)
+    return launch(job, arguments, complete=complete, report=report)
+
+
+def complete(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides, with the options of the run in front where one is evaluated; torch only then."""
+    if not any(word.startswith("ckpt=") for word in overrides):
+        return list(overrides)
+    from medreg.runs.evaluation import with_options_of_the_run
+
+    return with_options_of_the_run(overrides)
 
 
 def add_parser(subparsers: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from medreg.errors import MedregError
 
 Job = Callable[[Any], float]
+Complete = Callable[[Sequence[str]], list[str]]
 INTERRUPTED = 130  # what a shell expects after Ctrl-C
 HELP_FLAGS = (
     "--help",
@@ -43,12 +44,13 @@ def overrides_of(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-def launch(job: Job, arguments: Sequence[str], *, report: Callable[[Path], int]) -> int:
+def launch(job: Job, arguments: Sequence[str], *, complete: Complete, report: Callable[[Path], int]) -> int:
     """Run `job(cfg)` for the composed configuration, or for each of a sweep.
 
     Args:
         job: takes the configuration; must be importable by name for the launchers that start processes.
         arguments: the command line without the program's name.
+        complete: adds to the overrides what follows from them, such as the options of a run that is evaluated.
         report: tells how a sweep ended, from its folder, and returns the exit code.
 
     Returns:
@@ -68,7 +70,10 @@ def launch(job: Job, arguments: Sequence[str], *, report: Callable[[Path], int])
     try:
         # A user's own --config-dir may bring groups that are not ours: then Hydra's own messages have to do.
         if not informing and not any(word.startswith(("--config", "-c")) for word in arguments):
-            check_overrides(overrides)
+            completed = complete(overrides)
+            check_overrides(completed)
+            arguments = [*(word for word in arguments if word not in overrides), *completed]
+            overrides = completed
         application = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(job)
         # Hydra's parser wants flags before overrides; people put them anywhere.
         sys.argv = [sys.argv[0], *(word for word in arguments if word not in overrides), *overrides]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from medreg.config.paths import config_dir
+from medreg.config.settings import names_of
 from medreg.config.suggest import leaf_keys, nearest, parse
 from medreg.config.unchecked import compose_unchecked
 from medreg.errors import ConfigError
@@ -30,7 +30,7 @@ class Command:
 
     def options(self, group: str) -> list[str]:
         """Return the names that `group=` takes."""
-        return sorted(file.stem for file in (config_dir() / group).glob("*.yaml"))
+        return names_of(group)
 
     def compose(self, overrides: Sequence[str] = ()) -> DictConfig:
         """Return the configuration that the command runs with these options.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,10 +33,10 @@ ALLOWED = (
 ALLOW_VARIABLE = "MEDREG_ALLOW"
 
 
-def allowed_prefixes() -> tuple[str, ...]:
-    """Return the packages whose classes may be built, with those that the user names in MEDREG_ALLOW."""
-    extra = [name.strip() for name in os.environ.get(ALLOW_VARIABLE, "").split(",") if name.strip()]
-    return (*ALLOWED, *(f"{name.removesuffix('.')}." for name in extra))
+def trusted_prefixes() -> tuple[str, ...]:
+    """Return the packages that the user names in MEDREG_ALLOW."""
+    names = [name.strip() for name in os.environ.get(ALLOW_VARIABLE, "").split(",") if name.strip()]
+    return tuple(f"{name.removesuffix('.')}." for name in names)
 
 
 def targets(node: Any) -> Iterator[str]:
@@ -50,18 +51,22 @@ def targets(node: Any) -> Iterator[str]:
             yield from targets(value)
 
 
-def check_target(target: str) -> None:
-    """Raise unless a dotted name is a class defined in an allowed package.
+def check_target(target: str) -> type:
+    """Return the class that a dotted name means, if it is defined in an allowed package.
 
     Raises:
         ConfigError: naming the target and how to allow a package of one's own.
     """
-    prefixes = allowed_prefixes()
+    prefixes = (*ALLOWED, *trusted_prefixes())
     if not target.startswith(prefixes):
+        package = target.split(".")[0]
+        # What Python itself brings opens files and starts programs: nobody is told to allow that.
+        own = "" if package in sys.stdlib_module_names else (
+            f" If {package} is your own package, set {ALLOW_VARIABLE}={package} in the environment."
+        )  # fmt: skip
         raise ConfigError(
             f"_target_ {target!r} is outside the packages that a configuration may build from "
-            f"({', '.join(p.rstrip('.') for p in prefixes)}). If you trust it, set "
-            f"{ALLOW_VARIABLE}={target.split('.')[0]} in the environment."
+            f"({', '.join(p.rstrip('.') for p in prefixes)}).{own}"
         )
     try:
         found = _locate(target)
@@ -73,6 +78,7 @@ def check_target(target: str) -> None:
             f"_target_ {target!r} is not a class of an allowed package (it is {origin or type(found).__name__}); "
             "a configuration can build nothing else."
         )
+    return found
 
 
 def build(node: DictConfig | ListConfig | dict[str, Any] | None, **arguments: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig, OmegaConf
 
-from medreg.runs.identity import run_name
+from medreg.config.identity import run_name
 
 
 def _run_name(*, _root_: DictConfig) -> str:

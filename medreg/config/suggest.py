@@ -102,7 +102,8 @@ def _check_keys(overrides: Sequence[Override], known: dict[str, list[str]], base
     flags = set(keys)
     for override in overrides:
         key = override.key_or_group
-        if override.is_add() or override.is_delete() or key in flags or _inside_open_node(base, key):
+        added = override.is_add() or override.is_force_add()
+        if added or override.is_delete() or key in flags or _inside_open_node(base, key):
             continue
         names = [*keys, *known]
         raise ConfigError(

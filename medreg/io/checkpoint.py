@@ -53,7 +53,12 @@ def read(path: Path) -> dict[str, Any]:
 
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError) as error:
+    except pickle.UnpicklingError as error:  # torch's own words advise to load it all the same
+        raise CheckpointError(
+            f"Cannot read the checkpoint {path}: it is damaged, or holds objects besides tensors and plain values, "
+            "which no checkpoint of medreg does and which could run code. Take another one."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"Cannot read the checkpoint {path} ({reason}). If a disk filled up or a copy was cut short, "

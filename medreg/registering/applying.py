@@ -17,8 +17,9 @@ from medreg.geometry.warp import sample, warp
 from medreg.io.field import read_displacement
 from medreg.io.image import Volume
 from medreg.io.points import read_points, voxel_to_world, world_to_voxel, write_points
+from medreg.io.stack import grid_of, stack_shape, tensor_of
 from medreg.io.vectors import Field, index_field_to_world
-from medreg.registering.pair import Source, as_image, called, grid_of, stack_shape, tensor_of
+from medreg.registering.pair import Source, as_image, called
 from medreg.registering.placement import inside
 
 SPACES = ("voxel", "ras", "lps")

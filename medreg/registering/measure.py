@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medreg.geometry.pair_transform import PairTransform, to_slices
 from medreg.io.image import Volume
+from medreg.io.stack import grid_of, tensor_of
 from medreg.metrics.evaluator import CaseEvaluator, MetricRow
-from medreg.registering.pair import Pair, grid_of, tensor_of
-from medreg.registering.transform import PairTransform, to_slices
+from medreg.registering.pair import Pair
 
 OVERLAP = ("dice", "hd95_mm", "assd_mm")
 

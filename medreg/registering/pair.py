@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from medreg.errors import DataError
-from medreg.geometry.grid import Grid
 from medreg.io.image import Volume, read_image, read_labels
 from medreg.io.points import read_points, voxel_to_world
+from medreg.io.stack import stack_shape
 
 SAME_PLACE = 0.1  # voxels; label maps whose corners lie further from their image's are on another grid
 Source = str | Path | Volume | NDArray[Any] | Tensor
@@ -51,22 +50,6 @@ class Pair:
     def planar(self) -> bool:
         """Say whether this is a pair of single slices."""
         return min(stack_shape(self.fixed)) == 1
-
-
-def stack_shape(volume: Volume) -> tuple[int, int, int]:
-    """Return the array shape with a third axis of length one for 2-D files."""
-    x, y, z = (*volume.shape, 1)[:3]
-    return x, y, z
-
-
-def grid_of(volume: Volume) -> Grid:
-    """Return the 3-D grid of an image; a 2-D image is one slice."""
-    return Grid(stack_shape(volume), torch.from_numpy(volume.affine))
-
-
-def tensor_of(volume: Volume, *, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return the array as (1, 1, X, Y, Z)."""
-    return torch.from_numpy(volume.array.reshape(1, 1, *stack_shape(volume))).to(dtype)
 
 
 def load_pair(

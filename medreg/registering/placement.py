@@ -9,8 +9,10 @@ from torch import Tensor
 
 from medreg.errors import ConfigError, DataError
 from medreg.geometry.grid import Grid, identity_grid, matrix_to_displacement
+from medreg.geometry.pair_transform import inside, voxel_matrix
 from medreg.geometry.warp import warp
-from medreg.registering.pair import Pair, called, grid_of, tensor_of
+from medreg.io.stack import grid_of, tensor_of
+from medreg.registering.pair import Pair, called
 
 INITIALISATIONS = ("world", "centre", "mass")
 SAMPLES_PER_AXIS = 24  # of the fixed grid, to measure the overlap
@@ -46,11 +48,6 @@ def initial_matrix(pair: Pair, how: str) -> Tensor:
     return matrix
 
 
-def voxel_matrix(fixed: Grid, moving: Grid, world: Tensor) -> Tensor:
-    """Return A_m⁻¹ T A_f, (4, 4): fixed voxels to moving voxels."""
-    return torch.linalg.solve(moving.affine, world @ fixed.affine)
-
-
 def overlap(fixed: Grid, moving: Grid, world: Tensor) -> float:
     """Return the fraction of the fixed grid that the moving grid covers."""
     count = [min(size, SAMPLES_PER_AXIS) for size in fixed.shape]
@@ -59,12 +56,6 @@ def overlap(fixed: Grid, moving: Grid, world: Tensor) -> float:
     matrix = voxel_matrix(fixed, moving, world)
     moved = points @ matrix[:3, :3].T + matrix[:3, 3]
     return float(inside(moved.T.unsqueeze(0), moving.shape).double().mean())
-
-
-def inside(positions: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Say which positions (B, 3, ...) a grid covers, as ITK counts: to half a voxel beyond outer centres."""
-    limits = torch.tensor(shape, dtype=positions.dtype).reshape(1, -1, *[1] * (positions.ndim - 2))
-    return ((positions >= -0.5) & (positions <= limits - 0.5)).all(1, keepdim=True)
 
 
 def on_fixed_grid(

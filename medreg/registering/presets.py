@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from medreg.config.instantiate import build
-from medreg.config.paths import config_dir
-from medreg.config.suggest import leaf_keys, nearest
+from medreg.config.settings import names_of, read_settings
 from medreg.data.intensity import Intensity
 from medreg.errors import ConfigError
+from medreg.io.stack import stack_shape
 from medreg.models.base import RegistrationModel
-from medreg.registering.pair import Pair, stack_shape
+from medreg.registering.pair import Pair
 
 CLOSE_LEVELS = 1.3  # ratio of shrink factors below which two levels are one
 THICK = 3.0  # spacing between slices over spacing in plane from which a volume is a stack of slices
@@ -65,7 +63,7 @@ class Choice:
 
 def preset_names() -> list[str]:
     """Return the names of the presets that come with medreg."""
-    return sorted(file.stem for file in (config_dir() / "preset").glob("*.yaml"))
+    return names_of("preset")
 
 
 def load_preset(
@@ -82,29 +80,10 @@ def load_preset(
     Raises:
         ConfigError: an unknown preset or key; the nearest names are given.
     """
-    file = Path(name) if name.endswith((".yaml", ".yml")) else config_dir() / "preset" / f"{name}.yaml"
-    if not file.is_file():
-        known = preset_names()
-        close = nearest(name, known)
-        hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        raise ConfigError(f"There is no preset {name!r}.{hint} Presets: {', '.join(known)}, or a YAML file.")
-    node = OmegaConf.load(file)
-    keys = leaf_keys(node)
-    for text in overrides:
-        key = text.split("=", 1)[0]
-        if "=" not in text or (key not in keys and not any(known.startswith(f"{key}.") for known in keys)):
-            close = nearest(key, keys)
-            hint = f" Did you mean {' or '.join(close)}?" if close else ""
-            raise ConfigError(f"--set {text}: the preset {file.stem} has no option {key!r}.{hint}")
-    try:
-        node = OmegaConf.merge(node, OmegaConf.from_dotlist(list(overrides)))
-        settings = OmegaConf.to_container(node, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"Cannot read the preset {file}: {str(error).splitlines()[0]}") from error
-    assert isinstance(settings, dict)
+    file, settings = read_settings("preset", name, overrides, kind="preset")
     if mode is not None:
         settings["mode"] = mode
-    return _build(file.stem, {str(key): value for key, value in settings.items()}, file, shape=shape)
+    return _build(file.stem, settings, file, shape=shape)
 
 
 def coarsened(levels: Sequence[Mapping[str, Any]], shrink: float) -> list[dict[str, Any]]:

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medreg.geometry.pair_transform import InverseField, PairTransform
 from medreg.io.field_itk import write_itk_field
 from medreg.io.image import Volume, write_image, write_labels
+from medreg.io.stack import stack_shape
 from medreg.metrics.evaluator import MetricRow
 from medreg.registering.measure import as_records
-from medreg.registering.pair import Pair, stack_shape
-from medreg.registering.transform import InverseField, PairTransform
+from medreg.registering.pair import Pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +131,15 @@ class RegistrationResult:
         """Return the picture sheet of the pair, a Matplotlib figure."""
         from medreg.registering.picture import overview_of
 
-        return overview_of(self)
+        return overview_of(
+            self.pair,
+            self.start,
+            self.transform,
+            outside=self.outside,
+            window=self.settings.get("intensity", {}).get("window"),
+            label_names=self.labels,
+            method=self.method,
+        )
 
 
 def like(volume: Volume, array: NDArray[Any]) -> Volume:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from medreg.config.instantiate import build
-from medreg.data.preprocess import Preprocess
-from medreg.errors import CheckpointError, ConfigError
+from medreg.errors import ConfigError
+from medreg.geometry.pair_transform import PairTransform
 from medreg.io.image import Volume
+from medreg.io.stack import stack_shape, tensor_of
 from medreg.metrics.evaluator import MetricRow
 from medreg.models.base import RegistrationModel
 from medreg.registering.measure import label_names, measure, unregistered
-from medreg.registering.pair import Pair, stack_shape, tensor_of
+from medreg.registering.pair import Pair
 from medreg.registering.placement import initial_matrix, overlap
 from medreg.registering.presets import Choice, Preset, choose_preset, load_preset, slice_axis_of
 from medreg.registering.result import RegistrationResult, like
-from medreg.registering.solve import Report, optimise, predict
-from medreg.registering.transform import PairTransform
-from medreg.registering.weights import WeightRequest, prepare_weight
-from medreg.runs.checkpoint import load_model
+from medreg.registering.smoothness import SmoothnessRequest, choose
+from medreg.registering.solve import Report, optimise
+from medreg.runs.scans import Scan
+from medreg.runs.trained import TrainedRun
 
 LITTLE_OVERLAP = 0.25  # of the fixed grid; below it the initial position is probably wrong
 SEED = 0  # of whatever a model may draw; the same input gives the same output
@@ -41,10 +41,10 @@ class Plan:
     mode: str | None = None
     initialise: str | None = None
     affine: bool | None = None
-    refine: bool = False
+    refine: bool | None = None
     overrides: tuple[str, ...] = ()
     device: str = "cpu"
-    weight: WeightRequest = field(default_factory=WeightRequest)
+    smoothness: SmoothnessRequest = field(default_factory=SmoothnessRequest)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def decide(pair: Pair, plan: Plan) -> Method:
         raise ConfigError(
             "--initialise and --affine do not apply to --ckpt: the images are placed as in its training."
         )
-    if plan.ckpt is None and plan.weight.made:
+    if plan.ckpt is None and plan.smoothness.made:
         raise ConfigError(
             "λ is given without a model that takes one: name the run of a conditional model with --ckpt. The weight of "
             "a preset is changed by --set model.regularisation.weight=…"
@@ -171,7 +171,7 @@ def _solve(pair: Pair, plan: Plan, method: Method, device: torch.device, progres
         )
         name = f"preset {preset.name}" if plan.model is None else f"{type(plan.model).__name__} given"
         return Solution(transform, world, name, choice.reason, preset.settings)
-    found = _from_checkpoint(pair, Path(plan.ckpt), plan.weight, device)
+    found = _by_run(pair, plan, Path(plan.ckpt), device)
     if not plan.refine:
         return found
     refined = optimise(
@@ -188,52 +188,48 @@ def _solve(pair: Pair, plan: Plan, method: Method, device: torch.device, progres
         transform=refined,
         name=f"{found.name}, refined with preset {preset.name}",
         reason=f"{found.reason}; refined because {choice.reason}",
-        settings={**found.settings, "refine": preset.settings},
+        settings={**found.settings, "refined_with": preset.settings},
     )
 
 
-def _from_checkpoint(pair: Pair, path: Path, request: WeightRequest, device: torch.device) -> Solution:
-    model, config = load_model(path)
-    data = config.get("data", {})
-    if not isinstance(model, RegistrationModel) or "preprocess" not in data:
-        raise CheckpointError(f"{path} is not the checkpoint of a registration run; its images are unknown.")
-    preprocess = build(data["preprocess"])
-    if not isinstance(preprocess, Preprocess):
-        raise CheckpointError(f"{path} was trained on data prepared in a way that single pairs do not have.")
-    weight = prepare_weight(request, pair, model, preprocess)
-    transform = predict(
-        pair,
-        model,
-        ndim=int(data["ndim"]),
-        preprocess=preprocess,
-        device=device,
-        weight=None if weight is None else weight.value,
-    )
-    notes = () if weight is None else weight.notes
-    count = 1 if transform.slice_axis is None else transform.fixed.shape[transform.slice_axis]
-    if count > 1:
-        notes += (f"the model is one for slices: each of the {count} by itself, no motion across them",)
-    if preprocess.size is not None and _smaller(preprocess.size, transform.fixed.shape):
-        size = "×".join("all" if value is None else str(value) for value in preprocess.size)
-        notes += (
-            f"the model sees the central {size} voxels; beyond, the field continues as at their border",
-        )
+def _by_run(pair: Pair, plan: Plan, path: Path, device: torch.device) -> Solution:
+    """Register by a trained run, at its own λ unless another was asked for."""
+    run = TrainedRun.open(path, device=device)
+    asked = choose(plan.smoothness, pair, run)
+    fixed = Scan(pair.fixed, pair.fixed_labels, pair.fixed_mask)
+    moving = Scan(pair.moving, pair.moving_labels, pair.moving_mask)
+    own = plan.refine is not False
+    transform = run.register(fixed, moving, smoothness=asked.value, refine=own)
+    refined = own and run.refinement is not None
+    settings: dict[str, Any] = {"model": run.config["model"], "preprocess": run.data["preprocess"]}
+    chosen = asked.settings or ({} if run.smoothness is None else asdict(run.smoothness))
+    if chosen:
+        settings["smoothness"] = dict(chosen)
+    if refined:
+        settings["refine"] = run.config["refine"]
     return Solution(
         transform=transform,
         world=transform.world,
-        name=f"checkpoint {path}",
+        name=f"checkpoint {path}" + (", refined as in the run" if refined else ""),
         reason="images prepared as in its training",
-        settings={
-            "model": config["model"],
-            "preprocess": data["preprocess"],
-            **({} if weight is None else {"lambda": dict(weight.settings)}),
-        },
-        notes=notes,
+        settings=settings,
+        notes=(*asked.notes, *_limits(run, transform)),
     )
 
 
-def _smaller(size: Sequence[int | None], shape: Sequence[int]) -> bool:
-    return any(wanted is not None and wanted < have for wanted, have in zip(size, shape, strict=False))
+def _limits(run: TrainedRun, transform: PairTransform) -> list[str]:
+    """Say what a model of slices, or of a crop, does not see."""
+    notes = []
+    count = 1 if transform.slice_axis is None else transform.fixed.shape[transform.slice_axis]
+    if count > 1:
+        notes.append(f"the model is one for slices: each of the {count} by itself, no motion across them")
+    size = run.preprocess.size or ()
+    if any(n is not None and n < have for n, have in zip(size, transform.fixed.shape, strict=False)):
+        seen = "×".join("all" if value is None else str(value) for value in size)
+        notes.append(
+            f"the model sees the central {seen} voxels; beyond, the field continues as at their border"
+        )
+    return notes
 
 
 def _warp_labels(pair: Pair, transform: PairTransform) -> Volume | None:

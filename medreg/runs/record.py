@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shlex
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import medreg
+from medreg.io.atomic import read_json, write_json
 
 PACKAGES = (
     "torch",
@@ -66,6 +66,19 @@ def environment() -> dict[str, Any]:
     }
 
 
+def hardware() -> str:
+    """Return the processor's name and the number of cores that this process may use."""
+    name = platform.processor() or platform.machine()
+    listed = Path("/proc/cpuinfo")
+    if listed.is_file():
+        names = [
+            line.split(":", 1)[1].strip() for line in listed.read_text().splitlines() if "model name" in line
+        ]
+        name = names[0] if names else name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores"
+
+
 class RunRecord:
     """The record of one run folder.
 
@@ -78,19 +91,13 @@ class RunRecord:
         self.content: dict[str, Any] = self._read()
 
     def _read(self) -> dict[str, Any]:
-        try:
-            found = json.loads(self.file.read_text())
-        except (OSError, json.JSONDecodeError):
-            return {}
+        found = read_json(self.file)
         return found if isinstance(found, dict) else {}
 
     def update(self, **facts: Any) -> None:
         """Set facts and write the file in one step."""
         self.content.update(facts)
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        part = self.file.with_suffix(".part")
-        part.write_text(json.dumps(self.content, indent=2, default=str))
-        part.replace(self.file)
+        write_json(self.file, self.content)
 
     def start(self, *, overrides: tuple[str, ...], **facts: Any) -> None:
         """Record command, code and environment before the work starts."""

@@ -19,6 +19,7 @@ from medreg.losses.energy import Energy, EnergyValue
 from medreg.losses.similarity.lncc_multiscale import MultiscaleLNCC, pool, subsample
 from medreg.metrics.evaluator import CaseEvaluator
 from medreg.metrics.overlap import dice
+from medreg.models.asking import ask
 from medreg.models.base import RegistrationModel
 from medreg.models.chosen_weight import (
     ChosenWeight,
@@ -188,11 +189,8 @@ class ConditionalTask(RegistrationTask):
             fields = [*coarse, registration.deformation]
             return [LevelAnswer(*parts) for parts in zip(model.strides, fields, maps, strict=False)]
         numbers = weights[:, 0]
-        context = {"spacing_mm": batch.get("spacing_mm"), **self._masks(batch)}
-        if isinstance(model, ConditionalModel):
-            registration = model(fixed, moving, weight=numbers, **context)
-        else:
-            registration = model(fixed, moving, **context)
+        taken = numbers if isinstance(model, ConditionalModel) else None
+        registration = ask(model, batch, use_masks=self.use_masks, smoothness=taken)
         return [LevelAnswer(1, registration.deformation, numbers)]
 
     def level_weights(self, batch: Batch, weights: Tensor) -> list[Tensor]:
@@ -258,16 +256,7 @@ class ConditionalTask(RegistrationTask):
 
     def register(self, batch: Batch) -> Registration:
         """Return the model's answer to a batch at the λ of the test."""
-        if self.chosen is None:
-            return super().register(batch)
-        model, fixed = require_conditional(self.model), batch["fixed_image"]
-        return model(
-            fixed,
-            batch["moving_image"],
-            spacing_mm=batch.get("spacing_mm"),
-            weight=self.chosen.tensor(model, batch.get("fixed_label"), batch=len(fixed)).to(fixed),
-            **self._masks(batch),
-        )
+        return ask(self.model, batch, use_masks=self.use_masks, smoothness=self.chosen)
 
     def loss(self, batch: Batch, registration: Registration) -> EnergyValue:
         """Loss of an answer at the λ of a call that names none."""

@@ -17,6 +17,7 @@ from medreg.losses.energy import Energy, EnergyValue
 from medreg.metrics.evaluator import CaseEvaluator, MetricRow
 from medreg.metrics.overlap import dice
 from medreg.metrics.runtime import RuntimeMeter, RuntimeUsage
+from medreg.models.asking import ask, masks_of
 from medreg.models.base import RegistrationModel
 from medreg.tasks.epoch_means import EpochMeans
 from medreg.tasks.results import UNREGISTERED, CaseResult
@@ -76,16 +77,10 @@ class RegistrationTask(pl.LightningModule):
 
     def register(self, batch: Batch) -> Registration:
         """Return the model's answer to a batch."""
-        return self.model(
-            batch["fixed_image"],
-            batch["moving_image"],
-            spacing_mm=batch.get("spacing_mm"),
-            **self._masks(batch),
-        )
+        return ask(self.model, batch, use_masks=self.use_masks)
 
     def _masks(self, batch: Batch) -> dict[str, Tensor | None]:
-        keys = ("fixed_mask", "moving_mask")
-        return {key: batch.get(key) for key in keys} if self.use_masks else dict.fromkeys(keys)
+        return masks_of(batch, use_masks=self.use_masks)
 
     def loss(self, batch: Batch, registration: Registration) -> EnergyValue:
         """Return the energy of an answer.
@@ -166,13 +161,7 @@ class RegistrationTask(pl.LightningModule):
 
     def _refined(self, batch: Batch, displacement: Tensor) -> Tensor:
         assert self.refine is not None
-        return self.refine(
-            batch["fixed_image"],
-            batch["moving_image"],
-            spacing_mm=batch.get("spacing_mm"),
-            **self._masks(batch),
-            initial=displacement,
-        ).displacement
+        return ask(self.refine, batch, use_masks=self.use_masks, initial=displacement).displacement
 
     def _result(self, batch: Batch, rows: dict[str, list[MetricRow]], displacement: Tensor) -> CaseResult:
         label = batch.get("moving_label")

@@ -6,13 +6,12 @@ import json
 
 import numpy as np
 import pytest
-from tiny_task import PREPROCESS, SHAPE, tiny_task
+from tiny_task import SHAPE, identity_run, tiny_task
 
 from medreg.cli.main import main
 from medreg.cli.register import label_codes
 from medreg.errors import ConfigError
 from medreg.io.image import write_image, write_labels
-from medreg.models.identity import Identity
 
 QUICK = ["--set", "model.levels=[{shrink: 2, sigma: 1.0, iterations: 8, learning_rate: 0.3}]", "--no-affine"]
 
@@ -112,12 +111,12 @@ def test_a_number_without_set_is_told_how_to_write_it(pair, capsys):
     assert "write --set model.smoothing=1" in capsys.readouterr().err
 
 
-def test_a_model_for_slices_says_so_of_a_volume(tmp_path, capsys, monkeypatch):
+def test_a_model_for_slices_says_so_of_a_volume(tmp_path, capsys):
     task = tiny_task(tmp_path / "data")
-    config = {"model": {}, "data": {"ndim": 2, "preprocess": PREPROCESS}}
-    monkeypatch.setattr("medreg.registering.run.load_model", lambda path: (Identity(), config))
+    run = identity_run(tmp_path / "run")
+    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("ndim: 3", "ndim: 2"))
     images = [str(task / f"imagesTr/Tiny_000{k}_0000.nii.gz") for k in (1, 2)]
-    options = ["-o", str(tmp_path / "out"), "--ckpt", str(tmp_path), "--no-overview"]
+    options = ["-o", str(tmp_path / "out"), "--ckpt", str(run), "--no-overview"]
     assert main(["register", *images, *options]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert f"each of the {min(SHAPE)} by itself" in printed

@@ -31,11 +31,13 @@ class Picture:
         array: (X, Y, Z) float32 in the order of the file.
         affine: (4, 4), voxel → RAS mm.
         mask: (X, Y, Z) uint8, 1 where the image is to be compared; None where everywhere.
+        path: file that holds the whole image; None of a piece of it.
     """
 
     array: np.ndarray
     affine: np.ndarray
     mask: np.ndarray | None = None
+    path: str | None = None
 
     @property
     def spacing(self) -> np.ndarray:
@@ -120,7 +122,7 @@ def _pictures(request: Mapping[str, Any]) -> list[Picture]:
         file = request.get(f"{side}_mask")
         drawn: Any = None if file is None else nib.load(file)
         mask = None if file is None else np.asanyarray(drawn.dataobj).astype(np.uint8)
-        found.append(Picture(array, image.affine, mask))
+        found.append(Picture(array, image.affine, mask, request[side]))
     return found
 
 
@@ -128,7 +130,7 @@ def _centre(picture: Picture) -> Picture:
     """The middle of an image, whole; the affine is that of all of it, which a warm-up does not need right."""
     starts = [max((size - WARM_UP_SIZE) // 2, 0) for size in picture.array.shape]
     piece = picture.array[tuple(slice(a, a + WARM_UP_SIZE) for a in starts)].copy()
-    return replace(picture, array=piece, mask=None)
+    return replace(picture, array=piece, mask=None, path=None)
 
 
 def _claim_standard_output() -> TextIO:

@@ -213,6 +213,23 @@ class TaskCases:
         key = digest.hexdigest()[:16]
         return Inputs(files[0], files[1], affine, arrays[1].shape, key, *written)
 
+    def originals(self, folder: Path, pair: PairPaths) -> Inputs:
+        """Return the files of a case as the task holds them, for a method that prepares images itself.
+
+        Raises:
+            DataError: an image that cannot be read.
+        """
+        names = (pair.fixed, pair.moving)
+        files = [folder / name for name in names]
+        fixed, moving = (read_image(file) for file in files)
+        masks = [folder / name.replace("images", "masks") for name in names]
+        found = [mask if mask.is_file() else None for mask in masks]
+        digest = hashlib.sha256(json.dumps([mask is not None for mask in found]).encode())
+        for file in (*files, *found):
+            digest.update(b"" if file is None else file.read_bytes())
+        key = digest.hexdigest()[:16]
+        return Inputs(files[0], files[1], fixed.affine, moving.shape, key, *found)
+
     def _mask(self, folder: Path, name: str) -> NDArray[Any] | None:
         if self.prepare.mask == "none":
             return None

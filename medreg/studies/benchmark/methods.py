@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from medreg import __version__
 from medreg.baselines.tool import THREAD_VARIABLES
@@ -40,6 +38,10 @@ class Method(Protocol):
     @property
     def masks(self) -> bool:
         """Whether it can be told where images are to be compared."""
+
+    @property
+    def prepares(self) -> bool:
+        """Whether it gets the images of the task as they are stored, and prepares them itself."""
 
     def command(self) -> list[str]:
         """Words that start the worker; raises MissingExtra where it cannot."""
@@ -81,6 +83,7 @@ class _Ours:
     device: str
     warm_up: bool
     masks: bool
+    prepares: ClassVar[bool] = False
 
     def command(self) -> list[str]:
         """Return the words that start the worker."""
@@ -129,29 +132,27 @@ class Composition(_Ours):
 
 @dataclass(frozen=True)
 class Run(_Ours):
-    """A trained model: its run folder or checkpoint; images are prepared as in its training.
+    """A trained model: its run folder or checkpoint; images and masks are prepared as in its training.
 
     Attributes:
         ckpt: run folder, or checkpoint file.
     """
 
     ckpt: str
+    prepares: ClassVar[bool] = True
 
     def request(self) -> dict[str, Any]:
-        """Return the checkpoint and a digest of it.
+        """Return the run and a digest of what decides its fields.
 
         Raises:
             CheckpointError: there is none.
         """
-        from medreg.runs.checkpoint import find
+        from medreg.runs.trained import TrainedRun
 
-        path = Path(self.ckpt).expanduser()
-        file = find(str(path), path)
-        assert file is not None
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        run = TrainedRun.open(self.ckpt)
         return {
-            "ckpt": str(file.resolve()),
-            "weights": digest,
+            "ckpt": str(run.path.resolve()),
+            "run": run.key,
             "device": self.device,
             "threads": self.threads,
         }

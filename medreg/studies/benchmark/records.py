@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -95,19 +93,6 @@ class MethodFolder:
         except OSError as error:
             raise DataError(f"{target} cannot be written: {error.strerror}.") from error
         return found
-
-
-def hardware() -> str:
-    """Return the processor's name and the number of cores that this process may use."""
-    name = platform.processor() or platform.machine()
-    listed = Path("/proc/cpuinfo")
-    if listed.is_file():
-        names = [
-            line.split(":", 1)[1].strip() for line in listed.read_text().splitlines() if "model name" in line
-        ]
-        name = names[0] if names else name
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores"
 
 
 def _write(path: Path, text: str) -> None:

@@ -21,9 +21,10 @@ from medreg.baselines.process import Failure, Worker
 from medreg.errors import MedregError, MissingExtra
 from medreg.io.field_learn2reg import write_learn2reg_field
 from medreg.io.lock import exclusive
+from medreg.runs.record import hardware
 from medreg.studies.benchmark.cases import Inputs, TaskCases
 from medreg.studies.benchmark.methods import Method, identity_of
-from medreg.studies.benchmark.records import CaseRecord, MethodFolder, hardware
+from medreg.studies.benchmark.records import CaseRecord, MethodFolder
 from medreg.studies.learn2reg.config import PairPaths
 from medreg.studies.learn2reg.names import accepted_names
 
@@ -98,7 +99,10 @@ def _case(job: Job, pair: PairPaths, crew: _Crew) -> None:
     with tempfile.TemporaryDirectory(prefix="medreg_benchmark_") as scratch:
         folder = Path(scratch)
         try:
-            inputs = job.cases.inputs(job.task, pair, folder, takes_masks=job.method.masks)
+            if job.method.prepares:
+                inputs = job.cases.originals(job.task, pair)
+            else:
+                inputs = job.cases.inputs(job.task, pair, folder, takes_masks=job.method.masks)
         except MedregError as error:
             job.folder.keep(name, CaseRecord(pair.case, "", f"its images cannot be used: {error}"))
             return
@@ -125,7 +129,9 @@ def _registered(job: Job, pair: PairPaths, inputs: Inputs, folder: Path, crew: _
         "settings": crew.settings,
     }
     if inputs.fixed_mask is not None:
-        request |= {"fixed_mask": str(inputs.fixed_mask), "moving_mask": str(inputs.moving_mask)}
+        request["fixed_mask"] = str(inputs.fixed_mask)
+    if inputs.moving_mask is not None:
+        request["moving_mask"] = str(inputs.moving_mask)
     with crew.worker() as seat:
         if seat is None:
             return None

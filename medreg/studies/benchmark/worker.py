@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medreg.baselines.scripts.serving import Answer, Picture, Register, serve
 
+if TYPE_CHECKING:
+    from medreg.runs.scans import Scan
+
 
 def load() -> Register:
     """Import torch and the models; build each model once."""
     import torch  # noqa: F401
 
-    import medreg.registering.solve  # noqa: F401
+    import medreg.runs.trained  # noqa: F401
     from medreg.kernels.allocator import keep_freed_memory
 
     keep_freed_memory()
@@ -37,6 +39,7 @@ def _composed(settings: Mapping[str, Any]) -> Register:
     import torch
 
     from medreg.config.instantiate import build
+    from medreg.models.asking import ask
 
     torch.set_num_threads(int(settings["threads"]))
     device = torch.device(settings["device"])
@@ -50,45 +53,42 @@ def _composed(settings: Mapping[str, Any]) -> Register:
             None if mask is None else torch.from_numpy(mask).float()[None, None].to(device)
             for mask in (fixed.mask, _fitted(moving.mask, fixed.array.shape))
         ]
+        names = ("fixed_image", "moving_image", "fixed_mask", "moving_mask")
+        batch = dict(zip(names, (*images, *masks), strict=True))
         with torch.no_grad():
-            found = model(*images, spacing_mm=spacing, fixed_mask=masks[0], moving_mask=masks[1])
+            found = ask(model, {**batch, "spacing_mm": spacing}, use_masks=True)
         return Answer(np.moveaxis(found.displacement[0].cpu().numpy(), 0, -1), "voxel")
 
     return register
 
 
 def _trained(settings: Mapping[str, Any]) -> Register:
-    """Return the model of a run with the preparation of its training."""
+    """Return a trained run; it prepares the images, as the task holds them, as in its training."""
     import torch
 
-    from medreg.config.instantiate import build
-    from medreg.errors import CheckpointError
-    from medreg.io.image import Volume
-    from medreg.models.base import RegistrationModel
-    from medreg.registering.pair import Pair
-    from medreg.registering.solve import predict
-    from medreg.runs.checkpoint import load_model
+    from medreg.runs.trained import TrainedRun
 
     torch.set_num_threads(int(settings["threads"]))
-    model, config = load_model(Path(settings["ckpt"]))
-    data = config.get("data", {})
-    if not isinstance(model, RegistrationModel) or "preprocess" not in data:
-        raise CheckpointError(f"{settings['ckpt']} is not the checkpoint of a registration run.")
-    preprocess = build(data["preprocess"])
+    run = TrainedRun.open(settings["ckpt"], device=settings["device"])
 
     def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
-        first, second = (
-            Volume(one.array, one.affine, tuple(float(value) for value in one.spacing))
-            for one in (fixed, moving)
-        )
-        device = torch.device(settings["device"])
-        transform = predict(
-            Pair(first, second), model, ndim=int(data["ndim"]), preprocess=preprocess, device=device
-        )
-        found = transform.sampling_displacement()[0].numpy()
+        found = run.register(_scan(fixed), _scan(moving)).sampling_displacement()[0].numpy()
         return Answer(np.moveaxis(found, 0, -1), "voxel")
 
     return register
+
+
+def _scan(picture: Picture) -> Scan:
+    """An image as medreg reads its file; a piece of one, which has none, as it is."""
+    from medreg.io.image import Volume, read_image
+    from medreg.runs.scans import Scan
+
+    spacing = tuple(float(value) for value in picture.spacing)
+    image = (
+        Volume(picture.array, picture.affine, spacing) if picture.path is None else read_image(picture.path)
+    )
+    mask = None if picture.mask is None else Volume(picture.mask, image.affine, image.spacing_mm)
+    return Scan(image, mask=mask)
 
 
 @overload

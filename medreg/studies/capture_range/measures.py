@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,7 +14,7 @@ from medreg.config.compose import compose
 from medreg.config.instantiate import build
 from medreg.errors import ConfigError
 from medreg.models.affine import AffineRegistration
-from medreg.runs.checkpoint import find
+from medreg.runs.trained import TrainedRun
 
 
 @dataclass(frozen=True)
@@ -110,10 +109,7 @@ def _weights(name: str, cfg: DictConfig) -> str:
             f"measure={name} is learned and needs ckpt=RUN, the folder of a run of model=mad "
             "(train one with `python train.py model=mad data=brain_phantom`)."
         )
-    path = Path(str(cfg.ckpt)).expanduser()
-    file = find(str(path), path)
-    assert file is not None
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return TrainedRun.open(str(cfg.ckpt)).digest[:16]
 
 
 def _without_path(model: Mapping[Any, Any]) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medreg.models.chosen_weight import ChosenWeight, require_conditional
+from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.curve import means
 from medreg.studies.smoothness.methods import grid
 from medreg.studies.smoothness.result import SearchResult
-from medreg.studies.smoothness.run_cases import Cases, TrainedRun
+from medreg.studies.smoothness.run_cases import Cases
 from medreg.studies.smoothness.scores import registering, score
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import Any
 
 from medreg.errors import ConfigError
 from medreg.models.chosen_weight import read_choice
+from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.result import SearchResult
-from medreg.studies.smoothness.run_cases import Cases, TrainedRun
+from medreg.studies.smoothness.run_cases import Cases, trained_weight, training_cpu_seconds
 from medreg.studies.smoothness.scores import mean_of, registering, score
 
 
@@ -66,7 +67,7 @@ def compare_cost(
 
 def _searched(run: TrainedRun, result: SearchResult, file: Path, cases: Cases) -> CostRow:
     scores = score(registering(run, read_choice(file)), cases.batches, cases.labels)
-    training = _known(run)
+    training = training_cpu_seconds(run)
     return CostRow(
         way=f"one conditional model, {file.stem}",
         models=1,
@@ -88,7 +89,7 @@ def _retrained(reference: TrainedRun, runs: Sequence[TrainedRun], cases: Cases) 
         scores.append(score(registering(run), cases.batches, cases.labels))
     spent = time.process_time() - started
     best = max(range(len(runs)), key=lambda number: mean_of(scores[number], "dice"))
-    training = math.fsum(_known(run) for run in runs)
+    training = math.fsum(training_cpu_seconds(run) for run in runs)
     return CostRow(
         way=f"grid search over {len(runs)} retrained models",
         models=len(runs),
@@ -112,20 +113,21 @@ def weight_of(run: TrainedRun, reference: TrainedRun) -> float:
     Raises:
         ConfigError: the run was trained for a range of λ, or does not say.
     """
-    if run.trained_weight is None:
+    trained = trained_weight(run)
+    if trained is None:
         raise ConfigError(
             f"--against {run.folder}: this run was not trained for one λ (task.weights.low = task.weights.high); leave "
             "it out."
         )
     theirs, ours = (_objective(one) for one in (run, reference))
     if not theirs or theirs.get("_target_") != ours.get("_target_"):
-        return run.trained_weight
-    weight = float(theirs["scale"]) * run.trained_weight ** float(theirs["power"])
+        return trained
+    weight = float(theirs["scale"]) * trained ** float(theirs["power"])
     return float((weight / float(ours["scale"])) ** (1 / float(ours["power"])))
 
 
 def _objective(run: TrainedRun) -> Mapping[str, Any]:
-    return (run.config.get("task") or {}).get("objective") or {}
+    return run.task.get("objective") or {}
 
 
 def write_cost(rows: Sequence[CostRow], folder: Path) -> Path:
@@ -140,8 +142,3 @@ def write_cost(rows: Sequence[CostRow], folder: Path) -> Path:
         table = pd.concat([earlier[~earlier["way"].isin(table["way"])], table])
     table.to_csv(file, index=False, float_format="%.6g")
     return file
-
-
-def _known(run: TrainedRun) -> float:
-    found = run.training_cpu_seconds
-    return math.nan if found is None else found

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medreg.models.chosen_weight import ChosenWeight, require_conditional
+from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.cost import weight_of
-from medreg.studies.smoothness.run_cases import Cases, TrainedRun
+from medreg.studies.smoothness.run_cases import Cases
 from medreg.studies.smoothness.scores import METRICS, CaseScore, mean_of, registering, score
 
 if TYPE_CHECKING:

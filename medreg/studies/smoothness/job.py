@@ -7,20 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from medreg.config.instantiate import build
-from medreg.config.paths import config_dir
-from medreg.config.suggest import leaf_keys, nearest
+from medreg.config.settings import names_of, read_settings
 from medreg.errors import ConfigError, DataError, MedregError, NumericalError
 from medreg.models.chosen_weight import require_conditional, require_maps
 from medreg.models.conditional import ConditionalModel, Regions
+from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.methods import SearchMethod, Trace
 from medreg.studies.smoothness.objectives import OBJECTIVES, SearchObjective
 from medreg.studies.smoothness.problem import Batch, Effort, Problem
 from medreg.studies.smoothness.result import FOLDER, GroupResult, SearchResult
-from medreg.studies.smoothness.run_cases import Cases, TrainedRun
+from medreg.studies.smoothness.run_cases import Cases, regions_of
 
 SCOPES = ("dataset", "group", "pair")
 Report = Callable[[str], None]
@@ -64,7 +61,7 @@ class SearchPlan:
 
 def method_names() -> list[str]:
     """Return the methods that come with medreg."""
-    return sorted(file.stem for file in (config_dir() / "search").glob("*.yaml"))
+    return names_of("search")
 
 
 def load_method(name: str, overrides: Sequence[str] = ()) -> tuple[SearchMethod, dict[str, Any]]:
@@ -73,25 +70,7 @@ def load_method(name: str, overrides: Sequence[str] = ()) -> tuple[SearchMethod,
     Raises:
         ConfigError: an unknown method or key; the nearest names are given.
     """
-    file = Path(name) if name.endswith((".yaml", ".yml")) else config_dir() / "search" / f"{name}.yaml"
-    if not file.is_file():
-        raise ConfigError(
-            f"There is no method {name!r}. Methods: {', '.join(method_names())}, or a YAML file."
-        )
-    node = OmegaConf.load(file)
-    keys = leaf_keys(node)
-    for text in overrides:
-        key = text.split("=", 1)[0]
-        if "=" not in text or key not in keys:
-            close = nearest(key, keys)
-            hint = f" Did you mean {' or '.join(close)}?" if close else ""
-            raise ConfigError(f"--set {text}: the method {file.stem} has no option {key!r}.{hint}")
-    try:
-        settings = OmegaConf.to_container(OmegaConf.merge(node, OmegaConf.from_dotlist(list(overrides))))
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"Cannot read the method {file}: {str(error).splitlines()[0]}") from error
-    assert isinstance(settings, dict)
-    plain = {str(key): value for key, value in settings.items()}
+    file, plain = read_settings("search", name, overrides, kind="method")
     method = build(plain)
     if not isinstance(method, SearchMethod):
         raise ConfigError(f"{file} builds a {type(method).__name__}, which is no method of a search.")
@@ -145,7 +124,7 @@ def _regions(run: TrainedRun, cases: Cases, model: ConditionalModel) -> Regions:
             f"{', '.join(lacking[:3])}: no label map of the fixed image, so its regions are unknown; leave out "
             "--regions to search one λ."
         )
-    return run.regions(cases.codes)
+    return regions_of(run, cases.codes)
 
 
 def _groups(batches: Sequence[Batch], plan: SearchPlan) -> Iterator[Sequence[Batch]]:

@@ -8,9 +8,9 @@ from medreg.geometry.derivatives import jacobian_determinant
 from medreg.geometry.warp import warp
 from medreg.metrics.gradient_energy import gradient_energy
 from medreg.models.chosen_weight import ChosenWeight, require_conditional
+from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.maps_figure import FieldPlane
 from medreg.studies.smoothness.problem import Batch
-from medreg.studies.smoothness.run_cases import TrainedRun
 from medreg.studies.smoothness.scores import registering
 from medreg.studies.smoothness.two_regions import MapAnswer
 

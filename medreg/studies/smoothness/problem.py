@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from medreg.errors import NumericalError
+from medreg.models.asking import ask
 from medreg.models.chosen_weight import require_maps
 from medreg.models.conditional import ConditionalModel, Regions, region_map
 from medreg.studies.smoothness.objectives import SearchObjective
@@ -97,15 +98,8 @@ class Problem:
 
     def displacement(self, case: Batch, weights: Tensor) -> Tensor:
         """Return the answer to a case at λ (K,), (N, D, *S) voxels."""
-        masks = {key: case.get(key) if self.use_masks else None for key in ("fixed_mask", "moving_mask")}
-        found: Tensor = self.model(
-            case["fixed_image"],
-            case["moving_image"],
-            spacing_mm=case.get("spacing_mm"),
-            weight=self.weight_of(case, weights),
-            **masks,
-        ).displacement
-        return found
+        smoothness = self.weight_of(case, weights)
+        return ask(self.model, case, use_masks=self.use_masks, smoothness=smoothness).displacement
 
     def weight_of(self, case: Batch, weights: Tensor) -> Tensor:
         """Return λ (K,) as the model takes it for a case: (N,) or (N, 1, *S)."""

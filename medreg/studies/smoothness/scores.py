@@ -11,9 +11,8 @@ from torch import Tensor
 from medreg.metrics.evaluator import CaseEvaluator
 from medreg.metrics.gradient_energy import gradient_energy, mean_within
 from medreg.models.chosen_weight import ChosenWeight
-from medreg.models.conditional import ConditionalModel
+from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.problem import Batch
-from medreg.studies.smoothness.run_cases import TrainedRun
 
 Register = Callable[[Batch], Tensor]  # one case → displacement (N, D, *S)
 METRICS = ("dice", "sd_log_jacobian", "folding_percent", "gradient_energy")
@@ -28,25 +27,12 @@ class CaseScore:
 
 
 def registering(run: TrainedRun, chosen: ChosenWeight | None = None) -> Register:
-    """Return a function that registers a case with the model of a run at a λ; the model's own for None.
+    """Return a function that registers a case with a run at a λ; at that of the run for None.
 
     Raises:
         CompositionError: when called, for a λ that does not fit the model.
     """
-
-    def register(batch: Batch) -> Tensor:
-        fixed, moving = batch["fixed_image"], batch["moving_image"]
-        keys = ("fixed_mask", "moving_mask")
-        context = {key: batch.get(key) if run.use_masks else None for key in keys}
-        context["spacing_mm"] = batch.get("spacing_mm")
-        if chosen is not None and isinstance(run.model, ConditionalModel):
-            weight = chosen.tensor(run.model, batch.get("fixed_label"), batch=len(fixed))
-            context["weight"] = weight.to(fixed)
-        with torch.no_grad():
-            found: Tensor = run.model(fixed, moving, **context).displacement
-        return found
-
-    return register
+    return lambda batch: run.displacement(batch, smoothness=chosen)
 
 
 def score(register: Register, batches: Sequence[Batch], labels: Mapping[str, int]) -> list[CaseScore]:

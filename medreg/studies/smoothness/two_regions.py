@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +12,9 @@ from torch import Tensor
 from medreg.errors import ConfigError
 from medreg.metrics.gradient_energy import gradient_energy, mean_within
 from medreg.models.chosen_weight import require_conditional, require_maps
-from medreg.models.conditional import ConditionalModel
+from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.problem import Batch
-from medreg.studies.smoothness.run_cases import Cases, TrainedRun
+from medreg.studies.smoothness.run_cases import Cases
 
 EROSION = 3  # voxels from the border of a region that are not counted: a convolution sees across it
 
@@ -71,24 +70,15 @@ def answers(run: TrainedRun, batch: Batch, region: Tensor, *, low: float, high: 
     Raises:
         CompositionError: the model takes no maps.
     """
-    model = require_conditional(run.model)
-    require_maps(model)
+    require_maps(require_conditional(run.model))
     levels = {
         f"{low:g} everywhere": (low, low),
         f"{high:g} everywhere": (high, high),
         f"A {high:g}, B {low:g}": (high, low),
         f"A {low:g}, B {high:g}": (low, high),
     }
-    return [_answer(run, model, batch, name, torch.where(region, *pair)) for name, pair in levels.items()]
-
-
-def _answer(run: TrainedRun, model: ConditionalModel, batch: Batch, name: str, weight: Tensor) -> MapAnswer:
-    masks = {key: batch.get(key) if run.use_masks else None for key in ("fixed_mask", "moving_mask")}
-    weight = weight.to(batch["fixed_image"])
-    context: dict[str, Any] = {"spacing_mm": batch.get("spacing_mm"), "weight": weight, **masks}
-    with torch.no_grad():
-        found = model(batch["fixed_image"], batch["moving_image"], **context)
-    return MapAnswer(name, weight, found.displacement)
+    maps = {name: torch.where(region, *pair).to(batch["fixed_image"]) for name, pair in levels.items()}
+    return [MapAnswer(name, one, run.displacement(batch, smoothness=one)) for name, one in maps.items()]
 
 
 def two_region_rows(

@@ -10,6 +10,7 @@ from tiny_task import SHAPE, identity_run, tiny_task
 from medreg.errors import CheckpointError
 from medreg.inference.registration import Registration
 from medreg.models.base import RegistrationModel
+from medreg.runs.trained import TrainedRun
 from medreg.studies.learn2reg.config import PairPaths
 from medreg.studies.learn2reg.run_fields import RunAsFields, data_root, export_run
 from medreg.studies.learn2reg.truth import TaskFolder
@@ -41,10 +42,10 @@ def made(tmp_path):
 
     def make(model=None, *, affines=None, refine=None, ndim=None, **preprocess):
         task = tiny_task(tmp_path / "data", affines=affines)
-        fields = RunAsFields(identity_run(tmp_path / "run", **preprocess), TaskFolder(task))
-        fields.model = model or fields.model
-        fields.refine = refine
-        fields.ndim = ndim or fields.ndim
+        fields = RunAsFields(TrainedRun.open(identity_run(tmp_path / "run", **preprocess)), TaskFolder(task))
+        vars(fields.run)["model"] = model or fields.run.model
+        vars(fields.run)["refinement"] = refine
+        fields.run.config["data"]["ndim"] = ndim or 3
         return fields.make(PAIR)
 
     return make
@@ -106,9 +107,9 @@ def test_a_run_of_slices_moves_in_plane(made):
 
 def test_digest_changes_with_options_and_images(tmp_path):
     task = tiny_task(tmp_path / "data")
-    first = RunAsFields(identity_run(tmp_path / "a"), TaskFolder(task))
-    second = RunAsFields(identity_run(tmp_path / "b", size=[8, 8, 8]), TaskFolder(task))
-    assert first.digest(PAIR) == RunAsFields(tmp_path / "a", TaskFolder(task)).digest(PAIR)
+    first = RunAsFields(TrainedRun.open(identity_run(tmp_path / "a")), TaskFolder(task))
+    second = RunAsFields(TrainedRun.open(identity_run(tmp_path / "b", size=[8, 8, 8])), TaskFolder(task))
+    assert first.digest(PAIR) == RunAsFields(TrainedRun.open(tmp_path / "a"), TaskFolder(task)).digest(PAIR)
     assert first.digest(PAIR) != second.digest(PAIR)
 
 
@@ -118,17 +119,20 @@ def test_a_run_without_checkpoint_is_named(tmp_path):
     trained = "_target_: medreg.models.voxelmorph.VoxelMorph"
     (run / "config.yaml").unlink()
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
-        RunAsFields(run, TaskFolder(tiny_task(tmp_path / "data")))
+        TrainedRun.open(run)
     (run / "config.yaml").write_text(text.replace("_target_: medreg.models.identity.Identity", trained))
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        TrainedRun.open(run)
+    (run / "config.yaml").write_text(text)
     with pytest.raises(CheckpointError, match="does not say where its data are"):
-        data_root(run)
+        data_root(TrainedRun.open(run))
 
 
 def test_exported_runs_carry_no_path_of_this_machine(tmp_path):
     run = identity_run(tmp_path / "run", root=tmp_path / "data")
-    assert data_root(run) == tmp_path / "data"
-    export_run(run, tmp_path / "out")
+    assert data_root(TrainedRun.open(run)) == tmp_path / "data"
+    export_run(TrainedRun.open(run), tmp_path / "out")
     text = (tmp_path / "out" / "config.yaml").read_text()
     assert str(tmp_path) not in text
-    fields = RunAsFields(tmp_path / "out", TaskFolder(tiny_task(tmp_path / "data")))
+    fields = RunAsFields(TrainedRun.open(tmp_path / "out"), TaskFolder(tiny_task(tmp_path / "data")))
     assert not fields.make(PAIR).any()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from conditional_models import ShiftByWeight
+from memory_run import run_of
 
 from medreg.errors import CompositionError, ConfigError
 from medreg.inference.registration import Registration
@@ -16,7 +15,7 @@ from medreg.studies.smoothness.methods import Trace, TracePoint
 from medreg.studies.smoothness.planes import field_plane, uniform_answers
 from medreg.studies.smoothness.problem import Effort
 from medreg.studies.smoothness.result import GroupResult, SearchResult
-from medreg.studies.smoothness.run_cases import Cases, TrainedRun
+from medreg.studies.smoothness.run_cases import Cases
 from medreg.studies.smoothness.two_regions import answers, eroded, region_of, two_region_rows
 
 SHAPE = (24, 20)
@@ -29,10 +28,6 @@ class RampByWeight(ShiftByWeight):
         field = super().forward(fixed, moving, **context).displacement
         field = field * torch.arange(float(fixed.shape[2]))[:, None]
         return Registration(displacement=field, regularised=field, parameters=field)
-
-
-def run_of(model):
-    return TrainedRun(Path("run"), model, {"task": {"use_masks": False}})
 
 
 def batch():

@@ -15,7 +15,7 @@ from medreg.config.paths import config_dir
 from medreg.errors import CompositionError, ConfigError, DataError
 from medreg.io.image import write_image, write_labels
 from medreg.models.chosen_weight import CONDITIONAL, WITH_MAPS, ChosenWeight, read_choice
-from medreg.registering.weights import WeightRequest
+from medreg.registering.smoothness import SmoothnessRequest
 
 SHAPE = (16, 12, 10)
 FLIPPED = np.array([[-2.0, 0, 0, 30], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
@@ -50,20 +50,20 @@ def moved(files, run, **options):
 
 def test_one_number(files, tmp_path):
     run = conditional_run(tmp_path / "run")
-    np.testing.assert_allclose(moved(files, run, weight=0.5), 2.0, atol=1e-5)
+    np.testing.assert_allclose(moved(files, run, smoothness=0.5), 2.0, atol=1e-5)
     np.testing.assert_allclose(moved(files, run), 3.0, atol=1e-5)  # the model's own λ
 
 
 def test_a_map_reaches_every_voxel(files, tmp_path):
     run = conditional_run(tmp_path / "run")
     wanted = 4 * (1 - np.linspace(0, 1, SHAPE[0]))
-    np.testing.assert_allclose(moved(files, run, weight=files["map"]), wanted, atol=1e-5)
+    np.testing.assert_allclose(moved(files, run, smoothness=files["map"]), wanted, atol=1e-5)
 
 
 def test_a_map_is_turned_resampled_and_cropped_as_the_fixed_image(files, tmp_path):
     """Turned to RAS and resampled to 1 mm, the ramp runs the other way; 4 mm to the right are −2 voxels."""
     run = conditional_run(tmp_path / "run", orientation="ras", spacing_mm=[1.0, 1.0, 1.0], size=[24, 8, 8])
-    found = moved(files, run, weight=files["map"])
+    found = moved(files, run, smoothness=files["map"])
     wanted = -2 * (1 - np.linspace(0, 1, SHAPE[0]))
     np.testing.assert_allclose(found[3:13], wanted[3:13], atol=1e-4)
 
@@ -72,16 +72,16 @@ def test_beyond_the_image_the_map_is_the_models_own(files, tmp_path):
     """Padded from 16 to 20 voxels and one voxel beyond: nothing of it reaches the image."""
     run = conditional_run(tmp_path / "run", size=[20, 12, 10])
     ones = np.ones(SHAPE, dtype=np.float32)
-    np.testing.assert_allclose(moved(files, run, weight=ones), 0.0, atol=1e-5)
+    np.testing.assert_allclose(moved(files, run, smoothness=ones), 0.0, atol=1e-5)
 
 
 def test_labels_get_their_own_and_the_others_the_rest(files, tmp_path):
     run = conditional_run(tmp_path / "run")
     found = moved(
-        files, run, fixed_labels=files["labels"], weight=WeightRequest(0.75, labels={1: 0.5, 3: 1.0})
+        files, run, fixed_labels=files["labels"], smoothness=SmoothnessRequest(0.75, labels={1: 0.5, 3: 1.0})
     )
     np.testing.assert_allclose(found, [1, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, 0, 1, 1, 1, 1], atol=1e-5)
-    found = moved(files, run, fixed_labels=files["labels"], weight={0: 1.0})
+    found = moved(files, run, fixed_labels=files["labels"], smoothness={0: 1.0})
     np.testing.assert_allclose(found, [0, 0, 0, 0, 3, 3, 3, 3, 3, 3, 3, 3, 0, 0, 0, 0], atol=1e-5)
 
 
@@ -89,26 +89,26 @@ def test_the_result_of_a_search_is_taken(files, tmp_path):
     file = tmp_path / "found.yaml"
     file.write_text("weight: 0.75\nlabels: {1: 0.5}\nobjective: label_dice\n")
     run = conditional_run(tmp_path / "run")
-    found = moved(files, run, fixed_labels=files["labels"], weight=file)
+    found = moved(files, run, fixed_labels=files["labels"], smoothness=file)
     np.testing.assert_allclose(found, [1] * 4 + [2] * 4 + [1] * 8, atol=1e-5)
     file.write_text("weight: 0.5\n")
-    np.testing.assert_allclose(moved(files, run, weight=file), 2.0, atol=1e-5)
+    np.testing.assert_allclose(moved(files, run, smoothness=file), 2.0, atol=1e-5)
 
 
 def test_slices_get_their_part_of_the_map(files, tmp_path):
     run = conditional_run(tmp_path / "run", ndim=2)
     depth = np.broadcast_to(np.linspace(0, 0.9, SHAPE[2]), SHAPE)
-    result = register(files["fixed"], files["moving"], ckpt=run, surface=False, weight=depth)
+    result = register(files["fixed"], files["moving"], ckpt=run, surface=False, smoothness=depth)
     np.testing.assert_allclose(result.displacement[0, 3, 4], 4 * (1 - np.linspace(0, 0.9, 10)), atol=1e-5)
 
 
 def test_outside_the_range_is_a_note_that_says_the_range(files, tmp_path):
     run = conditional_run(tmp_path / "run", model={"weight_range": [0.1, 0.8]})
-    result = register(files["fixed"], files["moving"], ckpt=run, surface=False, weight=1.5)
+    result = register(files["fixed"], files["moving"], ckpt=run, surface=False, smoothness=1.5)
     assert any("λ = 1.5 lies outside the range of training, 0.1 to 0.8" in note for note in result.notes)
-    result = register(files["fixed"], files["moving"], ckpt=run, surface=False, weight=files["map"])
+    result = register(files["fixed"], files["moving"], ckpt=run, surface=False, smoothness=files["map"])
     assert any("from 0 to 1, outside" in note for note in result.notes)
-    result = register(files["fixed"], files["moving"], ckpt=run, surface=False, weight=0.5)
+    result = register(files["fixed"], files["moving"], ckpt=run, surface=False, smoothness=0.5)
     assert not any("λ" in note for note in result.notes)
 
 
@@ -118,9 +118,9 @@ def test_the_command_line_writes_down_what_it_was_told(files, tmp_path):
     words += ["--no-overview", "--no-surface", "--fixed-labels", str(files["labels"])]
     assert main([*words, "--lambda", "0.75", "--lambda-label", "1=0.5", "--lambda-label", "3=1.0"]) == 0
     content = json.loads((out / "metrics.json").read_text())
-    assert content["settings"]["lambda"] == {"weight": 0.75, "labels": {"1": 0.5, "3": 1.0}}
+    assert content["settings"]["smoothness"] == {"weight": 0.75, "labels": {"1": 0.5, "3": 1.0}}
     assert main([*words, "--lambda", "0"]) == 0
-    assert json.loads((out / "metrics.json").read_text())["settings"]["lambda"] == {"weight": 0.0}
+    assert json.loads((out / "metrics.json").read_text())["settings"]["smoothness"] == {"weight": 0.0}
 
 
 def bad_map(files, how):
@@ -148,7 +148,7 @@ def test_a_map_that_does_not_fit_is_named(files, tmp_path, how, words):
     run = conditional_run(tmp_path / "run")
     for word in words:
         with pytest.raises(DataError, match=word):
-            register(files["fixed"], files["moving"], ckpt=run, weight=bad_map(files, how))
+            register(files["fixed"], files["moving"], ckpt=run, smoothness=bad_map(files, how))
 
 
 def test_models_that_take_no_weight_are_told_which_do(files, tmp_path):
@@ -161,13 +161,13 @@ def test_models_that_take_no_weight_are_told_which_do(files, tmp_path):
         content["medreg"]["config"]["model"].pop(key)
         torch.save(content, run / "checkpoints" / "best.ckpt")
     with pytest.raises(CompositionError, match=r"Identity takes none.*model=csain, model=cin"):
-        register(files["fixed"], files["moving"], ckpt=run, weight=0.5)
+        register(files["fixed"], files["moving"], ckpt=run, smoothness=0.5)
 
 
 def test_models_of_one_number_refuse_maps_and_labels(files, tmp_path):
     run = conditional_run(tmp_path / "run", model={"takes_maps": False})
-    np.testing.assert_allclose(moved(files, run, weight=0.5), 2.0, atol=1e-5)
-    for options in ({"weight": files["map"]}, {"fixed_labels": files["labels"], "weight": {1: 0.5}}):
+    np.testing.assert_allclose(moved(files, run, smoothness=0.5), 2.0, atol=1e-5)
+    for options in ({"smoothness": files["map"]}, {"fixed_labels": files["labels"], "smoothness": {1: 0.5}}):
         with pytest.raises(CompositionError, match=r"takes one λ for the whole pair.*model=csain"):
             register(files["fixed"], files["moving"], ckpt=run, **options)
 
@@ -175,21 +175,21 @@ def test_models_of_one_number_refuse_maps_and_labels(files, tmp_path):
 def test_labels_without_a_label_map(files, tmp_path):
     run = conditional_run(tmp_path / "run")
     with pytest.raises(CompositionError, match="give --fixed-labels"):
-        register(files["fixed"], files["moving"], ckpt=run, weight={1: 0.5})
+        register(files["fixed"], files["moving"], ckpt=run, smoothness={1: 0.5})
     with pytest.raises(DataError, match=r"none of the labels that have a λ \(7\); it holds 0, 1, 3"):
-        register(files["fixed"], files["moving"], ckpt=run, fixed_labels=files["labels"], weight={7: 0.5})
+        register(files["fixed"], files["moving"], ckpt=run, fixed_labels=files["labels"], smoothness={7: 0.5})
 
 
 def test_a_preset_has_no_such_weight(files):
     with pytest.raises(ConfigError, match=r"regularisation\.weight"):
-        register(files["fixed"], files["moving"], weight=0.5)
+        register(files["fixed"], files["moving"], smoothness=0.5)
 
 
 def test_contradictions_are_refused(tmp_path, files, capsys):
     with pytest.raises(ConfigError, match="--lambda-map and --lambda-file exclude"):
-        WeightRequest(map="a.nii.gz", file="b.yaml")
+        SmoothnessRequest(map="a.nii.gz", file="b.yaml")
     with pytest.raises(ConfigError, match="--lambda-map and --lambda-label exclude"):
-        WeightRequest(map="a.nii.gz", labels={1: 0.3})
+        SmoothnessRequest(map="a.nii.gz", labels={1: 0.3})
     words = ["register", str(files["fixed"]), str(files["moving"]), "-o", str(tmp_path / "out")]
     for more, told in (
         (["--lambda", "0.3", "--lambda-map", "x.nii.gz"], "exclude one another"),

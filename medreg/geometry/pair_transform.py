@@ -18,7 +18,6 @@ from medreg.geometry.compose import invert
 from medreg.geometry.derivatives import jacobian_determinant
 from medreg.geometry.grid import Grid, identity_grid
 from medreg.geometry.warp import sample, warp
-from medreg.registering.placement import inside, voxel_matrix
 
 
 @dataclass(frozen=True)
@@ -148,3 +147,14 @@ def _apply(matrix: Tensor, positions: Tensor) -> Tensor:
     """Apply a (4, 4) matrix to positions (1, 3, *S)."""
     moved = torch.einsum("ij,bjxyz->bixyz", matrix[:3, :3], positions)
     return moved + matrix[:3, 3].reshape(1, 3, 1, 1, 1)
+
+
+def voxel_matrix(fixed: Grid, moving: Grid, world: Tensor) -> Tensor:
+    """Return A_m⁻¹ T A_f, (4, 4): fixed voxels to moving voxels."""
+    return torch.linalg.solve(moving.affine, world @ fixed.affine)
+
+
+def inside(positions: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Say which positions (B, 3, ...) a grid covers, as ITK counts: to half a voxel beyond outer centres."""
+    limits = torch.tensor(shape, dtype=positions.dtype).reshape(1, -1, *[1] * (positions.ndim - 2))
+    return ((positions >= -0.5) & (positions <= limits - 0.5)).all(1, keepdim=True)

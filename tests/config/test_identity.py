@@ -7,7 +7,7 @@ import functools
 import pytest
 
 from medreg.config.compose import compose
-from medreg.runs.identity import run_name
+from medreg.config.identity import run_name
 
 
 @functools.cache

@@ -9,13 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
-from medreg.data.preprocess import Preprocess
 from medreg.errors import CompositionError, ConfigError, DataError
 from medreg.io.image import Volume, read_image
-from medreg.models.base import RegistrationModel
 from medreg.models.chosen_weight import (
     ChosenWeight,
     range_note,
@@ -24,11 +21,13 @@ from medreg.models.chosen_weight import (
     require_maps,
 )
 from medreg.models.conditional import ConditionalModel
-from medreg.registering.pair import Pair, Source, called, check_on_grid, grid_of, tensor_of
+from medreg.registering.pair import Pair, Source, called, check_on_grid
+from medreg.runs.scans import Scan, prepare_map
+from medreg.runs.trained import TrainedRun
 
 
 @dataclass(frozen=True)
-class WeightRequest:
+class SmoothnessRequest:
     """What was said about λ; at most one of a map, a file, and numbers.
 
     Attributes:
@@ -68,72 +67,74 @@ class WeightRequest:
         return ChosenWeight(self.weight, self.labels)
 
 
-Weight = float | Source | Mapping[int, float] | WeightRequest  # as Python callers give it
+Smoothness = float | Source | Mapping[int, float] | SmoothnessRequest  # as Python callers give it
 
 
-def asked(weight: Weight | None) -> WeightRequest:
+def asked(smoothness: Smoothness | None) -> SmoothnessRequest:
     """Return what a number, map, mapping from labels, or YAML file asks for."""
-    if weight is None or isinstance(weight, WeightRequest):
-        return weight or WeightRequest()
-    if isinstance(weight, int | float):
-        return WeightRequest(weight)
-    if isinstance(weight, Mapping):
-        return WeightRequest(labels=weight)
-    if isinstance(weight, str | Path) and str(weight).endswith((".yaml", ".yml")):
-        return WeightRequest(file=weight)
-    return WeightRequest(map=weight)
+    if smoothness is None or isinstance(smoothness, SmoothnessRequest):
+        return smoothness or SmoothnessRequest()
+    if isinstance(smoothness, int | float):
+        return SmoothnessRequest(smoothness)
+    if isinstance(smoothness, Mapping):
+        return SmoothnessRequest(labels=smoothness)
+    if isinstance(smoothness, str | Path) and str(smoothness).endswith((".yaml", ".yml")):
+        return SmoothnessRequest(file=smoothness)
+    return SmoothnessRequest(map=smoothness)
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedWeight:
-    """λ on the grid of the model.
+class ChosenSmoothness:
+    """λ as a run takes it.
 
     Attributes:
-        value: (1,) for one number, (1, 1, *S) for a map.
+        value: a number or λ by label, or (1, 1, *S) on the grid of the model; None where nothing was asked for.
         settings: what was asked for as plain values, for the record.
         notes: what a person should know about it.
     """
 
-    value: Tensor
-    settings: Mapping[str, Any]
-    notes: tuple[str, ...]
+    value: ChosenWeight | Tensor | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
-def prepare_weight(
-    request: WeightRequest, pair: Pair, model: RegistrationModel, preprocess: Preprocess
-) -> PreparedWeight | None:
-    """Return λ for a model's call, prepared as the fixed image is; None where nothing was asked for.
+def choose(request: SmoothnessRequest, pair: Pair, run: TrainedRun) -> ChosenSmoothness:
+    """Return the λ that was asked for, checked against the pair and the model of the run.
 
-    A map is oriented, resampled (linearly) and cropped by the code that prepares the fixed image, without its
-    normalisation; beyond the image λ is the model's own. A label map is prepared like those of training (nearest
-    neighbour), then every label gets its λ.
+    A map is oriented, resampled (linearly) and cropped as the fixed image is; beyond the image λ is the model's own.
 
     Raises:
         CompositionError: a model that takes no λ, or no map; λ by label without a label map of the fixed image.
         DataError: a map on another grid than the fixed image, or with NaN.
     """
     if not request.made:
-        return None
-    conditional = require_conditional(model)
+        return ChosenSmoothness()
+    model = require_conditional(run.registration)
     if request.map is not None:
-        require_maps(conditional)
+        require_maps(model)
         volume = read_map(request.map, pair.fixed)
-        value = _through(preprocess, pair, tensor_of(volume)[0], conditional, kind="image")
-        settings: dict[str, Any] = {"map": str(volume.path or "array")}
         given = torch.from_numpy(volume.array)
-    else:
-        choice = request.choice()
-        labels = _labels(choice, pair, conditional, preprocess)
-        value = choice.tensor(conditional, labels, batch=1)
-        named = {
-            "weight": choice.weight,
-            "labels": dict(choice.labels),
-            "file": None if request.file is None else str(request.file),
-        }
-        settings = {key: found for key, found in named.items() if found not in (None, {})}
-        given = value
-    note = range_note(conditional, given)
-    return PreparedWeight(value, settings, () if note is None else (note,))
+        field_of = prepare_map(
+            run.preprocess, Scan(pair.fixed, pair.fixed_labels), volume, background=model.weight
+        )
+        return ChosenSmoothness(field_of, {"map": str(volume.path or "array")}, _notes(model, given))
+    choice = request.choice()
+    if choice.labels:
+        require_maps(model)
+        _check_labels(choice, pair)
+    named = {
+        "weight": choice.weight,
+        "labels": dict(choice.labels),
+        "file": None if request.file is None else str(request.file),
+    }
+    numbers = [model.weight if choice.weight is None else choice.weight, *choice.labels.values()]
+    settings = {key: found for key, found in named.items() if found not in (None, {})}
+    return ChosenSmoothness(choice, settings, _notes(model, torch.tensor(numbers)))
+
+
+def _notes(model: ConditionalModel, given: Tensor) -> tuple[str, ...]:
+    note = range_note(model, given)
+    return () if note is None else (note,)
 
 
 def read_map(source: Source, fixed: Volume) -> Volume:
@@ -163,45 +164,15 @@ def read_map(source: Source, fixed: Volume) -> Volume:
     return volume
 
 
-def _labels(
-    choice: ChosenWeight, pair: Pair, model: ConditionalModel, preprocess: Preprocess
-) -> Tensor | None:
-    if not choice.labels:
-        return None
-    require_maps(model)
+def _check_labels(choice: ChosenWeight, pair: Pair) -> None:
     if pair.fixed_labels is None:
         raise CompositionError(
             "λ by label needs the label map of the fixed image, which says where each label is: give --fixed-labels "
             "FILE, one number with --lambda, or a map with --lambda-map."
         )
-    labels = tensor_of(pair.fixed_labels)[0]
-    absent = sorted(set(choice.labels) - {int(code) for code in labels.unique()})
-    if len(absent) == len(choice.labels):
+    there = sorted(int(code) for code in np.unique(pair.fixed_labels.array))
+    if not set(choice.labels) & set(there):
         raise DataError(
             f"{called(pair.fixed_labels, 'fixed labels')} holds none of the labels that have a λ "
-            f"({', '.join(map(str, absent))}); it holds "
-            f"{', '.join(str(int(code)) for code in labels.unique())}."
+            f"({', '.join(map(str, sorted(choice.labels)))}); it holds {', '.join(map(str, there))}."
         )
-    return _through(preprocess, pair, labels, model, kind="label")
-
-
-def _through(
-    preprocess: Preprocess, pair: Pair, array: Tensor, model: ConditionalModel, *, kind: str
-) -> Tensor:
-    """Send an array (1, X, Y, Z) of the fixed grid the way of the fixed image; (1, 1, *S)."""
-    affine = grid_of(pair.fixed).affine
-    item: Any = {"image": MetaTensor(tensor_of(pair.fixed)[0], affine=affine)}
-    item[kind] = MetaTensor(array, affine=affine)
-    for step in preprocess.transform(()).transforms[1:]:  # the first one reads files
-        item = step(item)
-    plain = replace(
-        preprocess,
-        intensity=None,
-        background=model.weight,
-        crop_label=None,
-        mask_input=False,
-        alignment="world",
-    )
-    # The moving image does not matter here: any image on the same grid will do.
-    other = {"image": item["image"], "affine": item["affine"]}
-    return plain.prepare(dict(item), other, None).arrays[f"fixed_{kind}"].unsqueeze(0)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from medreg.errors import CheckpointError, ConfigError
-from medreg.runs import checkpoint
+from medreg.io import checkpoint
+from medreg.runs.trained import TrainedRun
 
 
 def write(path, **extra):
@@ -65,5 +66,5 @@ def test_a_strangers_config_builds_nothing_of_theirs(tmp_path):
     config = {"model": {"_target_": "os.system", "command": f"touch {tmp_path}/sprung"}}
     path = write(tmp_path / "a.ckpt", medreg={"config": config})
     with pytest.raises(ConfigError, match=r"os\.system"):
-        checkpoint.load_model(path)
+        TrainedRun.open(path)
     assert not (tmp_path / "sprung").exists()

@@ -1,0 +1,106 @@
+"""Two images of any grid on their way to a model and its field on the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from monai.data.meta_tensor import MetaTensor
+from torch import Tensor
+
+from medreg.data.preprocess import Preprocess
+from medreg.geometry.grid import Grid, world_displacement
+from medreg.geometry.pair_transform import PairTransform
+from medreg.geometry.warp import warp
+from medreg.io.image import Volume
+from medreg.io.stack import grid_of, tensor_of
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """An image as its file holds it, with what lies on its grid.
+
+    Attributes:
+        image: the image.
+        label: label map, None where there is none.
+        mask: where the image may be compared (> 0), None for everywhere.
+    """
+
+    image: Volume
+    label: Volume | None = None
+    mask: Volume | None = None
+
+    def loaded(self, preprocess: Preprocess) -> dict[str, Tensor]:
+        """Return image, label and mask, oriented and resampled as the data modules do with files."""
+        arrays = {"image": tensor_of(self.image)[0]}
+        if self.label is not None:
+            arrays["label"] = tensor_of(self.label)[0]
+        if self.mask is not None:
+            arrays["mask"] = (tensor_of(self.mask)[0] > 0).float()
+        affine = grid_of(self.image).affine
+        item: Any = {key: MetaTensor(array, affine=affine.clone()) for key, array in arrays.items()}
+        for step in preprocess.transform(()).transforms[1:]:  # the first one reads files
+            item = step(item)
+        return dict(item)
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedScans:
+    """A pair on the grid of a model, and the way back.
+
+    Attributes:
+        batch: images, labels and masks (1, 1, *S), `spacing_mm` (3,).
+        grid: of the model.
+        fixed: of the fixed image's file.
+        moving: of the moving image's file.
+        world: (4, 4) map from fixed to moving world, RAS mm, that the alignment of the training implies.
+    """
+
+    batch: Mapping[str, Tensor]
+    grid: Grid
+    fixed: Grid
+    moving: Grid
+    world: Tensor
+
+    def back(self, displacement: Tensor, slice_axis: int | None) -> PairTransform:
+        """Return a field (1, 3, *S) of the model's grid as a map between the images; border values continue."""
+        matrix = torch.linalg.solve(self.fixed.affine[:3, :3], self.grid.affine[:3, :3]).float()
+        there = warp(displacement, world_displacement(self.fixed, self.grid), padding="border")
+        carried = torch.einsum("ij,bjxyz->bixyz", matrix, there)
+        return PairTransform(self.fixed, self.moving, self.world, carried, slice_axis)
+
+
+def prepare(preprocess: Preprocess, fixed: Scan, moving: Scan) -> PreparedScans:
+    """Prepare two images as a run's data are, whole volumes."""
+    first, second = fixed.loaded(preprocess), moving.loaded(preprocess)
+    prepared = preprocess.prepare(first, second, None)
+    return PreparedScans(
+        batch={
+            **{key: array.unsqueeze(0) for key, array in prepared.arrays.items()},
+            "spacing_mm": prepared.grid.spacing_mm.float(),
+        },
+        grid=prepared.grid,
+        fixed=grid_of(fixed.image),
+        moving=grid_of(moving.image),
+        # Alignment by index is one of the arrays as loaded: oriented and resampled.
+        world=second["affine"] @ torch.linalg.inv(prepared.placed.affine),
+    )
+
+
+def prepare_map(preprocess: Preprocess, fixed: Scan, values: Volume, *, background: float) -> Tensor:
+    """Send a map on the grid of the fixed image the way of that image, without normalisation.
+
+    Args:
+        preprocess: of the run.
+        fixed: the fixed image, whose label may say where the crop is.
+        values: the map.
+        background: its value outside the image.
+
+    Returns:
+        (1, 1, *S) on the grid of the model.
+    """
+    plain = replace(preprocess, intensity=None, background=background, mask_input=False, alignment="world")
+    item = Scan(values, fixed.label).loaded(plain)
+    return plain.prepare(item, item, None).arrays["fixed_image"].unsqueeze(0)
