@@ -21,7 +21,7 @@ SAME_VOXEL = 0.01  # voxels; header rounding moves the far corner of a grid by l
 def crop_start(old: Sequence[int], new: Sequence[int | None]) -> list[int]:
     """First voxel of a centre crop; negative where the image is padded.
 
-    floor((old − new)/2) when cropping, −floor((new − old)/2) when padding (gradirn.md 2.1); None keeps an
+    floor((old − new)/2) when cropping, −floor((new − old)/2) when padding (GraDIRN's release); None keeps an
     axis.
     """
     return [
@@ -207,7 +207,7 @@ def residual_affine(source: Grid, placed: Grid, target: Grid) -> Tensor:
     """Voxel → mm for differences between points of a moving image seen on the target grid.
 
     Where images are compared by index, a voxel of the target stands for a voxel of the moving image, whose
-    own voxel size decides how far apart two of its points are (the rule of Learn2Reg, learn2reg.md 4.4).
+    own voxel size decides how far apart two of its points are (the rule of Learn2Reg, evaluation.py of MDL-UzL/L2R).
 
     Args:
         source: grid of the moving image by its header.

@@ -78,7 +78,7 @@ class InterSubject(Pairing):
         fixed_modality: modality of fixed images, None for any.
         moving_modality: modality of moving images.
         phase: phase of both, None for any.
-        allow_self: "random" may draw the fixed image itself (GraDIRN does; gradirn.md 2.2).
+        allow_self: "random" may draw the fixed image itself (GraDIRN's released code does).
     """
 
     scheme: str

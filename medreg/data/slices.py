@@ -19,12 +19,12 @@ class Slices:
 
     Attributes:
         train_count: uniformly random slices per access in training.
-        evaluate: "all", or relative positions p in [0, 1); index int(p·n) (gradirn.md 2.1).
+        evaluate: "all", or relative positions p in [0, 1); index int(p·n) (GraDIRN's released code).
         among: "all" slices; "labelled": those with any label in both images; "complete": those where every
             structure of the data set has more than `min_voxels` voxels in both images.
         min_voxels: see `among`.
         overlap_only: in evaluation, empty the labels of slices in which some structure of fixed and moving
-            does not overlap at all, so that metrics skip them (gradirn.md 2.3).
+            does not overlap at all, so that metrics skip them (GraDIRN on M&Ms-2).
     """
 
     train_count: int

@@ -175,7 +175,7 @@ def assert_disjoint(sets: dict[str, set[str]]) -> None:
 
 
 def limit_fraction(items: Sequence[Item], fraction: float) -> list[Item]:
-    """First int(n·r) items, repeated and cut to n: the number of steps an epoch stays (gradirn.md 2.4).
+    """First int(n·r) items, repeated and cut to n: the number of steps an epoch stays (GraDIRN).
 
     Raises:
         ConfigError: the fraction leaves nothing.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import pickle
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +18,8 @@ from torch import Tensor
 
 from medreg.data.failures import CorruptFile
 from medreg.errors import ConfigError, DataError
+from medreg.io.atomic import replacing
+from medreg.io.digest import digest_of
 
 logger = logging.getLogger(__name__)
 _LOADING_ERRORS = (RuntimeError, OSError, ValueError, EOFError)
@@ -130,8 +130,7 @@ def _dataset(items: list[dict[str, Any]], transform: Compose, cache: Cache) -> D
 
 def _digest(item: Mapping[str, Any]) -> bytes:
     """Key of a cached file: paths, sizes, times and settings of the item."""
-    text = json.dumps(item, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32].encode()
+    return digest_of(item).encode()
 
 
 class _RebuildingDataset(PersistentDataset):
@@ -151,13 +150,11 @@ class _RebuildingDataset(PersistentDataset):
         return item
 
     def _write(self, item: Any, file: Path) -> None:
-        temporary = file.with_name(f".{os.getpid()}.{file.name}")
         try:
-            torch.save(item, temporary)
-            temporary.replace(file)
+            with replacing(file) as part:
+                torch.save(item, part)
         except (OSError, RuntimeError) as error:
             # The cache is a convenience: a full disk must not end a training that could go on without it.
             logger.warning(
                 "The image cache %s cannot be written (%s); continuing without it.", file.parent, error
             )
-            temporary.unlink(missing_ok=True)

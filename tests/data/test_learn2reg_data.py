@@ -20,7 +20,7 @@ from medreg.errors import ConfigError, DataError
 from medreg.metrics.evaluator import CaseEvaluator
 
 ALL = (
-    # task, data configuration, training subjects, training pairs an epoch, validation pairs (learn2reg.md 7, 1.1)
+    # task, data configuration, training subjects, training pairs an epoch, validation pairs (official descriptors)
     ("OASIS", "oasis_learn2reg", 394, 394, 19),
     ("AbdomenCTCT", "abdomenctct", 20, 20, 45),
     ("HippocampusMR", "hippocampus", 200, 200, 60),

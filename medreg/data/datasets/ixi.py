@@ -6,8 +6,9 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
-from medreg.data.datasets.base import DataSource, Generator, counted, visible
+from medreg.data.datasets.base import DataSource, SourceOptions, counted, visible
 from medreg.data.records import Record, stem
 from medreg.errors import DataError, MissingExtra
 
@@ -25,9 +26,7 @@ class IXI(DataSource):
         modalities: folders to take, such as T1 and T2.
         table: CSV (or .xls, with xlrd installed) with the column IXI_ID and AGE, relative to root; None for
             none.
-        prepare: a generator of this layout.
-        skip_bad: leave out what is damaged instead of stopping.
-        exclude: subjects to leave out, such as IXI002.
+        **options: of every data set.
     """
 
     title = "IXI"
@@ -40,11 +39,9 @@ class IXI(DataSource):
         *,
         modalities: Sequence[str],
         table: str | None,
-        prepare: Generator | None = None,
-        skip_bad: bool = False,
-        exclude: Sequence[str] = (),
+        **options: Unpack[SourceOptions],
     ) -> None:
-        super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
+        super().__init__(root, **options)
         self.modalities = tuple(modalities)
         self.table = table
         self.incomplete: list[str] = []

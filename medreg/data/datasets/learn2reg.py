@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Unpack
 
-from medreg.data.datasets.base import DataSource, Generator
+from medreg.data.datasets.base import DataSource, SourceOptions
 from medreg.data.datasets.learn2reg_descriptor import (
     POINTS,
     Descriptor,
@@ -50,9 +51,7 @@ class Learn2Reg(DataSource):
         validation_list: official evaluation config (.json) or `pairs_val.csv` whose pairs take the place of
             the descriptor's validation list (NLST: 0101 to 0110 instead of 0041 to 0050); a config also
             names the label codes where the descriptor does not.
-        prepare: a generator of this layout.
-        skip_bad: leave out entries whose files are missing instead of stopping.
-        exclude: case numbers to leave out (public loaders leave out NLST 0206, 0208 and 0298).
+        **options: of every data set.
     """
 
     title = "Learn2Reg"
@@ -67,12 +66,10 @@ class Learn2Reg(DataSource):
         validation_as: str,
         direction: Sequence[int] | None = None,
         validation_list: str | Path | None = None,
-        prepare: Generator | None = None,
-        skip_bad: bool = False,
-        exclude: Sequence[str] = (),
         more_points: str | None = None,
+        **options: Unpack[SourceOptions],
     ) -> None:
-        super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
+        super().__init__(root, **options)
         if validation_as not in ("test", "val"):
             raise ConfigError(f"data.dataset.validation_as is {validation_as!r}; choose test or val.")
         if direction is not None and len(direction) != 2:

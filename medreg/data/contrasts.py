@@ -1,4 +1,4 @@
-"""Single images of one contrast for training, and the contrasts of one person beside each other for evaluation."""
+"""Single images of one contrast to learn a distance from, and the contrasts of a person as pairs to judge it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from medreg.data.datamodule import RegistrationData
 from medreg.data.failures import CorruptFile
-from medreg.data.loader import EpochSampler
+from medreg.data.images_dataset import Access
 from medreg.data.loading import record_item
-from medreg.data.pairs_dataset import Access
+from medreg.data.pairs import RegistrationData
 from medreg.data.records import Pair, Record
+from medreg.data.sample import CONTRACTS
 from medreg.errors import DataError
 
 
-class SingleImageData(RegistrationData):
+class ContrastData(RegistrationData):
     """The images of a data set that are of the kind of its fixed images, contrast and phase, each by itself.
 
     Training batches hold `image` (N, 1, *S). Validation pairs every image with itself.
@@ -38,18 +38,27 @@ class SingleImageData(RegistrationData):
         super().__init__(*args, **kwargs)
         self.least_foreground = least_foreground
 
-    def _pairs_of(
-        self, subjects: Sequence[str], stage: str, records: Sequence[Record], listed: Sequence[Pair]
-    ) -> tuple[list[Pair], list[Record]]:
+    def _items_of(
+        self, subjects: Sequence[str], stage: str, records: Sequence[Record]
+    ) -> tuple[list[Any], list[Record]]:
         everyone = sorted({record.subject for record in records})
-        pairs, _ = super()._pairs_of(everyone, "test", records, listed)
+        pairs, _ = super()._items_of(everyone, "test", records)
         kinds = {(pair.fixed.modality, pair.fixed.phase) for pair in pairs}
         names = frozenset(subjects)
         chosen = [record for record in records if record.subject in names]
         fixed = [record for record in chosen if (record.modality, record.phase) in kinds]
-        if stage == "test":
-            return [Pair(record, other) for record in fixed for other in _contrasts(record, chosen)], chosen
-        return [Pair(record, record) for record in fixed if record.trainable or stage == "val"], chosen
+        if stage == "train":
+            return [record for record in fixed if record.trainable], chosen
+        if stage == "val":
+            return [Pair(record, record) for record in fixed], chosen
+        return [Pair(record, other) for record in fixed for other in _contrasts(record, chosen)], chosen
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Keys of the evaluated pairs, and `image` of training."""
+        pairs = self.pairs("val") or self.pairs("test")
+        always = frozenset(CONTRACTS[self.kind].always)
+        return always | (self._perhaps(pairs) if pairs else frozenset()) | {"image"}
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of single images in an order that depends on (seed, epoch) only.
@@ -57,31 +66,12 @@ class SingleImageData(RegistrationData):
         Raises:
             DataError: no slice shows enough.
         """
-        images = [self._image(pair) for pair in self.pairs("train")] if self.slices is not None else None
-        if images is None:
-            dataset: Dataset[Any] = VolumeBank(self)
-        else:
-            kept = torch.cat([image for image in images if image is not None])
-            if not len(kept):
-                raise DataError(
-                    f"No training slice has a foreground of {self.least_foreground:.0%}; lower "
-                    "data.least_foreground."
-                )
-            dataset = ImageBank(kept)
-        replicas, rank = self._world()
+        dataset = VolumeBank(self) if self.slices is None else ImageBank(self._slices())
         options = self.loader
-        sampler = EpochSampler(
-            dataset,  # type: ignore[arg-type]
-            seed=self.seed,
-            shuffle=options.shuffle,
-            repeat=options.repeat,
-            num_replicas=replicas,
-            rank=rank,
-        )
         return DataLoader(
             dataset,
             batch_size=options.batch_size,
-            sampler=sampler,
+            sampler=self._sampler(dataset),
             drop_last=options.drop_last,
             num_workers=options.num_workers,
             pin_memory=options.pin_memory,
@@ -89,28 +79,39 @@ class SingleImageData(RegistrationData):
             collate_fn=_as_is,
         )
 
-    def image(self, pair: Pair) -> Tensor:
-        """Prepared fixed image of a pair: (1, 1, *S), or its slices (Z, 1, X, Y).
+    def image(self, record: Record) -> Tensor:
+        """Prepared image: (1, 1, *S), or its slices (Z, 1, X, Y).
 
         Raises:
             CorruptFile: the file cannot be read.
         """
-        item = self._store("train")[record_item(pair.fixed)]
+        item = self._store("train")[record_item(record)]
         choose = None if self.slices is None else _all_slices
-        image = self.preprocess.prepare(item, item, None, choose=choose).arrays["fixed_image"].float()
+        image = self.preprocess.together({"": item}, choose=choose).arrays["image"].float()
         return image.unsqueeze(0) if choose is None else image.permute(3, 0, 1, 2).contiguous()
 
-    def _image(self, pair: Pair) -> Tensor | None:
-        """Slices that show enough, or None where the file cannot be read and may be left out."""
+    def _slices(self) -> Tensor:
+        """Slices of all training images that show enough, (M, 1, X, Y)."""
+        kept = [slices for record in self.items("train") for slices in self._shown(record)]
+        if not kept:
+            raise DataError(
+                f"No training slice has a foreground of {self.least_foreground:.0%}; lower "
+                "data.least_foreground."
+            )
+        return torch.cat(kept)
+
+    def _shown(self, record: Record) -> list[Tensor]:
+        """Slices that show enough, none where there is none or the file cannot be read and may be left out."""
         try:
-            slices = self.image(pair)
+            slices = self.image(record)
         except CorruptFile as error:
             if self.on_corrupt == "error":
                 raise
             self.left_out[str(error)] = self.left_out.get(str(error), 0) + 1
-            return None
+            return []
         share = (slices > 0.02 * slices.amax()).flatten(1).float().mean(1)
-        return slices[share >= self.least_foreground]
+        kept = slices[share >= self.least_foreground]
+        return [kept] if len(kept) else []
 
 
 class ImageBank(Dataset[Any]):
@@ -135,19 +136,19 @@ class VolumeBank(Dataset[Any]):
     """Training volumes, prepared when they are asked for.
 
     Args:
-        data: whose training pairs name the images.
+        data: whose training images they are.
     """
 
-    def __init__(self, data: SingleImageData) -> None:
+    def __init__(self, data: ContrastData) -> None:
         self.data = data
+        self.records = data.items("train")
 
     def __len__(self) -> int:
-        return len(self.data.pairs("train"))
+        return len(self.records)
 
     def __getitems__(self, accesses: Sequence[Access]) -> dict[str, Any]:
         """Return a batch."""
-        pairs = self.data.pairs("train")
-        return {"image": torch.cat([self.data.image(pairs[a.index % len(pairs)]) for a in accesses])}
+        return {"image": torch.cat([self.data.image(self.records[a.index % len(self)]) for a in accesses])}
 
 
 def _contrasts(record: Record, records: Sequence[Record]) -> list[Record]:
