@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,8 @@ def audit(data: ImageData, *, progress: Callable[[Sequence[Record]], Iterable[Re
     reports: dict[str, HeaderReport] = {}
     volumes: dict[tuple[str, str], int] = {}
     for record in progress(records):
-        report = _check_image(record, notes)
+        hidden = record.confidential
+        report = check_header(record.image, notes, name=record.describe(), hidden=hidden)
         if report is not None:
             reports[record.id] = report
             _check_label(record, report, data.labels, notes, volumes)
@@ -111,21 +113,34 @@ def audit(data: ImageData, *, progress: Callable[[Sequence[Record]], Iterable[Re
     return Audit(_facts(data, records, reports), tuple(issues))
 
 
-def _check_image(record: Record, notes: Notes) -> HeaderReport | None:
+def check_header(
+    file: Path,
+    notes: Notes,
+    *,
+    name: str,
+    voxels: bool = True,
+    usual: Collection[str] = (),
+    hidden: bool = False,
+) -> HeaderReport | None:
+    """Return what the header of an image says, None where it cannot be read.
+
+    Args:
+        file: the image.
+        notes: receives what is odd.
+        name: under which the file is shown.
+        voxels: look at the values too.
+        usual: codes of findings that are none in this data set.
+        hidden: messages must not show the path.
+    """
     try:
-        report = header_report(record.image)
+        report = header_report(file, voxels=voxels)
     except DataError as error:
-        message = str(error) if not record.confidential else f"{record.describe()} cannot be read"
+        message = f"{name} cannot be read" if hidden else str(error)
         notes.add("error", message, message, remedy="copy or download the file again")
         return None
-    for finding in report.findings:
-        notes.add(
-            finding.severity,
-            finding.code,
-            finding.message,
-            remedy=finding.remedy,
-            example=record.describe(),
-        )
+    for found in report.findings:
+        if found.code not in usual:
+            notes.add(found.severity, found.code, found.message, remedy=found.remedy, example=name)
     return report
 
 

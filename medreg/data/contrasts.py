@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from medreg.data.failures import CorruptFile
-from medreg.data.images_dataset import Access
-from medreg.data.loading import record_item
+from medreg.data.images_dataset import Access, ImageDataset
 from medreg.data.pairs import RegistrationData
 from medreg.data.records import Pair, Record
 from medreg.data.sample import CONTRACTS
+from medreg.data.slices import Slices
 from medreg.errors import DataError
 
 
@@ -60,14 +60,18 @@ class ContrastData(RegistrationData):
         always = frozenset(CONTRACTS[self.kind].always)
         return always | (self._perhaps(pairs) if pairs else frozenset()) | {"image"}
 
+    def _read(self, items: Sequence[Any], stage: str, **options: Any) -> Any:
+        return ImageDataset(items, **options) if stage == "train" else super()._read(items, stage, **options)
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of single images in an order that depends on (seed, epoch) only.
 
         Raises:
             DataError: no slice shows enough.
         """
-        dataset = VolumeBank(self) if self.slices is None else ImageBank(self._slices())
-        options = self.loader
+        if self.slices is None:
+            return super().train_dataloader()
+        dataset, options = ImageBank(self._slices(self.slices)), self.loader
         return DataLoader(
             dataset,
             batch_size=options.batch_size,
@@ -79,39 +83,26 @@ class ContrastData(RegistrationData):
             collate_fn=_as_is,
         )
 
-    def image(self, record: Record) -> Tensor:
-        """Prepared image: (1, 1, *S), or its slices (Z, 1, X, Y).
-
-        Raises:
-            CorruptFile: the file cannot be read.
-        """
-        item = self._store("train")[record_item(record)]
-        choose = None if self.slices is None else _all_slices
-        image = self.preprocess.together({"": item}, choose=choose).arrays["image"].float()
-        return image.unsqueeze(0) if choose is None else image.permute(3, 0, 1, 2).contiguous()
-
-    def _slices(self) -> Tensor:
+    def _slices(self, policy: Slices) -> Tensor:
         """Slices of all training images that show enough, (M, 1, X, Y)."""
-        kept = [slices for record in self.items("train") for slices in self._shown(record)]
-        if not kept:
+        dataset = self._dataset("train")
+        kept = []
+        for record in dataset.items:
+            try:
+                slices = dataset.stack(record, policy).arrays["image"]
+            except CorruptFile as error:
+                if self.on_corrupt == "error":
+                    raise
+                self.left_out[str(error)] = self.left_out.get(str(error), 0) + 1
+                continue
+            share = (slices > 0.02 * slices.amax()).flatten(1).float().mean(1)
+            kept.append(slices[share >= self.least_foreground])
+        if not sum(len(slices) for slices in kept):
             raise DataError(
                 f"No training slice has a foreground of {self.least_foreground:.0%}; lower "
                 "data.least_foreground."
             )
         return torch.cat(kept)
-
-    def _shown(self, record: Record) -> list[Tensor]:
-        """Slices that show enough, none where there is none or the file cannot be read and may be left out."""
-        try:
-            slices = self.image(record)
-        except CorruptFile as error:
-            if self.on_corrupt == "error":
-                raise
-            self.left_out[str(error)] = self.left_out.get(str(error), 0) + 1
-            return []
-        share = (slices > 0.02 * slices.amax()).flatten(1).float().mean(1)
-        kept = slices[share >= self.least_foreground]
-        return [kept] if len(kept) else []
 
 
 class ImageBank(Dataset[Any]):
@@ -132,35 +123,12 @@ class ImageBank(Dataset[Any]):
         return {"image": self.images[[access.index % len(self) for access in accesses]]}
 
 
-class VolumeBank(Dataset[Any]):
-    """Training volumes, prepared when they are asked for.
-
-    Args:
-        data: whose training images they are.
-    """
-
-    def __init__(self, data: ContrastData) -> None:
-        self.data = data
-        self.records = data.items("train")
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitems__(self, accesses: Sequence[Access]) -> dict[str, Any]:
-        """Return a batch."""
-        return {"image": torch.cat([self.data.image(self.records[a.index % len(self)]) for a in accesses])}
-
-
 def _contrasts(record: Record, records: Sequence[Record]) -> list[Record]:
     """The record itself and the others of the same person and phase."""
     others = [
         r for r in records if r.subject == record.subject and r.phase == record.phase and r is not record
     ]
     return [record, *others]
-
-
-def _all_slices(labels: list[Tensor], depth: int) -> list[int]:
-    return list(range(depth))
 
 
 def _as_is(batch: Any) -> Any:

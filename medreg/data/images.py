@@ -309,6 +309,7 @@ class ImageData(pl.LightningDataModule):
             preprocess=self.preprocess,
             slices=self.slices,
             codes=tuple(self.labels.values()),
+            covariates=self._covariates,
             seed=self.seed,
             training=stage == "train",
             skip_corrupt=self.on_corrupt == "skip",
@@ -317,7 +318,7 @@ class ImageData(pl.LightningDataModule):
 
     def _read(self, items: Sequence[Any], stage: str, **options: Any) -> Any:
         """Return the samples of some items; `options` are those of `ItemDataset`."""
-        return ImageDataset(items, covariates=self._covariates, **options)
+        return ImageDataset(items, **options)
 
     def _needed(self, stage: str) -> list[dict[str, Any]]:
         """Return the descriptions of what a stage loads."""

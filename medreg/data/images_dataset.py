@@ -46,6 +46,7 @@ class ItemDataset(Dataset, Generic[AnyItem]):
         preprocess: preparation of images.
         slices: slice policy, None for volumes.
         codes: label codes of the data set.
+        covariates: what the data set tells of subjects.
         seed: of the random choices.
         training: random slices and partners.
         skip_corrupt: report an unreadable item in the sample instead of raising.
@@ -60,6 +61,7 @@ class ItemDataset(Dataset, Generic[AnyItem]):
         preprocess: Preprocess,
         slices: Slices | None,
         codes: Sequence[int],
+        covariates: Covariates,
         seed: int,
         training: bool,
         skip_corrupt: bool,
@@ -70,6 +72,7 @@ class ItemDataset(Dataset, Generic[AnyItem]):
         self.preprocess = preprocess
         self.slices = slices
         self.codes = tuple(codes)
+        self.covariates = covariates
         self.seed = seed
         self.training = training
         self.skip_corrupt = skip_corrupt
@@ -113,7 +116,8 @@ class ItemDataset(Dataset, Generic[AnyItem]):
 
     def facts(self, item: AnyItem, count: int) -> dict[str, Any]:
         """Return what is told of each of `count` slices beside arrays."""
-        return {"case": [item.id] * count}
+        subject = next(iter(item.parts.values()))
+        return {"case": [item.id] * count, **self.covariates.entry(subject, count)}
 
     def _sample(self, access: Access) -> dict[str, Any]:
         generator = np.random.default_rng([self.seed, access.epoch, access.index])
@@ -123,15 +127,15 @@ class ItemDataset(Dataset, Generic[AnyItem]):
         if self.slices is None:
             sample = self.arranged(volume_sample(self.prepared(item, None), item), item)
         elif self.stacks.takes(item):
-            stack = self.stacks.get(item, partial(self._stack, item, self.slices))
+            stack = self.stacks.get(item, partial(self.stack, item, self.slices))
             sample = stack.pick(self.slices.for_training(stack.candidates, generator))
         else:
             made = self.prepared(item, self._chooser(self.slices, generator))
             sample = self.arranged(slice_sample(made), item)
         return {**sample, **self.facts(item, len(sample["slice_index"]))}
 
-    def _stack(self, item: AnyItem, slices: Slices) -> Stack:
-        """All slices of an item, and those among which training may choose."""
+    def stack(self, item: AnyItem, slices: Slices) -> Stack:
+        """Return all slices of an item, and those among which training may choose."""
         candidates: list[int] = []
 
         def choose(labels: list[Tensor], depth: int) -> list[int]:
@@ -151,27 +155,16 @@ class ItemDataset(Dataset, Generic[AnyItem]):
 
 
 class ImageDataset(ItemDataset[Record]):
-    """Single images, with what the data set tells of their subjects.
-
-    Args:
-        items: see `ItemDataset`.
-        covariates: of the data set.
-        **options: of `ItemDataset`.
-    """
-
-    def __init__(self, items: Sequence[Record], *, covariates: Covariates, **options: Any) -> None:
-        super().__init__(items, **options)
-        self.covariates = covariates
+    """Single images as samples of the batch contract."""
 
     def facts(self, item: Record, count: int) -> dict[str, Any]:
-        """Return name, phase and frame of the image, and the covariates of its subject."""
+        """Return name, phase and frame of the image, too."""
         frame = -1 if item.position is None else item.position
         return {
             **super().facts(item, count),
             "image_id": [item.id] * count,
             "phase": [item.phase] * count,
             "frame": torch.full((count,), frame, dtype=torch.int64),
-            **self.covariates.entry(item, count),
         }
 
 

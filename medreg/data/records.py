@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
@@ -18,24 +18,24 @@ def stem(path: Path) -> str:
     return path.stem
 
 
-class Item(Protocol):
+class Item(ABC):
     """What a split is a list of: an image, a pair or a sequence."""
 
-    @property
-    def id(self) -> str:
-        """Name of the case in tables."""
+    id: str  # name of the case in tables
 
     @property
+    @abstractmethod
     def parts(self) -> Mapping[str, Record]:
         """Images by the first part of their batch keys; the first one gives the grid."""
 
     @property
     def beside(self) -> tuple[Path, ...]:
         """Files that belong to the item but to none of its images."""
+        return ()
 
 
 @dataclass(frozen=True)
-class Record:
+class Record(Item):
     """One image of one subject, with what belongs to it.
 
     Attributes:
@@ -92,11 +92,6 @@ class Record:
         return {"": self}
 
     @property
-    def beside(self) -> tuple[Path, ...]:
-        """Nothing."""
-        return ()
-
-    @property
     def stem(self) -> str:
         """Name of the image in the names of truth files: the file stem, with the frame of a 4-D file."""
         return stem(self.image) if self.frame is None else f"{stem(self.image)}_t{self.frame:02d}"
@@ -114,7 +109,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(Item):
     """A fixed and a moving image to be registered.
 
     Attributes:
@@ -154,7 +149,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class FrameSequence:
+class FrameSequence(Item):
     """Images of one subject in their order in time.
 
     Attributes:
@@ -169,8 +164,3 @@ class FrameSequence:
     def parts(self) -> Mapping[str, Record]:
         """The frames by their number; the first one gives the grid."""
         return {f"{number}_": record for number, record in enumerate(self.frames)}
-
-    @property
-    def beside(self) -> tuple[Path, ...]:
-        """Nothing."""
-        return ()

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from medreg.data.covariates import Covariates
 from medreg.data.images import ImageData
 from medreg.data.images_dataset import ItemDataset
 from medreg.data.records import FrameSequence, Record
@@ -65,21 +64,11 @@ class SequenceData(ImageData):
                 f"{max(len(i.frames) for i in items)} frames and cannot share a batch: set data.frames=N or "
                 "data.loader.batch_size=1."
             )
-        return SequenceDataset(items, covariates=self._covariates, **options)
+        return SequenceDataset(items, **options)
 
 
 class SequenceDataset(ItemDataset[FrameSequence]):
-    """Sequences as samples of the batch contract.
-
-    Args:
-        items: see `ItemDataset`.
-        covariates: of the data set.
-        **options: of `ItemDataset`.
-    """
-
-    def __init__(self, items: Sequence[FrameSequence], *, covariates: Covariates, **options: Any) -> None:
-        super().__init__(items, **options)
-        self.covariates = covariates
+    """Sequences as samples of the batch contract."""
 
     def arranged(self, sample: dict[str, Any], item: FrameSequence) -> dict[str, Any]:
         """Return the frames along an axis of their own, with zeros for label maps that do not exist."""
@@ -95,10 +84,6 @@ class SequenceDataset(ItemDataset[FrameSequence]):
         return out
 
     def facts(self, item: FrameSequence, count: int) -> dict[str, Any]:
-        """Return the name of the sequence, the places of its frames, and the covariates of the subject."""
+        """Return the name of the sequence, and the places of its frames."""
         places = torch.tensor([record.position for record in item.frames], dtype=torch.int64)
-        return {
-            **super().facts(item, count),
-            "frame": places.repeat(count, 1),
-            **self.covariates.entry(item.frames[0], count),
-        }
+        return {**super().facts(item, count), "frame": places.repeat(count, 1)}

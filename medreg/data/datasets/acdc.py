@@ -35,8 +35,7 @@ class ACDC(DataSource):
     title = "ACDC"
     source = (
         "Apply for the data at https://humanheart-project.creatis.insa-lyon.fr (database page, free "
-        "registration); "
-        "unpack it so that the folder holds training/patient001."
+        "registration); unpack it so that the folder holds training/patient001."
     )
 
     def __init__(

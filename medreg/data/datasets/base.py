@@ -131,8 +131,7 @@ class DataSource(ABC):
     def not_found(self, reason: str) -> DatasetNotFound:
         """Return the error that names the folder, the option, the source and what works at once."""
         return DatasetNotFound(
-            f"{self.title} was not found in {self.root.absolute()}: {reason}. Set "
-            "data.dataset.root=FOLDER, or "
+            f"{self.title} was not found in {self.root.absolute()}: {reason}. Set data.dataset.root=FOLDER, or "
             f"MEDREG_DATA to the folder that holds your data sets. {self.source} Without any download, "
             "data=cardiac_phantom and data=brain_phantom work now."
         )

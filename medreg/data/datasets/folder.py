@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import ClassVar, Unpack
 
 from medreg.data.datasets.base import DataSource, SourceOptions, told
 from medreg.data.records import Pair, Record
+from medreg.data.tables import read_rows
 from medreg.errors import DataError
 
 KINDS = ("label", "mask", "landmarks")  # files that may belong to an image
@@ -52,18 +52,8 @@ class Listing(DataSource):
         """
         files = [self.column(side, kind) for kind in KINDS for side in self.sides]
         known = (*self.sides, *files, "split", "id", *self.more)
-        text = self.table.read_text(encoding="utf-8-sig")
-        reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-        columns = [name.strip() for name in reader.fieldnames or ()]
-        unknown = sorted(set(columns) - set(known)) if self.strict else []
-        if unknown or not set(self.sides) <= set(columns):
-            raise DataError(
-                f"{self.table} needs the column{'s' * (len(self.sides) > 1)} {' and '.join(self.sides)}"
-                + (f" and has the unknown {', '.join(unknown)}" if unknown else "")
-                + f"; allowed are {', '.join(known)}."
-            )
-        named = dict.fromkeys((*known, *columns))
-        rows = [{name: (row.get(name) or "").strip() for name in named} for row in reader]
+        rows = read_rows(self.table, *self.sides, allowed=known if self.strict else ())
+        rows = [{**dict.fromkeys(known, ""), **row} for row in rows]
         for number, row in enumerate(rows, start=1):
             row["id"] = row["id"] or f"{self.row_name}{number:03d}"
             if row["split"] not in SPLITS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Unpack
 
 from medreg.data.datasets.base import DataSource, SourceOptions, counted, visible
 from medreg.data.records import Record, stem
+from medreg.data.tables import read_rows
 from medreg.errors import DataError, MissingExtra
 
 NAME = re.compile(r"(IXI\d{3})-(Guys|HH|IOP)-(\d{4})-([A-Z0-9]+)")
@@ -91,16 +91,9 @@ class IXI(DataSource):
         if not file.is_file():
             raise DataError(f"{file} is missing (data.dataset.table; null works without it).")
         ages: dict[str, set[str]] = {}
-        for row in _csv_rows(file) if file.suffix == ".csv" else _excel_rows(file):
+        for row in read_rows(file, "IXI_ID", "AGE") if file.suffix == ".csv" else _excel_rows(file):
             ages.setdefault(f"IXI{int(float(row['IXI_ID'])):03d}", set()).add(row["AGE"])
         return {subject for subject, found in ages.items() if len(found) > 1}
-
-
-def _csv_rows(file: Path) -> list[dict[str, str]]:
-    reader = csv.DictReader(file.read_text(encoding="utf-8-sig").splitlines(), skipinitialspace=True)
-    if not {"IXI_ID", "AGE"} <= set(reader.fieldnames or ()):
-        raise DataError(f"{file} needs the columns IXI_ID and AGE.")
-    return list(reader)
 
 
 def _excel_rows(file: Path) -> list[dict[str, str]]:

@@ -198,26 +198,15 @@ class Learn2Reg(DataSource):
 
     def _with_points(self, fixed: Record, moving: Record) -> tuple[Record, Record]:
         """Both ends with the points that were found for this pair of modalities, if there are any."""
-        numbers = [case_of(record.image)[1] for record in (fixed, moving)]
-        fixed_points, moving_points = self._point_files(fixed, moving, self.points, numbers)
-        if fixed_points is not None and moving_points is not None:
-            fixed = replace(fixed, keypoints=fixed_points)
-            moving = replace(moving, keypoints=moving_points)
-        fixed_points, moving_points = self._point_files(fixed, moving, self.more_points, numbers)
-        if fixed_points is not None and moving_points is not None:
-            fixed = replace(fixed, more_keypoints=fixed_points)
-            moving = replace(moving, more_keypoints=moving_points)
-        return fixed, moving
-
-    def _point_files(
-        self, fixed: Record, moving: Record, points: str | None, numbers: Sequence[str]
-    ) -> tuple[Path | None, Path | None]:
-        """Files of points of both images in the folder of this pair of modalities."""
-        if points is None:
-            return None, None
-        kind = pair_points(points, *numbers)
-        first, second = (self.descriptor.companion(r.image, kind, None) for r in (fixed, moving))
-        return first, second
+        ends = [fixed, moving]
+        numbers = [case_of(record.image)[1] for record in ends]
+        for points, field in ((self.points, "keypoints"), (self.more_points, "more_keypoints")):
+            if points is not None:
+                kind = pair_points(points, *numbers)
+                files = [self.descriptor.companion(record.image, kind, None) for record in ends]
+                if None not in files:
+                    ends = [replace(end, **{field: file}) for end, file in zip(ends, files, strict=True)]
+        return ends[0], ends[1]
 
     def _pairs(self) -> list[ListedPair]:
         """Pairs of the descriptor, or of the official list for validation, in the wanted direction."""

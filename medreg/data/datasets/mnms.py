@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Unpack
 
 from medreg.data.datasets.base import DataSource, SourceOptions, nifti, told, visible
 from medreg.data.records import Record
+from medreg.data.tables import read_rows
 
 FOLDERS = {"Training/Labeled": "train", "Validation": "val", "Testing": "test"}
 UNLABELLED = "Training/Unlabeled"
@@ -57,7 +57,7 @@ class MnMs(DataSource):
             for subject in visible(base / name)
             if subject.is_dir()
         }
-        rows = {row["External code"]: row for row in _rows(tables[0])}
+        rows = {row["External code"]: row for row in read_rows(tables[0], "External code")}
         for code in sorted(set(places) - set(rows)):
             self.problem(f"{places[code][0]} is not listed in {tables[0].name}.")
         out: list[Record] = []
@@ -91,8 +91,3 @@ class MnMs(DataSource):
             )
             for phase, frame in frames.items()
         ]
-
-
-def _rows(table: Path) -> list[dict[str, str]]:
-    reader = csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines(), skipinitialspace=True)
-    return [row for row in reader if row.get("External code")]
