@@ -99,10 +99,10 @@ def batch() -> str:
     lines = [
         NOTE, "# The batch contracts", "",
         "Every item of a data set, and every batch, is a dictionary with the keys of its kind",
-        "(`medreg/data/sample.py`). The leading axis N is 1 for a volume and the number of slices for a stack; `collate`",
-        "concatenates along it. A training batch holds several items, a validation or test batch exactly one case. S is",
-        "(X, Y) or (X, Y, Z), D its length. A key that the data do not have is absent, never `None`; a data module says by",
-        "`provides` which keys all its training items have.", "",
+        "(`medreg/data/sample.py`). The leading axis N is 1 for a volume and the number of slices for a stack;",
+        "`collate` concatenates along it. A training batch holds several items, a validation or test batch exactly one",
+        "case. S is (X, Y) or (X, Y, Z), D its length. A key that the data do not have is absent, never `None`; a data",
+        "module says by `provides` which keys all its training items have.", "",
     ]  # fmt: skip
     for kind, contract in CONTRACTS.items():
         lines += [f"## {KINDS[kind]}", "", "| key | always | content |", "| --- | --- | --- |"]
