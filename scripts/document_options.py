@@ -1,4 +1,4 @@
-"""Write docs/reference/configuration.md from configs/ and docs/reference/batch.md from the batch contract."""
+"""Write the generated pages of docs/reference: configuration.md from configs/, batch.md from the batch contracts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from omegaconf import DictConfig, OmegaConf
 import medreg
 from medreg.config.listing import options
 from medreg.config.paths import config_dir
-from medreg.data.sample import ALWAYS, KEYS
+from medreg.data.sample import CONTRACTS
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 PACKAGE = Path(medreg.__file__).resolve().parent
 NOTE = "<!-- Written by scripts/document_options.py; do not edit. -->"
+KINDS = {
+    "images": "Single images (`ImageData`)",
+    "pairs": "Pairs (`RegistrationData`)",
+    "sequences": "Sequences of frames (`SequenceData`)",
+}
 # What a person does not choose with group=option.
 OTHERWISE = {
     "hydra": "names of run folders, logging and the help page; not chosen",
@@ -90,17 +95,23 @@ def configuration() -> str:
 
 
 def batch() -> str:
-    """Return the page of the batch contract."""
+    """Return the page of the batch contracts."""
     lines = [
-        NOTE, "# The batch contract", "",
-        "Every item of a data set, and every batch, is a dictionary with these keys (`medreg/data/sample.py`). The",
-        "leading axis N is 1 for a volume and the number of slices for a stack; `collate` concatenates along it. A",
-        "training batch holds several items, a validation or test batch exactly one case. S is (X, Y) or (X, Y, Z),",
-        "D its length. A key that the data do not have is absent, never `None`.", "",
-        "| key | always | content |", "| --- | --- | --- |",
+        NOTE, "# The batch contracts", "",
+        "Every item of a data set, and every batch, is a dictionary with the keys of its kind",
+        "(`medreg/data/sample.py`). The leading axis N is 1 for a volume and the number of slices for a stack;",
+        "`collate` concatenates along it. A training batch holds several items, a validation or test batch exactly one",
+        "case. S is (X, Y) or (X, Y, Z), D its length. A key that the data do not have is absent, never `None`; a data",
+        "module says by `provides` which keys all its training items have.", "",
     ]  # fmt: skip
-    lines += [f"| `{key}` | {'yes' if key in ALWAYS else ''} | {text} |" for key, text in KEYS.items()]
-    return "\n".join([*lines, ""])
+    for kind, contract in CONTRACTS.items():
+        lines += [f"## {KINDS[kind]}", "", "| key | always | content |", "| --- | --- | --- |"]
+        lines += [
+            f"| `{key}` | {'yes' if key in contract.always else ''} | {text} |"
+            for key, text in contract.keys.items()
+        ]
+        lines.append("")
+    return "\n".join(lines)
 
 
 PAGES = {"configuration.md": configuration, "batch.md": batch}

@@ -92,7 +92,7 @@ def test_its_folder_is_a_distance(trained):
 def test_training_sees_one_contrast_only(small):
     data = build(compose([*small, "data=brain_phantom_t1t2"]).data)
     for stage in ("train", "val"):
-        assert {r.modality for pair in data.pairs(stage) for r in (pair.fixed, pair.moving)} == {"MR T1w"}
+        assert {r.modality for item in data.items(stage) for r in item.parts.values()} == {"MR T1w"}
     assert {pair.moving.modality for pair in data.pairs("test")} == {"MR T1w", "MR T2w"}
     assert all(pair.fixed.subject == pair.moving.subject for pair in data.pairs("test"))
     loader = data.train_dataloader()

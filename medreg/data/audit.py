@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medreg.data.datamodule import RegistrationData
+from medreg.data.images import ImageData
 from medreg.data.records import Record
 from medreg.data.splits import STAGES
 from medreg.errors import DataError
@@ -77,9 +78,7 @@ class Notes:
                     yield Issue(severity, message, remedy, len(entries), example)
 
 
-def audit(
-    data: RegistrationData, *, progress: Callable[[Sequence[Record]], Iterable[Record]] = iter
-) -> Audit:
+def audit(data: ImageData, *, progress: Callable[[Sequence[Record]], Iterable[Record]] = iter) -> Audit:
     """Inspect every file of a data set.
 
     Args:
@@ -102,32 +101,46 @@ def audit(
     reports: dict[str, HeaderReport] = {}
     volumes: dict[tuple[str, str], int] = {}
     for record in progress(records):
-        report = _check_image(record, notes)
+        hidden = record.confidential
+        report = check_header(record.image, notes, name=record.describe(), hidden=hidden)
         if report is not None:
             reports[record.id] = report
             _check_label(record, report, data.labels, notes, volumes)
     _check_phases(volumes, notes)
-    _check_pairs(data, reports, notes)
+    _check_items(data, reports, notes)
     below = f"{data.dataset.root}{os.sep}"
     issues = (replace(issue, example=issue.example.removeprefix(below)) for issue in notes.issues())
     return Audit(_facts(data, records, reports), tuple(issues))
 
 
-def _check_image(record: Record, notes: Notes) -> HeaderReport | None:
+def check_header(
+    file: Path,
+    notes: Notes,
+    *,
+    name: str,
+    voxels: bool = True,
+    usual: Collection[str] = (),
+    hidden: bool = False,
+) -> HeaderReport | None:
+    """Return what the header of an image says, None where it cannot be read.
+
+    Args:
+        file: the image.
+        notes: receives what is odd.
+        name: under which the file is shown.
+        voxels: look at the values too.
+        usual: codes of findings that are none in this data set.
+        hidden: messages must not show the path.
+    """
     try:
-        report = header_report(record.image)
+        report = header_report(file, voxels=voxels)
     except DataError as error:
-        message = str(error) if not record.confidential else f"{record.describe()} cannot be read"
+        message = f"{name} cannot be read" if hidden else str(error)
         notes.add("error", message, message, remedy="copy or download the file again")
         return None
-    for finding in report.findings:
-        notes.add(
-            finding.severity,
-            finding.code,
-            finding.message,
-            remedy=finding.remedy,
-            example=record.describe(),
-        )
+    for found in report.findings:
+        if found.code not in usual:
+            notes.add(found.severity, found.code, found.message, remedy=found.remedy, example=name)
     return report
 
 
@@ -196,26 +209,24 @@ def _check_phases(volumes: Mapping[tuple[str, str], int], notes: Notes) -> None:
             notes.add("warning", "phases", message, remedy=remedy, example=subject)
 
 
-def _check_pairs(data: RegistrationData, reports: Mapping[str, HeaderReport], notes: Notes) -> None:
+def _check_items(data: ImageData, reports: Mapping[str, HeaderReport], notes: Notes) -> None:
     for stage in STAGES:
-        if not data.pairs(stage):
-            remedy = "see data.split and data.pairing; needed only for the modes that use it"
-            notes.add("warning", stage, f"there are no {stage} pairs", remedy=remedy)
-        for pair in data.pairs(stage):
-            ends = reports.get(pair.fixed.id), reports.get(pair.moving.id)
-            if ends[0] is not None and ends[1] is not None and not _same_grid(ends[0], ends[1]):
-                message = "fixed and moving image lie on different grids"
-                remedy = "the moving image is resampled by world coordinates (data.preprocess.alignment)"
-                notes.add("info", "grids", message, remedy=remedy, example=pair.id)
+        if not data.items(stage):
+            remedy = f"see data.split and {data.chosen_by}; needed only for the modes that use it"
+            notes.add("warning", stage, f"there are no {stage} {data.kind}", remedy=remedy)
+        for item in data.items(stage):
+            known = [reports[r.id] for r in item.parts.values() if r.id in reports]
+            if not all(_same_grid(known[0], other) for other in known[1:]):
+                message = "images of one case (fixed and moving) lie on different grids"
+                remedy = "they are resampled by world coordinates (data.preprocess.alignment)"
+                notes.add("info", "grids", message, remedy=remedy, example=item.id)
 
 
 def _same_grid(first: HeaderReport, second: HeaderReport) -> bool:
     return first.shape[:3] == second.shape[:3] and bool(np.allclose(first.affine, second.affine, atol=1e-3))
 
 
-def _facts(
-    data: RegistrationData, records: Sequence[Record], reports: Mapping[str, HeaderReport]
-) -> dict[str, str]:
+def _facts(data: ImageData, records: Sequence[Record], reports: Mapping[str, HeaderReport]) -> dict[str, str]:
     facts = {
         "folder": str(data.dataset.root.absolute()),
         "subjects": str(len({record.subject for record in records})),
@@ -234,7 +245,7 @@ def _facts(
         facts["sizes (voxels)"] = _range([report.shape[:3] for report in reports.values()], "{:.0f}")
         facts["spacings (mm)"] = _range([report.spacing_mm for report in reports.values()], "{:.3g}")
     facts["subjects per set"] = ", ".join(f"{stage} {len(data.split.subjects(stage))}" for stage in STAGES)
-    facts["pairs per set"] = ", ".join(f"{stage} {len(data.pairs(stage))}" for stage in STAGES)
+    facts[f"{data.kind} per set"] = ", ".join(f"{stage} {len(data.items(stage))}" for stage in STAGES)
     return {name: text for name, text in facts.items() if text not in ("", "0")}
 
 

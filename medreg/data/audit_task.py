@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medreg.data.audit import Audit, Notes
-from medreg.data.audit_task_files import check_header, check_map, check_points
+from medreg.data.audit import Audit, Notes, check_header
+from medreg.data.audit_task_files import USUAL, check_map, check_points
 from medreg.data.datasets.learn2reg_descriptor import (
     NAME,
     POINTS,
@@ -139,7 +139,7 @@ def _found(task: _Task, name: str) -> Path | None:
 
 def _check_image(task: _Task, image: Path) -> None:
     task.used.add(image)
-    header = check_header(image, task.notes, deep=task.deep)
+    header = check_header(image, task.notes, name=image.name, voxels=task.deep, usual=USUAL)
     if header is None:
         return
     task.headers[image] = header

@@ -6,35 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from medreg.data.audit import Notes
+from medreg.data.audit import Notes, check_header
 from medreg.errors import DataError
 from medreg.io.image import read_labels
 from medreg.io.points import read_points
-from medreg.io.report import HeaderReport, header_report
+from medreg.io.report import HeaderReport
 
 # Tasks are resampled to whole millimetres and compared by index: these are no findings.
 USUAL = frozenset(("unit_spacing", "left_handed", "thick_slices"))
-
-
-def check_header(file: Path, notes: Notes, *, deep: bool) -> HeaderReport | None:
-    """Return the header of an image, None where it cannot be read.
-
-    Args:
-        file: the image.
-        notes: receives what is odd.
-        deep: look at the values too.
-    """
-    try:
-        report = header_report(file, voxels=deep)
-    except DataError as error:
-        notes.add(
-            "error", "unreadable", str(error), remedy="copy or download the file again", example=file.name
-        )
-        return None
-    for found in report.findings:
-        if found.code not in USUAL:
-            notes.add(found.severity, found.code, found.message, remedy=found.remedy, example=file.name)
-    return report
 
 
 def check_map(
@@ -50,7 +29,7 @@ def check_map(
         known: label codes that may occur; empty for any.
         deep: read the voxels.
     """
-    header = check_header(file, notes, deep=False)
+    header = check_header(file, notes, name=file.name, voxels=False, usual=USUAL)
     if header is None:
         return set()
     if header.shape[:3] != image.shape[:3]:

@@ -1,4 +1,4 @@
-"""Intensity normalisation of a pair: clip to percentiles or a window, then map to [0, 1]."""
+"""Intensity normalisation of images: clip to percentiles or a window, then map to [0, 1]."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Intensity:
             and maximum.
         window: fixed limits in the units of the file (Hounsfield for CT) instead of percentiles.
         scope: "slice" finds the limits in every slice, "volume" in the whole cropped volume.
-        joint: the pair shares one minimum and maximum (same modality only).
+        joint: the images of a pair or sequence share one minimum and maximum (same modality only).
     """
 
     percentiles: Sequence[float] | None
@@ -49,13 +49,13 @@ class Intensity:
         found = percentiles(rows, (0.0, 100.0) if self.percentiles is None else self.percentiles)
         return torch.as_tensor(found.astype(np.float32)).expand(2, depth)
 
-    def pair_limits(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
-        """Limits of both images, each (2, Z)."""
-        first, second = self.limits(fixed), self.limits(moving)
-        if self.joint:
-            both = torch.stack([torch.minimum(first[0], second[0]), torch.maximum(first[1], second[1])])
-            return both, both
-        return first, second
+    def common_limits(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """Limits of each image, (2, Z); with `joint` the same for all: their least and their greatest."""
+        found = [self.limits(image) for image in images]
+        if not self.joint:
+            return found
+        rows = torch.stack(found)
+        return [torch.stack([rows[:, 0].amin(0), rows[:, 1].amax(0)])] * len(found)
 
 
 def percentiles(rows: NDArray[np.floating], percents: Sequence[float]) -> NDArray[np.float64]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from medreg.data.pairs_dataset import SKIPPED, Access, PairDataset, readable
+from medreg.data.images_dataset import SKIPPED, Access, readable
 from medreg.data.sample import collate
 from medreg.errors import ConfigError
 
@@ -25,10 +25,10 @@ class LoaderOptions:
     Attributes:
         batch_size: items a training batch; evaluation always takes one case at a time.
         num_workers: processes that load; 0 loads in the main process.
-        shuffle: new order of the training pairs in every epoch.
+        shuffle: new order of the training items in every epoch.
         drop_last: leave out the last, smaller training batch.
         pin_memory: page-locked batches for faster copies to a GPU.
-        repeat: passes over the training pairs that count as one epoch.
+        repeat: passes over the training items that count as one epoch.
     """
 
     batch_size: int
@@ -65,10 +65,10 @@ class EpochSampler(DistributedSampler):
     """
 
     def __init__(
-        self, dataset: PairDataset, *, seed: int, shuffle: bool, repeat: int, num_replicas: int, rank: int
+        self, dataset: Dataset[Any], *, seed: int, shuffle: bool, repeat: int, num_replicas: int, rank: int
     ) -> None:
         super().__init__(dataset, num_replicas, rank, shuffle=shuffle, seed=seed)
-        self.length = len(dataset) * repeat
+        self.length = len(dataset) * repeat  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return -(-self.length // self.num_replicas)
@@ -89,9 +89,9 @@ class CaseSampler(DistributedSampler):
     step.
     """
 
-    def __init__(self, dataset: PairDataset, *, num_replicas: int, rank: int) -> None:
+    def __init__(self, dataset: Dataset[Any], *, num_replicas: int, rank: int) -> None:
         super().__init__(dataset, num_replicas, rank, shuffle=False)
-        self.total = len(dataset)
+        self.total = len(dataset)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(range(self.rank, self.total, self.num_replicas))

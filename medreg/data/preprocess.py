@@ -1,4 +1,4 @@
-"""The preparation of a pair: what is cached per image, and what is done when a pair is put together."""
+"""The preparation of images: what is cached per image, and what is done when a case is put together."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from medreg.data.loading import record_transform
 from medreg.errors import ConfigError
 from medreg.geometry.grid import Grid
 
-SIDES = ("fixed", "moving")
+Loaded: TypeAlias = Mapping[str, Tensor]  # a record: `image`, `affine`, perhaps `label`, `mask`, `points`
 Choice: TypeAlias = Callable[[list[Tensor], int], list[int]]  # label maps, number of slices → slices
 
 
@@ -40,11 +40,11 @@ class Preprocess:
             thick slices stay slices.
         size: centre crop or zero padding in voxels per axis; None keeps an axis; two numbers mean in plane.
         resize: size after interpolation of the crop (align_corners), None for none.
-        alignment: how the moving grid is placed on the fixed one: "world", "index", "centre" or
-            "mask", see `aligned`.
+        alignment: how the grid of the moving image (of any but the first) is placed on that of the fixed one:
+            "world", "index", "centre" or "mask", see `aligned`.
         intensity: normalisation, None keeps the values of the file.
         background: value outside an image, in its own units (0 for MR, −1000 for CT).
-        crop_label: code of the structure of the fixed image that the crop is centred on; None: the image.
+        crop_label: code of the structure of the first image that the crop is centred on; None: the image.
         mask_input: replace what lies outside an image's own mask by the background.
     """
 
@@ -88,39 +88,51 @@ class Preprocess:
         return asdict(self)
 
     def prepare(
-        self,
-        fixed: Mapping[str, Tensor],
-        moving: Mapping[str, Tensor],
-        truth: Mapping[str, Tensor] | None,
-        *,
-        choose: Choice | None = None,
-    ) -> PreparedPair:
-        """Put a pair on the fixed grid: align → crop or pad → choose slices → normalise → resize.
+        self, fixed: Loaded, moving: Loaded, truth: Loaded | None, *, choose: Choice | None = None
+    ) -> Prepared:
+        """Put a pair on the fixed grid; batch keys begin with `fixed_` and `moving_`.
 
         Args:
-            fixed: loaded record (`image`, `affine`, perhaps `label`, `mask`, `points`).
+            fixed: loaded record.
             moving: loaded record.
             truth: loaded displacement file, or None.
             choose: picks slices by label maps and number of slices; None keeps volumes.
         """
-        items = {"fixed": fixed, "moving": moving}
-        grids = {side: _grid(item) for side, item in items.items()}
-        placed = {"fixed": grids["fixed"], "moving": self._placed(items, grids)}
-        crop = centre_crop(grids["fixed"], self.size, centre=self._centre(fixed))
+        made = self.together({"fixed_": fixed, "moving_": moving}, choose=choose)
+        arrays = made.arrays
+        if self.alignment == "index" and {"moving_keypoints", "moving_more_keypoints"} & set(arrays):
+            arrays["keypoint_affine"] = residual_affine(_grid(moving), made.placed, made.grid)
+        if truth is not None:
+            source = Grid(tuple(truth["truth"].shape[1:]), truth["affine"])
+            field = field_to_grid(truth["truth"], source, made.grid)
+            arrays["displacement"] = field if made.slices is None else field[..., list(made.slices)]
+        return made
+
+    def together(self, items: Mapping[str, Loaded], *, choose: Choice | None = None) -> Prepared:
+        """Put images on the grid of the first: align → crop or pad → choose slices → normalise → resize.
+
+        Args:
+            items: loaded records by the first part of their batch keys, which is empty for a single image.
+            choose: picks slices by label maps and number of slices; None keeps volumes.
+        """
+        first = next(iter(items.values()))
+        grids = {part: _grid(item) for part, item in items.items()}
+        placed = self._placed(items, grids)
+        crop = centre_crop(_grid(first), self.size, centre=self._centre(first))
         final = resized(crop, self.resize)
         # Labels are interpolated once, unless slices must be chosen by them before the size changes.
         target = final if choose is None else crop
         maps = {
-            f"{side}_{name}": to_grid(item[name], placed[side], target, mode="nearest")
-            for side, item in items.items()
+            f"{part}{name}": to_grid(item[name], placed[part], target, mode="nearest")
+            for part, item in items.items()
             for name in ("label", "mask")
             if name in item
         }
-        labels = [maps[key][0] for key in ("fixed_label", "moving_label") if key in maps]
+        labels = [array[0] for key, array in maps.items() if key.endswith("label")]
         chosen = None if choose is None else choose(labels, crop.shape[2])
         images = {
-            side: to_grid(self._image(item), placed[side], crop, mode="linear", background=self.background)
-            for side, item in items.items()
+            part: to_grid(self._image(item), placed[part], crop, mode="linear", background=self.background)
+            for part, item in items.items()
         }
         arrays = _resized_arrays(self._normalised(images, chosen), crop, self.resize, mode="linear")
         if chosen is None:
@@ -128,46 +140,43 @@ class Preprocess:
         else:
             picked = {key: array[..., chosen] for key, array in maps.items()}
             arrays.update(_resized_arrays(picked, crop, self.resize, mode="nearest"))
-        for side, item in items.items():
+        for part, item in items.items():
             for name, key in (("points", "keypoints"), ("more_points", "more_keypoints")):
                 if name in item:
-                    arrays[f"{side}_{key}"] = points_to_grid(item[name], grids[side], placed[side], final)
-        if {"moving_keypoints", "moving_more_keypoints"} & set(arrays) and self.alignment == "index":
-            arrays["keypoint_affine"] = residual_affine(grids["moving"], placed["moving"], final)
-        if truth is not None:
-            source = Grid(tuple(truth["truth"].shape[1:]), truth["affine"])
-            field = field_to_grid(truth["truth"], source, final)
-            arrays["displacement"] = field if chosen is None else field[..., chosen]
-        return PreparedPair(arrays, final, placed["moving"], None if chosen is None else tuple(chosen))
+                    arrays[f"{part}{key}"] = points_to_grid(item[name], grids[part], placed[part], final)
+        return Prepared(arrays, final, placed[part], None if chosen is None else tuple(chosen))
 
     def _normalised(self, images: Mapping[str, Tensor], chosen: list[int] | None) -> dict[str, Tensor]:
         """Images by batch key, of the chosen slices, normalised by slice or by the whole volume."""
         rule = self.intensity
-        picked = {side: image if chosen is None else image[..., chosen] for side, image in images.items()}
+        picked = {part: image if chosen is None else image[..., chosen] for part, image in images.items()}
         if rule is not None:
             whole = rule.scope == "volume"
-            limits = rule.pair_limits(*(images[side] if whole else picked[side] for side in SIDES))
+            limits = rule.common_limits(list((images if whole else picked).values()))
             if whole and chosen is not None:
-                limits = (limits[0][:, chosen], limits[1][:, chosen])
-            picked = {side: scale(picked[side], found) for side, found in zip(SIDES, limits, strict=True)}
-        return {f"{side}_image": image for side, image in picked.items()}
+                limits = [found[:, chosen] for found in limits]
+            pairs = zip(picked.items(), limits, strict=True)
+            picked = {part: scale(image, found) for (part, image), found in pairs}
+        return {f"{part}image": image for part, image in picked.items()}
 
-    def _placed(self, items: Mapping[str, Mapping[str, Tensor]], grids: Mapping[str, Grid]) -> Grid:
-        found = [
-            mask_centre(items[side]["mask"], grids[side])
-            for side in SIDES
-            if self.alignment == "mask" and "mask" in items[side]
-        ]
-        known = [centre for centre in found if centre is not None]
-        centres = (known[0], known[1]) if len(known) == len(SIDES) else None
-        return aligned(grids["moving"], grids["fixed"], self.alignment, centres_mm=centres)
+    def _placed(self, items: Mapping[str, Loaded], grids: Mapping[str, Grid]) -> dict[str, Grid]:
+        """Grids where the alignment puts the images; the first stays where it is."""
+        (first, reference), *others = grids.items()
+        placed = {first: reference}
+        for part, grid in others:
+            both = [(items[name].get("mask"), grids[name]) for name in (first, part)]
+            found = [mask_centre(m, g) for m, g in both if m is not None and self.alignment == "mask"]
+            known = [centre for centre in found if centre is not None]
+            centres = (known[0], known[1]) if len(known) == 2 else None
+            placed[part] = aligned(grid, reference, self.alignment, centres_mm=centres)
+        return placed
 
-    def _image(self, item: Mapping[str, Tensor]) -> Tensor:
+    def _image(self, item: Loaded) -> Tensor:
         if not self.mask_input or "mask" not in item:
             return item["image"]
         return item["image"].masked_fill(item["mask"] == 0, self.background)
 
-    def _centre(self, fixed: Mapping[str, Tensor]) -> Tensor | None:
+    def _centre(self, fixed: Loaded) -> Tensor | None:
         if self.crop_label is None or "label" not in fixed:
             return None
         voxels = torch.nonzero(fixed["label"][0] == self.crop_label)
@@ -175,14 +184,14 @@ class Preprocess:
 
 
 @dataclass(frozen=True)
-class PreparedPair:
-    """A pair on one grid.
+class Prepared:
+    """Images on one grid.
 
     Attributes:
         arrays: by batch key: images, labels and masks (1, X, Y, Z), points (P, 3), displacement (3, X, Y, Z),
             where Z counts the chosen slices; the affine of residuals of points (4, 4).
         grid: the grid of the whole volume.
-        placed: the grid of the moving image where the alignment has put it.
+        placed: the grid of the last image (the moving one of a pair) where the alignment has put it.
         slices: indices of the chosen slices in it, None for a volume.
     """
 
@@ -192,7 +201,7 @@ class PreparedPair:
     slices: tuple[int, ...] | None
 
 
-def _grid(item: Mapping[str, Tensor]) -> Grid:
+def _grid(item: Loaded) -> Grid:
     return Grid(tuple(item["image"].shape[1:]), item["affine"])
 
 

@@ -1,8 +1,10 @@
-"""What a data set consists of (records) and what is registered (pairs)."""
+"""What a data set consists of (records, one an image), and what is made of them: pairs and sequences."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
@@ -16,8 +18,24 @@ def stem(path: Path) -> str:
     return path.stem
 
 
+class Item(ABC):
+    """What a split is a list of: an image, a pair or a sequence."""
+
+    id: str  # name of the case in tables
+
+    @property
+    @abstractmethod
+    def parts(self) -> Mapping[str, Record]:
+        """Images by the first part of their batch keys; the first one gives the grid."""
+
+    @property
+    def beside(self) -> tuple[Path, ...]:
+        """Files that belong to the item but to none of its images."""
+        return ()
+
+
 @dataclass(frozen=True)
-class Record:
+class Record(Item):
     """One image of one subject, with what belongs to it.
 
     Attributes:
@@ -38,6 +56,8 @@ class Record:
         confidential: messages show `id` instead of the path.
         trainable: the data set lists the image for training; images that are published for evaluation only
             are never trained on.
+        position: place of the image among the frames of its cine, counted from 0; that of `frame` unless stated.
+        covariates: numbers and categories of the subject, from the table of the data set.
     """
 
     subject: str
@@ -56,11 +76,20 @@ class Record:
     must_have_label: bool = False
     confidential: bool = False
     trainable: bool = True
+    position: int | None = None
+    covariates: Mapping[str, float | str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if not self.id:
             parts = (self.subject, self.modality, self.phase)
             object.__setattr__(self, "id", "_".join(part for part in parts if part).replace(" ", "-"))
+        if self.position is None:
+            object.__setattr__(self, "position", self.frame)
+
+    @property
+    def parts(self) -> Mapping[str, Record]:
+        """The image itself, whose batch keys have no prefix."""
+        return {"": self}
 
     @property
     def stem(self) -> str:
@@ -80,7 +109,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(Item):
     """A fixed and a moving image to be registered.
 
     Attributes:
@@ -104,6 +133,34 @@ class Pair:
             object.__setattr__(self, "id", f"{self.fixed.id}__{self.moving.id}")
 
     @property
+    def parts(self) -> Mapping[str, Record]:
+        """Both images; the fixed one gives the grid."""
+        return {"fixed_": self.fixed, "moving_": self.moving}
+
+    @property
+    def beside(self) -> tuple[Path, ...]:
+        """The file of the true motion, if there is one."""
+        return () if self.truth is None else (self.truth,)
+
+    @property
     def subjects(self) -> frozenset[str]:
         """The one or two subjects of the pair."""
         return frozenset((self.fixed.subject, self.moving.subject))
+
+
+@dataclass(frozen=True)
+class FrameSequence(Item):
+    """Images of one subject in their order in time.
+
+    Attributes:
+        id: name of the case in tables.
+        frames: the images, on one grid.
+    """
+
+    id: str
+    frames: tuple[Record, ...]
+
+    @property
+    def parts(self) -> Mapping[str, Record]:
+        """The frames by their number; the first one gives the grid."""
+        return {f"{number}_": record for number, record in enumerate(self.frames)}

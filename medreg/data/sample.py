@@ -1,4 +1,4 @@
-"""The batch contract: what an item of a data set holds, and how items become a batch.
+"""The batch contract: what an item of each kind of data holds, and how items become a batch.
 
 Every array has a leading axis N: 1 for a volume, the number of slices for a stack. `collate` concatenates
 along it, so that a training batch of ten one-slice items and a test case of three slices look alike to a
@@ -8,7 +8,8 @@ model.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,53 +17,85 @@ from torch import Tensor
 from medreg.data.failures import UnequalShapes
 
 
-class Sample(TypedDict, total=False):
-    """An item or a batch. S = (X, Y) or (X, Y, Z), D its length; optional keys are absent, never None."""
+@dataclass(frozen=True)
+class Contract:
+    """What items and batches of one kind hold. S = (X, Y) or (X, Y, Z), D its length.
 
-    fixed_image: Tensor
-    moving_image: Tensor
-    fixed_label: Tensor
-    moving_label: Tensor
-    fixed_mask: Tensor
-    moving_mask: Tensor
-    fixed_keypoints: Tensor
-    moving_keypoints: Tensor
-    fixed_more_keypoints: Tensor
-    moving_more_keypoints: Tensor
-    keypoint_affine: Tensor
-    spacing_mm: Tensor
-    affine: Tensor
-    displacement: Tensor
-    slice_index: Tensor
-    case: list[str]
-    fixed_id: list[str]
-    moving_id: list[str]
+    Attributes:
+        always: key → content, of keys that every item has.
+        perhaps: those that are absent (never None) where the data do not have them.
+    """
+
+    always: Mapping[str, str]
+    perhaps: Mapping[str, str]
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        """Every key → content."""
+        return {**self.always, **self.perhaps}
 
 
-KEYS: Mapping[str, str] = {
-    "fixed_image": "(N, 1, *S) float32, after intensity normalisation",
-    "moving_image": "(N, 1, *S) float32, brought to the fixed grid by world coordinates",
-    "fixed_label": "(N, 1, *S) int64, codes of the data set",
-    "moving_label": "(N, 1, *S) int64, on the fixed grid, nearest neighbour",
-    "fixed_mask": "(N, 1, *S) uint8, 1 inside",
-    "moving_mask": "(N, 1, *S) uint8, on the fixed grid",
-    "fixed_keypoints": "(N, P, D) float32, voxels of the fixed grid",
-    "moving_keypoints": "(N, P, D) float32, voxels of the moving image on the fixed grid",
-    "fixed_more_keypoints": "(N, P, D) float32, points of another kind, voxels of the fixed grid",
-    "moving_more_keypoints": "(N, P, D) float32, the same on the moving image, as moving_keypoints",
-    "keypoint_affine": "(N, 4, 4) float64, voxel → mm for errors at points where it is not `affine`: images "
-    "compared by index, whose errors are measured with the voxel size of the moving image",
-    "spacing_mm": "(N, D) float32, voxel size of the fixed grid",
-    "affine": "(N, 4, 4) float64, voxel of the fixed grid → RAS mm; for a slice, of its place in the stack",
-    "displacement": "(N, D, *S) float32, true motion in voxels of the fixed grid, pull direction",
+_PLACE = {
+    "spacing_mm": "(N, D) float32, voxel size",
+    "affine": "(N, 4, 4) float64, voxel → RAS mm; for a slice, of its place in the stack",
     "slice_index": "(N,) int64, index of the slice in its stack, −1 for volumes",
-    "case": "N names of the pair",
-    "fixed_id": "N names of the fixed image",
-    "moving_id": "N names of the moving image",
+    "case": "N names of the case",
 }
-ALWAYS = frozenset(
-    ("fixed_image", "moving_image", "spacing_mm", "affine", "slice_index", "case", "fixed_id", "moving_id")
+_COVARIATES = {
+    "covariates": "of the subject, by name: (N,) float32 for a number (NaN where it is unknown), (N,) int64 for a "
+    "category, its place in `categories` of the data module (−1 where it is unknown)"
+}
+IMAGES = Contract(
+    always={
+        "image": "(N, 1, *S) float32, after intensity normalisation",
+        **_PLACE,
+        "image_id": "N names of the image, which is the case",
+        "phase": "N names of the phase, such as ED, or empty",
+        "frame": "(N,) int64, place of the image in its cine from 0, −1 where there is none",
+    },
+    perhaps={
+        "label": "(N, 1, *S) int64, codes of the data set",
+        "mask": "(N, 1, *S) uint8, 1 inside",
+        "keypoints": "(N, P, D) float32, voxels",
+        "more_keypoints": "(N, P, D) float32, points of another kind, voxels",
+        **_COVARIATES,
+    },
 )
+PAIRS = Contract(
+    always={
+        "fixed_image": "(N, 1, *S) float32, after intensity normalisation",
+        "moving_image": "(N, 1, *S) float32, brought to the fixed grid by world coordinates",
+        **_PLACE,
+        "fixed_id": "N names of the fixed image",
+        "moving_id": "N names of the moving image",
+    },
+    perhaps={
+        "fixed_label": "(N, 1, *S) int64, codes of the data set",
+        "moving_label": "(N, 1, *S) int64, on the fixed grid, nearest neighbour",
+        "fixed_mask": "(N, 1, *S) uint8, 1 inside",
+        "moving_mask": "(N, 1, *S) uint8, on the fixed grid",
+        "fixed_keypoints": "(N, P, D) float32, voxels of the fixed grid",
+        "moving_keypoints": "(N, P, D) float32, voxels of the moving image on the fixed grid",
+        "fixed_more_keypoints": "(N, P, D) float32, points of another kind, voxels of the fixed grid",
+        "moving_more_keypoints": "(N, P, D) float32, the same on the moving image, as moving_keypoints",
+        "keypoint_affine": "(N, 4, 4) float64, voxel → mm for errors at points where it is not `affine`: images "
+        "compared by index, whose errors are measured with the voxel size of the moving image",
+        "displacement": "(N, D, *S) float32, true motion in voxels of the fixed grid, pull direction",
+    },
+)
+SEQUENCES = Contract(
+    always={
+        "image": "(N, T, 1, *S) float32, T frames in their order in time on the grid of the first",
+        **_PLACE,
+        "frame": "(N, T) int64, place of each frame in its cine from 0",
+    },
+    perhaps={
+        "label": "(N, T, 1, *S) int64, codes of the data set; 0 in frames without a label map",
+        "labelled": "(N, T) bool, whether the frame has a label map",
+        **_COVARIATES,
+    },
+)
+CONTRACTS: Mapping[str, Contract] = {"images": IMAGES, "pairs": PAIRS, "sequences": SEQUENCES}
 
 
 def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -80,7 +113,9 @@ def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         values = [item[key] for item in items]
         if isinstance(values[0], list):
             batch[key] = [name for value in values for name in value]
-        elif key.endswith("_keypoints") and len({value.shape[1:] for value in values}) > 1:
+        elif isinstance(values[0], Mapping):
+            batch[key] = collate(values)
+        elif key.endswith("keypoints") and len({value.shape[1:] for value in values}) > 1:
             continue
         else:
             batch[key] = _concatenate(key, values, items)

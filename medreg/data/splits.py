@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 from collections.abc import Sequence
@@ -13,7 +12,9 @@ from typing import TypeVar
 import numpy as np
 
 from medreg.data.records import Record
+from medreg.data.tables import read_rows
 from medreg.errors import ConfigError, DataError
+from medreg.io.atomic import write_text
 
 logger = logging.getLogger(__name__)
 STAGES = ("train", "val", "test")
@@ -42,11 +43,8 @@ class Split:
 
     def save(self, path: str | Path) -> Path:
         """Write `subject,split` rows; the file can be given back as `data.split.file`."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         rows = [f"{subject},{stage}" for stage in STAGES for subject in self.subjects(stage)]
-        path.write_text("\n".join(["subject,split", *rows]) + "\n", encoding="utf-8")
-        return path
+        return write_text(Path(path), "\n".join(["subject,split", *rows]) + "\n")
 
 
 @dataclass(frozen=True)
@@ -82,9 +80,8 @@ class SubjectSplit:
             raise ConfigError(f"data.split.select is {self.select}; give a number of subjects or null.")
         if min(self.val, self.test) < 0 or self.val + self.test > 1:
             raise ConfigError(
-                f"data.split.val={self.val} and data.split.test={self.test}: fractions lie in [0, 1] and "
-                "sum to at "
-                "most 1."
+                f"data.split.val={self.val} and data.split.test={self.test}: fractions lie in [0, 1] and sum "
+                "to at most 1."
             )
 
     def assign(self, records: Sequence[Record], *, aliases: dict[str, str] | None = None) -> Split:
@@ -169,19 +166,8 @@ def assert_disjoint(sets: dict[str, set[str]]) -> None:
         if both:
             raise DataError(
                 f"{len(both)} subjects are in both {first} and {second} ({', '.join(both[:5])}); a subject "
-                "belongs to "
-                "one set. Correct the split."
+                "belongs to one set. Correct the split."
             )
-
-
-def limit_fraction(items: Sequence[Item], fraction: float) -> list[Item]:
-    """First int(n·r) items, repeated and cut to n: the number of steps an epoch stays (GraDIRN).
-
-    Raises:
-        ConfigError: the fraction leaves nothing.
-    """
-    kept = kept_by(items, fraction)
-    return repeat_to(kept, len(items))
 
 
 def kept_by(items: Sequence[Item], fraction: float) -> list[Item]:
@@ -232,20 +218,14 @@ def _from_file(path: Path, subjects: Sequence[str], aliases: dict[str, str]) -> 
 def _rows(path: Path) -> list[tuple[str, str]]:
     if not path.is_file():
         raise DataError(f"data.split.file is {path}, which does not exist.")
-    text = path.read_text(encoding="utf-8-sig")
     if path.suffix.lower() == ".json":
-        return _json_rows(path, text)
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    if not {"subject", "split"} <= set(reader.fieldnames or ()):
-        raise DataError(
-            f"{path} needs the columns subject and split; it has {', '.join(reader.fieldnames or ())}."
-        )
-    return [(row["subject"].strip(), row["split"].strip()) for row in reader]
+        return _json_rows(path)
+    return [(row["subject"], row["split"]) for row in read_rows(path, "subject", "split")]
 
 
-def _json_rows(path: Path, text: str) -> list[tuple[str, str]]:
+def _json_rows(path: Path) -> list[tuple[str, str]]:
     try:
-        content = json.loads(text)
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(content, dict):

@@ -9,12 +9,12 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from medreg.data.records import Pair
+from medreg.data.records import Item
 
 
 @dataclass(frozen=True)
 class Stack:
-    """All slices of a prepared pair.
+    """All slices of a prepared item.
 
     Attributes:
         arrays: by batch key, each (slices, ...).
@@ -32,28 +32,28 @@ class Stack:
 
 
 class KeptStacks:
-    """Stacks of a training set by the name of their pair.
+    """Stacks of a training set by the name of their item.
 
     Preparing a pair costs as much as a sixth of a small network's step, and chance only chooses its slices. Kept
     where the images are kept too: worker processes prepare beside the training and would each hold a copy, and
     pairs more numerous than images, as of all subjects with all, would take more memory than the images.
 
     Args:
-        pairs: of the training set.
+        items: of the training set.
         images: number of images that are kept in memory; 0 keeps no stack either.
     """
 
-    def __init__(self, pairs: Sequence[Pair], *, images: int) -> None:
-        few = len({pair.id for pair in pairs}) <= images
-        self._known = frozenset(pairs) if few else frozenset()
+    def __init__(self, items: Sequence[Item], *, images: int) -> None:
+        few = len({item.id for item in items}) <= images
+        self._known = frozenset(items) if few else frozenset()
         self._stacks: dict[str, Stack] = {}
 
-    def takes(self, pair: Pair) -> bool:
-        """Whether this process keeps the pair: one of the set, not one that was just drawn."""
-        return pair in self._known and get_worker_info() is None
+    def takes(self, item: Item) -> bool:
+        """Whether this process keeps the item: one of the set, not one that was just drawn."""
+        return item in self._known and get_worker_info() is None
 
-    def get(self, pair: Pair, make: Callable[[], Stack]) -> Stack:
-        """Return the stack of a pair, made at the first call."""
-        if pair.id not in self._stacks:
-            self._stacks[pair.id] = make()
-        return self._stacks[pair.id]
+    def get(self, item: Item, make: Callable[[], Stack]) -> Stack:
+        """Return the stack of an item, made at the first call."""
+        if item.id not in self._stacks:
+            self._stacks[item.id] = make()
+        return self._stacks[item.id]

@@ -11,9 +11,9 @@ import pytorch_lightning as pl
 import torch
 from data_build import data_module
 
+from medreg.data.images_dataset import Access
 from medreg.data.loader import CaseSampler, EpochSampler
 from medreg.data.pairing import Atlas
-from medreg.data.pairs_dataset import Access
 from medreg.errors import DataError
 
 SMALL = ("split.val=0", "preprocess.spacing_mm=null", "preprocess.size=[16,16]", "loader.batch_size=4")

@@ -10,7 +10,7 @@ import pytest
 
 from medreg.data.pairing import Atlas, InterSubject, IntraSubject
 from medreg.data.records import Record
-from medreg.data.splits import SubjectSplit, assert_disjoint, limit_fraction
+from medreg.data.splits import SubjectSplit, assert_disjoint, kept_by, repeat_to
 from medreg.errors import ConfigError, DataError
 
 
@@ -123,10 +123,10 @@ def test_mistakes_in_a_split_file_are_named(tmp_path, text, message):
 
 def test_limited_training_keeps_the_number_of_steps():
     names = [f"s{i}" for i in range(10)]
-    assert limit_fraction(names, 0.3) == ["s0", "s1", "s2"] * 3 + ["s0"]
-    assert limit_fraction(names, 1.0) == names
-    assert len(set(limit_fraction([str(i) for i in range(100)], 0.29))) == 29
+    assert repeat_to(kept_by(names, 0.3), 10) == ["s0", "s1", "s2"] * 3 + ["s0"]
+    assert kept_by(names, 1.0) == names
+    assert len(set(kept_by([str(i) for i in range(100)], 0.29))) == 29
     with pytest.raises(ConfigError, match="leaves none"):
-        limit_fraction(names, 0.05)
+        kept_by(names, 0.05)
     with pytest.raises(ConfigError, match=r"lies in \(0, 1\]"):
-        limit_fraction(names, 0.0)
+        kept_by(names, 0.0)

@@ -11,7 +11,7 @@ from data_build import data_module
 
 from medreg.data.grids import aligned, centre_crop, crop_pad, crop_start, field_to_grid, resized, to_grid
 from medreg.data.intensity import Intensity, scale
-from medreg.data.sample import KEYS, Sample, collate
+from medreg.data.sample import collate
 from medreg.data.slices import Slices, empty_without_overlap
 from medreg.errors import CompositionError, ConfigError, DataError
 from medreg.geometry.grid import Grid
@@ -161,7 +161,7 @@ def test_intensity_scopes_windows_and_constant_slices():
     by_slice = scale(image, Intensity(None, None, "slice").limits(image))
     assert torch.equal(by_slice[..., 0], torch.zeros(1, 4, 4))
     assert float(scale(image + 5, Intensity(None, (0, 10), "volume").limits(image))[..., 0].mean()) == 0.5
-    fixed, moving = Intensity(None, None, "volume", joint=True).pair_limits(image, image * 2)
+    fixed, moving = Intensity(None, None, "volume", joint=True).common_limits([image, image * 2])
     assert fixed.tolist() == moving.tolist() == [[0, 0], [30, 30]]
     with pytest.raises(ConfigError, match="low < high"):
         Intensity((99, 1), None, "slice")
@@ -184,10 +184,6 @@ def test_labels_without_overlap_are_emptied():
     first, second = empty_without_overlap(fixed, moving, (1, 2))
     assert first.flatten(1).sum(1).tolist() == [5, 0]
     assert second.flatten(1).sum(1).tolist() == [3, 0]
-
-
-def test_the_contract_documents_every_key():
-    assert set(KEYS) == set(Sample.__annotations__)
 
 
 def test_collate_keeps_what_all_items_share():

@@ -49,6 +49,23 @@ def csv(tmp_path, **cells):
     return tmp_path / "pairs.csv"
 
 
+def test_ninety_acdc_patients_as_single_images(shared_data):
+    root = shared_data / "acdc_official"
+    if not root.is_dir():
+        pytest.skip("needs the official layout of ACDC")
+    options = ("split.test=0.2", "preprocess.spacing_mm=null", "preprocess.size=[128,128]", NO_CACHE)
+    data = data_module("acdc_segmentation", root, *options)
+    assert {stage: len(data.items(stage)) for stage in ("train", "val", "test")} == {
+        "train": 126, "val": 18, "test": 36,
+    }  # fmt: skip
+    assert data.categories["group"] == ("DCM", "HCM", "MINF", "NOR", "RV")
+    assert data.split == data_module("acdc", root, *options).split
+    case = next(iter(data.test_dataloader()))
+    assert case["image"].shape == case["label"].shape == (len(case["case"]), 1, 128, 128)
+    assert set(case["label"].unique().tolist()) <= {0, *data.labels.values()}
+    assert 140 < float(case["covariates"]["height_cm"][0]) < 200
+
+
 def test_five_acdc_patients(arranged):
     options = ("split.val=0", "split.test=1.0", "preprocess.spacing_mm=null", "preprocess.size=[128,128]")
     data = data_module(

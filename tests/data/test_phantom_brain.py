@@ -20,6 +20,7 @@ from medreg.data.phantoms.brain_anatomy import LABELS, FoldingOptions
 from medreg.data.phantoms.brain_appearance import AppearanceOptions, scan
 from medreg.data.phantoms.brain_motion import ShapeOptions
 from medreg.data.phantoms.brain_shapes import ellipsoid, smooth_noise, tube, wave_noise
+from medreg.data.phantoms.writing import MARKER
 from medreg.errors import ConfigError
 from medreg.geometry.derivatives import jacobian_determinant
 from medreg.geometry.warp import warp
@@ -301,7 +302,7 @@ def test_a_killed_writer_is_continued(made, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(brain_module, "write_itk_field", dies)
     with pytest.raises(KeyboardInterrupt):
         brain.ensure()
-    assert not (brain.folder / brain_module.MARKER).exists()
+    assert not (brain.folder / MARKER).exists()
     stamps = {path: path.stat().st_mtime_ns for path in written}
     monkeypatch.undo()
     assert contents(brain.ensure()) == contents(folder)

@@ -6,13 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
-from medreg.data.datasets.base import DataSource, Generator, nifti, visible
+from medreg.data.datasets.base import DataSource, SourceOptions, nifti, told, visible
 from medreg.data.records import Record
 from medreg.errors import DataError
 from medreg.io.image import frame_count
 
 SPLITS = {"training": "train", "testing": "test"}
+TOLD = {"group": "Group", "height_cm": "Height", "weight_kg": "Weight"}  # covariate: its key in Info.cfg
 
 
 class ACDC(DataSource):
@@ -27,16 +29,13 @@ class ACDC(DataSource):
         cine: also take every frame of the 4-D file, to register all of them to ED.
         contrasts: further images on the grid of ED and ES, `patient001_frame01_t1.nii.gz` for "t1" (only the
             phantom has them); that is then the modality, and "cine" that of the others.
-        prepare: a phantom that writes this layout.
-        skip_bad: leave out damaged patients instead of stopping.
-        exclude: patients to leave out.
+        **options: of every data set.
     """
 
     title = "ACDC"
     source = (
         "Apply for the data at https://humanheart-project.creatis.insa-lyon.fr (database page, free "
-        "registration); "
-        "unpack it so that the folder holds training/patient001."
+        "registration); unpack it so that the folder holds training/patient001."
     )
 
     def __init__(
@@ -45,11 +44,9 @@ class ACDC(DataSource):
         *,
         cine: bool = False,
         contrasts: Sequence[str] = (),
-        prepare: Generator | None = None,
-        skip_bad: bool = False,
-        exclude: Sequence[str] = (),
+        **options: Unpack[SourceOptions],
     ) -> None:
-        super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
+        super().__init__(root, **options)
         self.cine = cine
         self.contrasts = tuple(contrasts)
 
@@ -100,6 +97,8 @@ class ACDC(DataSource):
                 group=group,
                 split=split,
                 must_have_label=label is not None,
+                position=number - 1,
+                covariates=told(info, TOLD),
             )
             out += [record, *self._other_contrasts(record)]
         return self._all_frames(folder, out, frames) if self.cine else out
@@ -134,7 +133,14 @@ class ACDC(DataSource):
         rest = [n for n in range(1, count + 1) if n not in known]
         others = [
             replace(
-                first, image=cine, label=None, frame=n - 1, phase=f"t{n:02d}", must_have_label=False, id=""
+                first,
+                image=cine,
+                label=None,
+                frame=n - 1,
+                position=n - 1,
+                phase=f"t{n:02d}",
+                must_have_label=False,
+                id="",
             )
             for n in rest
         ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypedDict
 
 from medreg.data.records import Pair, Record
 from medreg.errors import DataError, DatasetNotFound
@@ -19,6 +19,14 @@ class Generator(Protocol):
 
     def ensure(self) -> Path:
         """Write the data unless they are there; return their folder."""
+
+
+class SourceOptions(TypedDict, total=False):
+    """Options that every data set takes, see `DataSource`."""
+
+    prepare: Generator | None
+    skip_bad: bool
+    exclude: Sequence[str]
 
 
 class DataSource(ABC):
@@ -123,8 +131,7 @@ class DataSource(ABC):
     def not_found(self, reason: str) -> DatasetNotFound:
         """Return the error that names the folder, the option, the source and what works at once."""
         return DatasetNotFound(
-            f"{self.title} was not found in {self.root.absolute()}: {reason}. Set "
-            "data.dataset.root=FOLDER, or "
+            f"{self.title} was not found in {self.root.absolute()}: {reason}. Set data.dataset.root=FOLDER, or "
             f"MEDREG_DATA to the folder that holds your data sets. {self.source} Without any download, "
             "data=cardiac_phantom and data=brain_phantom work now."
         )
@@ -149,6 +156,27 @@ def first_existing(*files: Path) -> Path | None:
 def nifti(folder: Path, name: str) -> Path | None:
     """Return `name.nii.gz` or `name.nii` in a folder, if there is one."""
     return first_existing(folder / f"{name}.nii.gz", folder / f"{name}.nii")
+
+
+def told(
+    row: Mapping[str, str], names: Mapping[str, str], *, categories: Collection[str] = ()
+) -> dict[str, float | str]:
+    """Return the covariates of a row of a table: numbers where the text is one, other texts as categories.
+
+    Args:
+        row: column → text.
+        names: covariate → column; covariates whose column is missing or empty are left out.
+        categories: covariates that are categories though they look like numbers.
+    """
+    found: dict[str, float | str] = {}
+    for name, column in names.items():
+        text = (row.get(column) or "").strip()
+        if text:
+            try:
+                found[name] = text if name in categories else float(text)
+            except ValueError:
+                found[name] = text
+    return found
 
 
 def _unique(records: list[Record]) -> list[Record]:

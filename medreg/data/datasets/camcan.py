@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Unpack
 
-from medreg.data.datasets.base import DataSource, Generator, counted, nifti, visible
+from medreg.data.datasets.base import DataSource, SourceOptions, counted, nifti, visible
 from medreg.data.records import Record
 
 
@@ -18,9 +19,7 @@ class CamCAN(DataSource):
             counted in `incomplete`.
         label: file name of the label map, which serves all modalities; None for none.
         mask: file name of the brain mask, None for none.
-        prepare: a generator of this layout.
-        skip_bad: leave out what is damaged instead of stopping.
-        exclude: subjects to leave out.
+        **options: of every data set.
     """
 
     title = "Cam-CAN (prepared)"
@@ -34,11 +33,9 @@ class CamCAN(DataSource):
         images: Mapping[str, str],
         label: str | None,
         mask: str | None,
-        prepare: Generator | None = None,
-        skip_bad: bool = False,
-        exclude: Sequence[str] = (),
+        **options: Unpack[SourceOptions],
     ) -> None:
-        super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
+        super().__init__(root, **options)
         self.images = dict(images)
         self.label = label
         self.mask = mask

@@ -1,65 +1,130 @@
-"""A user's own images: a CSV file with one pair a row."""
+"""A user's own images: a CSV file with one image, or one pair, a row."""
 
 from __future__ import annotations
 
-import csv
+from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar, Unpack
 
-from medreg.data.datasets.base import DataSource, Generator
+from medreg.data.datasets.base import DataSource, SourceOptions, told
 from medreg.data.records import Pair, Record
+from medreg.data.tables import read_rows
 from medreg.errors import DataError
 
-COLUMNS = (
-    "fixed",
-    "moving",
-    "fixed_label",
-    "moving_label",
-    "fixed_mask",
-    "moving_mask",
-    "fixed_landmarks",
-    "moving_landmarks",
-    "split",
-    "id",
-)
+KINDS = ("label", "mask", "landmarks")  # files that may belong to an image
 SPLITS = ("train", "val", "test", "")
 
 
-class Folder(DataSource):
-    """Pairs from a CSV: columns fixed and moving, optionally labels, masks, landmarks, split and id.
-
-    Paths are relative to the CSV. `file.nii.gz#2` is frame 2 (0-based) of a 4-D file. Rows that share an
-    image belong to one subject, so that the same image is never in two sets.
+class Listing(DataSource):
+    """Images that a CSV names, relative to itself; `file.nii.gz#2` is frame 2 (0-based) of a 4-D file.
 
     Args:
-        root: the CSV file, or a folder that holds `pairs.csv`.
-        prepare: a generator of this layout.
-        skip_bad: leave out rows with missing files instead of stopping.
-        exclude: ids of rows to leave out.
+        root: the CSV file, or a folder that holds one of the usual name.
+        **options: of every data set; `exclude` takes ids of rows.
     """
 
-    title = "The list of pairs"
-    source = "Write a CSV with the columns fixed,moving (paths relative to the CSV) to use your own images."
-
-    def __init__(
-        self,
-        root: str | Path,
-        *,
-        prepare: Generator | None = None,
-        skip_bad: bool = False,
-        exclude: Sequence[str] = (),
-    ) -> None:
-        super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
-        self._pairs: list[Pair] = []
+    name: ClassVar[str]  # usual name of the CSV
+    row_name: ClassVar[str]  # what a row is, in the ids of rows without one
+    sides: ClassVar[tuple[str, ...]]  # columns of images
+    more: ClassVar[tuple[str, ...]] = ()  # further columns with a meaning
+    strict: ClassVar[bool] = True  # refuse columns without one
 
     @property
     def table(self) -> Path:
         """The CSV file."""
-        return self.root / "pairs.csv" if self.root.is_dir() else self.root
+        return self.root / self.name if self.root.is_dir() else self.root
 
     def missing(self) -> str:
         """Say that there is no CSV; empty if there is one."""
         return "" if self.table.is_file() else f"there is no file {self.table.name}"
+
+    @abstractmethod
+    def column(self, side: str, kind: str) -> str:
+        """Return the column of a label map, mask or landmarks."""
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return the rows whose files exist, every known column present.
+
+        Raises:
+            DataError: columns that are missing or unknown, a split or id that is not in order, a missing file.
+        """
+        files = [self.column(side, kind) for kind in KINDS for side in self.sides]
+        known = (*self.sides, *files, "split", "id", *self.more)
+        rows = read_rows(self.table, *self.sides, allowed=known if self.strict else ())
+        rows = [{**dict.fromkeys(known, ""), **row} for row in rows]
+        for number, row in enumerate(rows, start=1):
+            row["id"] = row["id"] or f"{self.row_name}{number:03d}"
+            if row["split"] not in SPLITS:
+                raise DataError(
+                    f"{self.table}: row {row['id']} has split {row['split']!r}; train, val or test."
+                )
+        ids = [row["id"] for row in rows]
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if twice:
+            raise DataError(f"{self.table}: the id {twice[0]!r} occurs more than once.")
+        paths = (*self.sides, *files)
+        return [row for row in rows if row["id"] not in self.exclude and self._complete(row, paths)]
+
+    def record(self, row: dict[str, str], side: str, subject: str, *, name: str, phase: str = "") -> Record:
+        """Return the image of a row."""
+        image, frame = self._path(row[side])
+        cells = {kind: row[self.column(side, kind)] for kind in KINDS}
+        found = {kind: self._path(cell) for kind, cell in cells.items() if cell}
+        label, label_frame = found.get("label", (None, None))
+        mask, points = (found[kind][0] if kind in found else None for kind in ("mask", "landmarks"))
+        return Record(
+            subject,
+            image,
+            label,
+            mask,
+            points,
+            frame=frame,
+            label_frame=label_frame,
+            phase=phase,
+            split=row["split"] or None,
+            id=name,
+        )
+
+    def _complete(self, row: dict[str, str], paths: Sequence[str]) -> bool:
+        names = [row[name] for name in paths if row[name] or name in self.sides]
+        missing = [name for name in names if not name or not self._path(name)[0].is_file()]
+        if missing:
+            named = ", ".join(name or "an empty cell" for name in missing)
+            self.problem(f"{self.table}: row {row['id']} names missing files: {named}.")
+        return not missing
+
+    def _path(self, cell: str) -> tuple[Path, int | None]:
+        name, mark, frame = cell.partition("#")
+        if mark and not frame.isdigit():
+            raise DataError(f"{self.table}: {cell!r} should end in #<frame number>.")
+        return self.table.parent / name, int(frame) if mark else None
+
+
+class Folder(Listing):
+    """Pairs from a CSV: columns fixed and moving, optionally labels, masks, landmarks, split and id.
+
+    Rows that share an image belong to one subject, so that the same image is never in two sets.
+
+    Args:
+        root: the CSV file, or a folder that holds `pairs.csv`.
+        **options: of `Listing`.
+    """
+
+    title = "The list of pairs"
+    source = "Write a CSV with the columns fixed,moving (paths relative to the CSV) to use your own images."
+    name = "pairs.csv"
+    row_name = "pair"
+    sides = ("fixed", "moving")
+
+    def __init__(self, root: str | Path, **options: Unpack[SourceOptions]) -> None:
+        super().__init__(root, **options)
+        self._pairs: list[Pair] = []
+
+    def column(self, side: str, kind: str) -> str:
+        """Return the column, such as `fixed_label`."""
+        return f"{side}_{kind}"
 
     def scan(self) -> list[Record]:
         """Return the images of all pairs.
@@ -75,7 +140,7 @@ class Folder(DataSource):
         return list(self._pairs)
 
     def _read(self) -> list[Pair]:
-        rows = [row for row in self._rows() if row["id"] not in self.exclude and self._complete(row)]
+        rows = self.rows()
         groups = _connected([{row["fixed"], row["moving"]} for row in rows])
         splits: dict[int, str] = {}
         for row, group in zip(rows, groups, strict=True):
@@ -83,72 +148,59 @@ class Folder(DataSource):
                 raise DataError(
                     f"{self.table}: the images of row {row['id']!r} also occur in a row of another split "
                     f"({splits[group] or 'none'} and {row['split'] or 'none'}). An image, and whatever is "
-                    "paired with "
-                    "it, belongs to one set."
+                    "paired with it, belongs to one set."
                 )
         names = {group: rows[groups.index(group)]["id"] for group in set(groups)}
         return [self._pair(row, names[group]) for row, group in zip(rows, groups, strict=True)]
 
-    def _rows(self) -> list[dict[str, str]]:
-        text = self.table.read_text(encoding="utf-8-sig")
-        reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-        columns = [name.strip() for name in reader.fieldnames or ()]
-        unknown = sorted(set(columns) - set(COLUMNS))
-        if unknown or not {"fixed", "moving"} <= set(columns):
-            raise DataError(
-                f"{self.table} needs the columns fixed and moving"
-                + (f" and has the unknown {', '.join(unknown)}" if unknown else "")
-                + f"; allowed are {', '.join(COLUMNS)}."
-            )
-        rows = [{name: (row.get(name) or "").strip() for name in COLUMNS} for row in reader]
-        for number, row in enumerate(rows, start=1):
-            row["id"] = row["id"] or f"pair{number:03d}"
-            if row["split"] not in SPLITS:
-                raise DataError(
-                    f"{self.table}: row {row['id']} has split {row['split']!r}; train, val or test."
-                )
-        ids = [row["id"] for row in rows]
-        twice = sorted({name for name in ids if ids.count(name) > 1})
-        if twice:
-            raise DataError(f"{self.table}: the id {twice[0]!r} occurs more than once.")
-        return rows
-
-    def _complete(self, row: dict[str, str]) -> bool:
-        names = [row[name] for name in COLUMNS[:8] if row[name] or name in ("fixed", "moving")]
-        missing = [name for name in names if not name or not self._path(name)[0].is_file()]
-        if missing:
-            named = ", ".join(name or "an empty cell" for name in missing)
-            self.problem(f"{self.table}: row {row['id']} names missing files: {named}.")
-        return not missing
-
-    def _path(self, cell: str) -> tuple[Path, int | None]:
-        name, mark, frame = cell.partition("#")
-        if mark and not frame.isdigit():
-            raise DataError(f"{self.table}: {cell!r} should end in #<frame number>.")
-        return self.table.parent / name, int(frame) if mark else None
-
     def _pair(self, row: dict[str, str], subject: str) -> Pair:
-        records = []
-        for side in ("fixed", "moving"):
-            image, frame = self._path(row[side])
-            label, label_frame = self._path(row[f"{side}_label"]) if row[f"{side}_label"] else (None, None)
-            mask, points = (
-                self._path(row[f"{side}_{kind}"])[0] if row[f"{side}_{kind}"] else None
-                for kind in ("mask", "landmarks")
-            )
-            record = Record(
-                subject,
-                image,
-                label,
-                mask,
-                points,
-                frame=frame,
-                label_frame=label_frame,
-                split=row["split"] or None,
-                id=f"{row['id']}_{side}",
-            )
-            records.append(record)
-        return Pair(records[0], records[1], id=row["id"], listed=True)
+        ends = [self.record(row, side, subject, name=f"{row['id']}_{side}") for side in self.sides]
+        return Pair(ends[0], ends[1], id=row["id"], listed=True)
+
+
+class FolderImages(Listing):
+    """Single images from a CSV: column image, optionally label, mask, landmarks, split, id, subject and phase.
+
+    Every other column is a covariate of the subject: a number, or a category where it holds other text. Rows of
+    one subject belong to one set; without a column `subject` each row is one.
+
+    Args:
+        root: the CSV file, or a folder that holds `images.csv`.
+        **options: of `Listing`.
+    """
+
+    title = "The list of images"
+    source = "Write a CSV with the columns image,label (paths relative to the CSV) to use your own images."
+    name = "images.csv"
+    row_name = "image"
+    sides = ("image",)
+    more = ("subject", "phase")
+    strict = False
+
+    def column(self, side: str, kind: str) -> str:
+        """Return the column, such as `label`."""
+        return kind
+
+    def scan(self) -> list[Record]:
+        """Return the images of the rows.
+
+        Raises:
+            DataError: missing columns or files, or a subject in two sets.
+        """
+        rows = self.rows()
+        known = {*self.sides, *KINDS, *self.more, "split", "id"}
+        splits: dict[str, str] = {}
+        out = []
+        for row in rows:
+            subject = row["subject"] or row["id"]
+            if splits.setdefault(subject, row["split"]) != row["split"]:
+                raise DataError(
+                    f"{self.table}: subject {subject!r} is in two sets; a subject belongs to one."
+                )
+            found = self.record(row, "image", subject, name=row["id"], phase=row["phase"])
+            others = {name: name for name in row if name not in known}
+            out.append(replace(found, covariates=told(row, others)))
+        return out
 
 
 def _connected(sets: list[set[str]]) -> list[int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
-from medreg.data.datasets.base import DataSource, Generator, counted, visible
+from medreg.data.datasets.base import DataSource, SourceOptions, counted, visible
 from medreg.data.records import Record, stem
+from medreg.data.tables import read_rows
 from medreg.errors import DataError, MissingExtra
 
 NAME = re.compile(r"(IXI\d{3})-(Guys|HH|IOP)-(\d{4})-([A-Z0-9]+)")
@@ -25,9 +26,7 @@ class IXI(DataSource):
         modalities: folders to take, such as T1 and T2.
         table: CSV (or .xls, with xlrd installed) with the column IXI_ID and AGE, relative to root; None for
             none.
-        prepare: a generator of this layout.
-        skip_bad: leave out what is damaged instead of stopping.
-        exclude: subjects to leave out, such as IXI002.
+        **options: of every data set.
     """
 
     title = "IXI"
@@ -40,11 +39,9 @@ class IXI(DataSource):
         *,
         modalities: Sequence[str],
         table: str | None,
-        prepare: Generator | None = None,
-        skip_bad: bool = False,
-        exclude: Sequence[str] = (),
+        **options: Unpack[SourceOptions],
     ) -> None:
-        super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
+        super().__init__(root, **options)
         self.modalities = tuple(modalities)
         self.table = table
         self.incomplete: list[str] = []
@@ -94,16 +91,9 @@ class IXI(DataSource):
         if not file.is_file():
             raise DataError(f"{file} is missing (data.dataset.table; null works without it).")
         ages: dict[str, set[str]] = {}
-        for row in _csv_rows(file) if file.suffix == ".csv" else _excel_rows(file):
+        for row in read_rows(file, "IXI_ID", "AGE") if file.suffix == ".csv" else _excel_rows(file):
             ages.setdefault(f"IXI{int(float(row['IXI_ID'])):03d}", set()).add(row["AGE"])
         return {subject for subject, found in ages.items() if len(found) > 1}
-
-
-def _csv_rows(file: Path) -> list[dict[str, str]]:
-    reader = csv.DictReader(file.read_text(encoding="utf-8-sig").splitlines(), skipinitialspace=True)
-    if not {"IXI_ID", "AGE"} <= set(reader.fieldnames or ()):
-        raise DataError(f"{file} needs the columns IXI_ID and AGE.")
-    return list(reader)
 
 
 def _excel_rows(file: Path) -> list[dict[str, str]]:

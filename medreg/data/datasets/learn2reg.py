@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Unpack
 
-from medreg.data.datasets.base import DataSource, Generator
+from medreg.data.datasets.base import DataSource, SourceOptions
 from medreg.data.datasets.learn2reg_descriptor import (
     POINTS,
     Descriptor,
@@ -50,9 +51,7 @@ class Learn2Reg(DataSource):
         validation_list: official evaluation config (.json) or `pairs_val.csv` whose pairs take the place of
             the descriptor's validation list (NLST: 0101 to 0110 instead of 0041 to 0050); a config also
             names the label codes where the descriptor does not.
-        prepare: a generator of this layout.
-        skip_bad: leave out entries whose files are missing instead of stopping.
-        exclude: case numbers to leave out (public loaders leave out NLST 0206, 0208 and 0298).
+        **options: of every data set.
     """
 
     title = "Learn2Reg"
@@ -67,12 +66,10 @@ class Learn2Reg(DataSource):
         validation_as: str,
         direction: Sequence[int] | None = None,
         validation_list: str | Path | None = None,
-        prepare: Generator | None = None,
-        skip_bad: bool = False,
-        exclude: Sequence[str] = (),
         more_points: str | None = None,
+        **options: Unpack[SourceOptions],
     ) -> None:
-        super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
+        super().__init__(root, **options)
         if validation_as not in ("test", "val"):
             raise ConfigError(f"data.dataset.validation_as is {validation_as!r}; choose test or val.")
         if direction is not None and len(direction) != 2:
@@ -201,26 +198,15 @@ class Learn2Reg(DataSource):
 
     def _with_points(self, fixed: Record, moving: Record) -> tuple[Record, Record]:
         """Both ends with the points that were found for this pair of modalities, if there are any."""
-        numbers = [case_of(record.image)[1] for record in (fixed, moving)]
-        fixed_points, moving_points = self._point_files(fixed, moving, self.points, numbers)
-        if fixed_points is not None and moving_points is not None:
-            fixed = replace(fixed, keypoints=fixed_points)
-            moving = replace(moving, keypoints=moving_points)
-        fixed_points, moving_points = self._point_files(fixed, moving, self.more_points, numbers)
-        if fixed_points is not None and moving_points is not None:
-            fixed = replace(fixed, more_keypoints=fixed_points)
-            moving = replace(moving, more_keypoints=moving_points)
-        return fixed, moving
-
-    def _point_files(
-        self, fixed: Record, moving: Record, points: str | None, numbers: Sequence[str]
-    ) -> tuple[Path | None, Path | None]:
-        """Files of points of both images in the folder of this pair of modalities."""
-        if points is None:
-            return None, None
-        kind = pair_points(points, *numbers)
-        first, second = (self.descriptor.companion(r.image, kind, None) for r in (fixed, moving))
-        return first, second
+        ends = [fixed, moving]
+        numbers = [case_of(record.image)[1] for record in ends]
+        for points, field in ((self.points, "keypoints"), (self.more_points, "more_keypoints")):
+            if points is not None:
+                kind = pair_points(points, *numbers)
+                files = [self.descriptor.companion(record.image, kind, None) for record in ends]
+                if None not in files:
+                    ends = [replace(end, **{field: file}) for end, file in zip(ends, files, strict=True)]
+        return ends[0], ends[1]
 
     def _pairs(self) -> list[ListedPair]:
         """Pairs of the descriptor, or of the official list for validation, in the wanted direction."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
-from medreg.data.datasets.base import DataSource, Generator, nifti, visible
+from medreg.data.datasets.base import DataSource, SourceOptions, nifti, told, visible
 from medreg.data.records import Record
+from medreg.data.tables import read_rows
 
 FOLDERS = {"Training/Labeled": "train", "Validation": "val", "Testing": "test"}
 UNLABELLED = "Training/Unlabeled"
+TOLD = {  # covariate: its column in the table
+    "age_years": "Age", "height_cm": "Height", "weight_kg": "Weight", "sex": "Sex", "pathology": "Pathology",
+    "vendor": "VendorName", "centre": "Centre",
+}  # fmt: skip
+CATEGORIES = frozenset(("centre",))  # numbers that count nothing
 
 
 class MnMs(DataSource):
@@ -22,9 +27,7 @@ class MnMs(DataSource):
     Args:
         root: folder of the CSV, or its parent (with `OpenDataset` in between).
         unlabelled: also take Training/Unlabeled, whose label files are empty.
-        prepare: a generator of this layout.
-        skip_bad: leave out what is damaged instead of stopping.
-        exclude: subjects to leave out.
+        **options: of every data set.
     """
 
     title = "M&Ms"
@@ -35,11 +38,9 @@ class MnMs(DataSource):
         root: str | Path,
         *,
         unlabelled: bool = False,
-        prepare: Generator | None = None,
-        skip_bad: bool = False,
-        exclude: Sequence[str] = (),
+        **options: Unpack[SourceOptions],
     ) -> None:
-        super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
+        super().__init__(root, **options)
         self.unlabelled = unlabelled
 
     def scan(self) -> list[Record]:
@@ -56,7 +57,7 @@ class MnMs(DataSource):
             for subject in visible(base / name)
             if subject.is_dir()
         }
-        rows = {row["External code"]: row for row in _rows(tables[0])}
+        rows = {row["External code"]: row for row in read_rows(tables[0], "External code")}
         for code in sorted(set(places) - set(rows)):
             self.problem(f"{places[code][0]} is not listed in {tables[0].name}.")
         out: list[Record] = []
@@ -86,11 +87,7 @@ class MnMs(DataSource):
                 group=row.get("VendorName") or row.get("Vendor", ""),
                 split=split,
                 must_have_label=use is not None,
+                covariates=told(row, TOLD, categories=CATEGORIES),
             )
             for phase, frame in frames.items()
         ]
-
-
-def _rows(table: Path) -> list[dict[str, str]]:
-    reader = csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines(), skipinitialspace=True)
-    return [row for row in reader if row.get("External code")]

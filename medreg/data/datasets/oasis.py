@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Unpack
 
-from medreg.data.datasets.base import DataSource, Generator, counted, nifti, visible
+from medreg.data.datasets.base import DataSource, SourceOptions, counted, nifti, visible
 from medreg.data.datasets.learn2reg_pairs import padded, read_pair_list
 from medreg.data.records import Pair, Record
 from medreg.errors import DataError
@@ -35,9 +36,7 @@ class OASIS(DataSource):
         require_labels: leave out people without that file (they are counted in `incomplete`).
         pairs: CSV with the columns fixed and moving, as Learn2Reg had it in 2021 (438, 439); these people are
             test cases, registered in these pairs.
-        prepare: a generator of this layout.
-        skip_bad: leave out what is damaged instead of stopping.
-        exclude: subjects to leave out, such as OAS1_0001_MR1.
+        **options: of every data set.
     """
 
     title = "OASIS (neurite)"
@@ -52,11 +51,9 @@ class OASIS(DataSource):
         label: str | None,
         require_labels: bool,
         pairs: str | Path | None = None,
-        prepare: Generator | None = None,
-        skip_bad: bool = False,
-        exclude: Sequence[str] = (),
+        **options: Unpack[SourceOptions],
     ) -> None:
-        super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
+        super().__init__(root, **options)
         self.image = image
         self.label = label
         self.require_labels = require_labels

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Unpack
 
-from medreg.data.datasets.base import DataSource, Generator, nifti, visible
+from medreg.data.datasets.base import DataSource, SourceOptions, nifti, visible
 from medreg.data.records import Record
 from medreg.io.image import frame_count
 
@@ -29,9 +30,7 @@ class UKBB(DataSource):
         cine_name: name of the 4-D file.
         folders: published split → folder below root, or None for one folder of people.
         salt: mixed into the hash, so that numbers cannot be found by trying all of them.
-        prepare: a generator of this layout.
-        skip_bad: leave out what is damaged instead of stopping.
-        exclude: hashed subjects to leave out.
+        **options: of every data set.
     """
 
     title = "UK Biobank cardiac MR"
@@ -48,11 +47,9 @@ class UKBB(DataSource):
         cine: bool = False,
         cine_name: str = "sa",
         folders: Mapping[str, str] | None = None,
-        prepare: Generator | None = None,
-        skip_bad: bool = False,
-        exclude: Sequence[str] = (),
+        **options: Unpack[SourceOptions],
     ) -> None:
-        super().__init__(root, prepare=prepare, skip_bad=skip_bad, exclude=exclude)
+        super().__init__(root, **options)
         self.image = image
         self.label_names = tuple(labels)
         self.require_labels = require_labels

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from medreg.data.phantoms.brain_anatomy import (
     LABELS,
@@ -27,13 +21,14 @@ from medreg.data.phantoms.brain_anatomy import (
 from medreg.data.phantoms.brain_appearance import SIGNAL, AppearanceOptions, scan, texture
 from medreg.data.phantoms.brain_motion import ShapeOptions, pair_motion, subject_map
 from medreg.data.phantoms.brain_shapes import Array
+from medreg.data.phantoms.writing import Job, Phantom, write_plain
 from medreg.errors import ConfigError
+from medreg.io.atomic import replacing
 from medreg.io.field import write_itk_field
 from medreg.io.image import write_image, write_labels
 
 TASK = "PhantomBrain"
 VERSION = 1  # of the generator; part of the name of the folder
-MARKER = "complete.json"
 CONTRASTS = ("MR T1w", "MR T2w")
 DESCRIPTORS = {
     TASK: "MR T1w",
@@ -42,7 +37,7 @@ DESCRIPTORS = {
 }  # of moving images; T1 is fixed
 
 
-class BrainPhantom:
+class BrainPhantom(Phantom):
     """Writes synthetic T1- and T2-weighted brains: people are known deformations of one template.
 
     The folder `<root>/<hash of all parameters>` holds `imagesTr`, `labelsTr`, `masksTr` and `truth`, with
@@ -67,6 +62,8 @@ class BrainPhantom:
     Raises:
         ConfigError: numbers that make no data set.
     """
+
+    title: ClassVar[str] = "Writing the brain phantom"
 
     def __init__(
         self,
@@ -109,7 +106,7 @@ class BrainPhantom:
         self.appearance = appearance
         self.contrasts = tuple(contrasts)
         self.affine = centred_affine(self.size, self.spacing_mm)
-        self.folder = Path(root).expanduser() / self._hash()
+        self.folder = self.below(root)
 
     def parameters(self) -> dict[str, Any]:
         """Return everything on which the files depend."""
@@ -129,33 +126,21 @@ class BrainPhantom:
             "appearance": asdict(self.appearance),
         }
 
-    def ensure(self) -> Path:
-        """Write what is missing and return the folder.
-
-        Every file is written under another name and then renamed, and its bytes depend on parameters only:
-        a killed run is continued, and several processes may write at once.
-        """
-        if (self.folder / MARKER).is_file():
-            return self.folder
-        jobs = [
-            (self._subject, k) for k in range(1, self.subjects + 1) if self._missing(self._subject_files(k))
-        ]
-        jobs += [(self._pair, k) for k in self.validation() if self._missing(self._truth_files(k))]
+    def missing(self) -> Sequence[Job]:
+        """Return a job for each person and each known motion whose files are not all there."""
+        parts = [(self._subject, k, self._subject_files(k)) for k in range(1, self.subjects + 1)]
+        parts += [(self._pair, k, self._truth_files(k)) for k in self.validation()]
+        jobs = [partial(write, k) for write, k, files in parts if not all(f.is_file() for f in files)]
         if jobs:
             _ = self.template, self.grain  # once, before threads ask for them
-        console = Console(stderr=True)
-        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            done = pool.map(lambda job: job[0](job[1]), jobs)
-            for _ in track(
-                done, "Writing the brain phantom", len(jobs), console=console, disable=not console.is_terminal
-            ):
-                pass
+        return jobs
+
+    def finish(self) -> None:
+        """Write the descriptors."""
         for task, moving in DESCRIPTORS.items():
             if moving in self.contrasts:
                 descriptor = self.descriptor(task, self.contrasts.index(moving))
-                _write_json(self.folder / f"{task}_dataset.json", descriptor)
-        _write_json(self.folder / MARKER, self.parameters())
-        return self.folder
+                write_plain(self.folder / f"{task}_dataset.json", descriptor)
 
     def validation(self) -> list[int]:
         """Case numbers of the people that are registered for validation."""
@@ -219,13 +204,6 @@ class BrainPhantom:
 
     # -- files ---------------------------------------------------------------------------------------
 
-    def _hash(self) -> str:
-        text = json.dumps(self.parameters(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    def _missing(self, files: Sequence[Path]) -> bool:
-        return not all(file.is_file() for file in files)
-
     def _subject_files(self, case: int) -> list[Path]:
         out = [
             self.folder / f"{kind}Tr" / f"{_stem(case, m)}.nii.gz"
@@ -281,18 +259,11 @@ def _image(case: int, modality: int) -> str:
 
 def _link(source: Path, target: Path) -> None:
     """The same content under a second name: contrasts of one person share the grid, and so the motion."""
-    temporary = target.with_name(f".{os.getpid()}.{target.name}")
-    temporary.unlink(missing_ok=True)
-    try:
-        temporary.hardlink_to(source)
-    except OSError:  # a file system without hard links
-        temporary.write_bytes(source.read_bytes())
-    temporary.replace(target)
-    temporary.unlink(missing_ok=True)  # renaming one link of a file onto another does nothing
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    temporary.replace(path)
+    with replacing(
+        target
+    ) as part:  # removes its own link: renaming one link of a file onto another does nothing
+        part.unlink(missing_ok=True)
+        try:
+            part.hardlink_to(source)
+        except OSError:  # a file system without hard links
+            part.write_bytes(source.read_bytes())

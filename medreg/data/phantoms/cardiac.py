@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from medreg.data.phantoms.cardiac_canvas import CONTRASTS
 from medreg.data.phantoms.cardiac_heart import GROUPS
 from medreg.data.phantoms.cardiac_scan import Appearance, Cine, Person, acquire, draw_person
+from medreg.data.phantoms.writing import Job, Phantom
 from medreg.errors import ConfigError
 from medreg.io.field_itk import write_itk_field
 from medreg.io.image import write_image, write_labels
-from medreg.io.lock import exclusive
 
 VERSION = 1  # of the generator; part of the name of the folder
-MARKER = "complete.json"
 PRECISION = 1024  # truth is rounded to 1/1024 voxel, so that files stay small
-MOST_WORKERS = 4
 
 
-class CardiacPhantom:
+class CardiacPhantom(Phantom):
     """Writes synthetic cine MR of hearts whose motion is known, once.
 
     The folder `<root>/<hash of all parameters>` holds `database/training/patient001` and so on, and
@@ -67,6 +60,8 @@ class CardiacPhantom:
         ConfigError: numbers that make no data set.
     """
 
+    title: ClassVar[str] = "Writing the cardiac phantom"
+
     def __init__(
         self,
         root: str | Path,
@@ -87,19 +82,15 @@ class CardiacPhantom:
         contrasts: Sequence[str] = ("bssfp",),
         all_frames: bool = False,
     ) -> None:
-        self.subjects, self.testing, self.seed, self.frames = (
-            int(subjects),
-            int(testing),
-            int(seed),
-            int(frames),
-        )
+        self.subjects, self.testing = int(subjects), int(testing)
+        self.seed, self.frames = int(seed), int(frames)
         self.slices, self.size = _range("slices", slices, 1), _range("size", size, 32)
         self.spacing_mm = _range("spacing_mm", spacing_mm, 0.1)
         self.thickness_mm = _range("thickness_mm", thickness_mm, 0.1)
         self.appearance = Appearance(float(noise), float(bias), float(coil), float(drift), float(texture))
         self.contrasts, self.all_frames = tuple(str(c) for c in contrasts), bool(all_frames)
         self._check()
-        self.folder = Path(root).expanduser() / self._hash()
+        self.folder = self.below(root)
 
     def parameters(self) -> dict[str, Any]:
         """Return everything on which the files depend."""
@@ -118,29 +109,15 @@ class CardiacPhantom:
             "all_frames": self.all_frames,
         }
 
-    def ensure(self) -> Path:
-        """Write the patients that are missing and return the folder.
+    def missing(self) -> Sequence[Job]:
+        """Return a job for each patient that is not there."""
+        numbers = range(1, self.subjects + 1)
+        return [partial(self._write, number) for number in numbers if not self.patient(number).is_dir()]
 
-        A patient is written under another name and then renamed, and the bytes depend on the parameters only:
-        a killed run is continued, and a second process waits for the first.
-        """
-        if (self.folder / MARKER).is_file():
-            return self.folder
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with exclusive(self.folder / ".lock") as alone:
-            if alone:
-                _sweep(self.folder)
-            missing = [k for k in range(1, self.subjects + 1) if not self.patient(k).is_dir()]
-            console = Console(stderr=True)
-            with ThreadPoolExecutor(max_workers=min(MOST_WORKERS, os.cpu_count() or 1)) as pool:
-                done = pool.map(self._write, missing)
-                silent = not console.is_terminal
-                for _ in track(
-                    done, "Writing the cardiac phantom", len(missing), console=console, disable=silent
-                ):
-                    pass
-            _write_json(self.folder / MARKER, self.parameters())
-        return self.folder
+    def sweep(self) -> None:
+        """Remove half-written patients."""
+        for left in self.folder.glob("database/*/.patient*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def patient(self, number: int) -> Path:
         """Folder of a patient, numbered from 1."""
@@ -179,23 +156,14 @@ class CardiacPhantom:
         if negative:
             raise ConfigError(f"data.dataset.prepare.{negative[0]} is negative; give 0 or more.")
 
-    def _hash(self) -> str:
-        text = json.dumps(self.parameters(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
     def _write(self, number: int) -> None:
         final = self.patient(number)
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
         try:
             person = self.person(number)
-            write_patient(
-                temporary,
-                final.name,
-                person,
-                acquire(person, self.contrasts, self.appearance),
-                self.contrasts,
-            )
+            images = acquire(person, self.contrasts, self.appearance)
+            write_patient(temporary, final.name, person, images, self.contrasts)
             write_truth(temporary / "truth", final.name, person, all_frames=self.all_frames)
             temporary.chmod(0o755)
             if not final.is_dir():
@@ -268,15 +236,3 @@ def _range(name: str, values: Sequence[float], least: float) -> tuple[float, flo
             f"data.dataset.prepare.{name} is {list(values)}; give the least and the most, at least {least:g}."
         )
     return pair[0], pair[1]
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left; only for the holder of the lock."""
-    for left in folder.glob("database/*/.patient*"):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    temporary.replace(path)

@@ -1,26 +1,26 @@
-"""The data module: a data set, a pairing, a split and a preparation become three loaders of one contract."""
+"""The data module: images of a data set, a split and a preparation become three loaders of one contract."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from medreg.data.covariates import Covariates
 from medreg.data.datasets.base import DataSource
+from medreg.data.images_dataset import ImageDataset
 from medreg.data.loader import CaseSampler, CountingLoader, EpochSampler, LoaderOptions, collate_readable
-from medreg.data.loading import record_item, truth_item
-from medreg.data.pairing import Pairing
-from medreg.data.pairs_dataset import PairDataset
+from medreg.data.loading import record_item
 from medreg.data.preprocess import Preprocess
 from medreg.data.provenance import hash_files, hash_settings, write_inventory
-from medreg.data.records import Pair, Record
-from medreg.data.sample import ALWAYS
+from medreg.data.records import Record
+from medreg.data.sample import CONTRACTS
+from medreg.data.selection import ImageSelection
 from medreg.data.slices import Slices
 from medreg.data.splits import STAGES, Split, SubjectSplit, kept_by, repeat_to
 from medreg.data.store import Cache, RecordStore
@@ -28,30 +28,36 @@ from medreg.errors import CompositionError, ConfigError, DataError
 from medreg.io.image import read_labels
 
 logger = logging.getLogger(__name__)
+OPTIONAL = ("label", "mask", "keypoints", "more_keypoints")  # what a record may have and a batch then has
 
 
-class RegistrationData(pl.LightningDataModule):
-    """Pairs of images for training, validation and test.
+class ImageData(pl.LightningDataModule):
+    """Single images for training, validation and test, with labels and covariates where the data set has them.
+
+    Pairs and sequences are made of the same images: a subclass says what the items of a split are (`_items_of`),
+    how they are read (`_read`) and what of a data set is needed for it (`_needed`).
 
     Args:
         dataset: the data set on disk.
-        pairing: which image is registered to which.
         split: which subject serves for what.
         preprocess: preparation of images.
-        slices: slice policy for 2-D registration of stacks; None for volumes.
+        slices: slice policy for 2-D work on stacks; None for volumes.
         loader: batches and workers.
         cache: where loaded images are kept.
         ndim: 2 or 3, dimensions of the samples.
         labels: structure → code; None takes what the data set states or its label maps hold.
         seed: of everything random in loading.
+        images: which images of the data set take part; None takes all.
         limit_train_fraction: share of the training subjects that is used (GraDIRN).
-        on_corrupt: "error" stops at an unreadable file, "skip" leaves the pair out and counts it.
+        on_corrupt: "error" stops at an unreadable file, "skip" leaves the item out and counts it.
     """
+
+    kind: ClassVar[str] = "images"  # of items: a contract of `data.sample`, and the word of messages
+    chosen_by: ClassVar[str] = "data.images"  # option that decides what the items are
 
     def __init__(
         self,
         dataset: DataSource,
-        pairing: Pairing,
         split: SubjectSplit,
         preprocess: Preprocess,
         slices: Slices | None,
@@ -61,12 +67,12 @@ class RegistrationData(pl.LightningDataModule):
         ndim: int,
         labels: Mapping[str, int] | None,
         seed: int,
+        images: ImageSelection | None = None,
         limit_train_fraction: float = 1.0,
         on_corrupt: str = "error",
     ) -> None:
         super().__init__()
         self.dataset = dataset
-        self.pairing = pairing
         self.splitter = split
         self.preprocess = preprocess
         self.slices = slices
@@ -74,6 +80,7 @@ class RegistrationData(pl.LightningDataModule):
         self.cache = cache
         self.ndim = ndim
         self.seed = seed
+        self.images = images or ImageSelection()
         self.limit_train_fraction = limit_train_fraction
         self.on_corrupt = on_corrupt
         self.left_out: dict[str, int] = {}
@@ -81,7 +88,8 @@ class RegistrationData(pl.LightningDataModule):
         self._labels = self._configured or None
         self._scored: frozenset[str] = frozenset()
         self._split: Split | None = None
-        self._sets: dict[str, tuple[list[Pair], list[Record]]] = {}
+        self._covariates = Covariates(())
+        self._sets: dict[str, tuple[list[Any], list[Record]]] = {}
         self._stores: dict[str, RecordStore] = {}
         self._check()
 
@@ -90,7 +98,7 @@ class RegistrationData(pl.LightningDataModule):
             raise CompositionError(
                 f"data.ndim={self.ndim} does not fit "
                 f"data.slices={'null' if self.slices is None else 'a slice policy'}: "
-                "2-D registration of stacks needs slices, 3-D registration needs data.slices=null."
+                "2-D work on stacks needs slices, 3-D work needs data.slices=null."
             )
         if self.ndim == 2 and self.preprocess.orientation != "stored":
             raise CompositionError("data.preprocess.orientation=ras is for volumes; slices stay as stored.")
@@ -104,7 +112,7 @@ class RegistrationData(pl.LightningDataModule):
         self.dataset.ensure()
 
     def setup(self, stage: str | None = None) -> None:
-        """Find records, divide them and build the pairs; cheap, reads no image.
+        """Find records, divide them and build the items; cheap, reads no image.
 
         Raises:
             DatasetNotFound: the data set is not there.
@@ -114,33 +122,30 @@ class RegistrationData(pl.LightningDataModule):
             return
         self.dataset.ensure()
         records = self.dataset.records()
-        listed = self.dataset.listed_pairs(records)
         split = self.splitter.assign(records, aliases=self.dataset.aliases())
-        for name in STAGES:
-            self._sets[name] = self._build(name, split, records, listed)
+        self._look_through(records)
+        for stage in STAGES:
+            subjects = list(split.subjects(stage))
+            used = subjects
+            if stage == "train" and self.limit_train_fraction != 1:
+                used = kept_by(subjects, self.limit_train_fraction)
+            items, chosen = self._items_of(used, stage, records)
+            if len(used) < len(subjects):  # as many steps as with all of them
+                items = repeat_to(items, len(self._items_of(subjects, stage, records)[0]))
+            self._sets[stage] = (items, chosen)
         self._split = split
 
-    def _build(
-        self, stage: str, split: Split, records: Sequence[Record], listed: Sequence[Pair]
-    ) -> tuple[list[Pair], list[Record]]:
-        subjects = list(split.subjects(stage))
-        used = subjects
-        if stage == "train" and self.limit_train_fraction != 1:
-            used = kept_by(subjects, self.limit_train_fraction)
-        pairs, chosen = self._pairs_of(used, stage, records, listed)
-        if len(used) < len(subjects):
-            pairs = repeat_to(pairs, len(self._pairs_of(subjects, stage, records, listed)[0]))
-        return pairs, chosen
+    def _look_through(self, records: Sequence[Record]) -> None:
+        """Note what concerns the whole data set before it is divided."""
+        self._covariates = Covariates(records)
 
-    def _pairs_of(
-        self, subjects: Sequence[str], stage: str, records: Sequence[Record], listed: Sequence[Pair]
-    ) -> tuple[list[Pair], list[Record]]:
-        names = frozenset(subjects) | self.pairing.shared_subjects if subjects else frozenset()
-        chosen = [record for record in records if record.subject in names]
-        training = stage == "train"
-        named = [p for p in listed if p.subjects <= names and not (training and p.evaluation)]
-        pairs = self.pairing.pairs(chosen, listed=named, training=training) if chosen else []
-        return [replace(p, truth=p.truth or self.dataset.truth(p.fixed, p.moving)) for p in pairs], chosen
+    def _items_of(
+        self, subjects: Sequence[str], stage: str, records: Sequence[Record]
+    ) -> tuple[list[Any], list[Record]]:
+        """Return the items of some subjects in a fixed order, and the records they are made of."""
+        names = frozenset(subjects)
+        chosen = self.images.of([record for record in records if record.subject in names])
+        return [record for record in chosen if record.trainable or stage != "train"], chosen
 
     @property
     def split(self) -> Split:
@@ -149,11 +154,17 @@ class RegistrationData(pl.LightningDataModule):
         assert self._split is not None
         return self._split
 
-    def pairs(self, stage: str) -> list[Pair]:
-        """Return the pairs of "train", "val" or "test"."""
+    def items(self, stage: str) -> list[Any]:
+        """Return the items (`records.Item`) of "train", "val" or "test"; those of test without the scored ones."""
         self.setup()
-        pairs = self._sets[stage][0]
-        return [pair for pair in pairs if pair.id not in self._scored] if stage == "test" else pairs
+        items = self._sets[stage][0]
+        return [item for item in items if item.id not in self._scored] if stage == "test" else items
+
+    @property
+    def categories(self) -> Mapping[str, tuple[str, ...]]:
+        """Covariate that is a category → its values in the order of the codes in batches."""
+        self.setup()
+        return self._covariates.categories
 
     def skip_cases(self, cases: Collection[str]) -> None:
         """Leave out test cases that an interrupted evaluation has scored already."""
@@ -161,7 +172,7 @@ class RegistrationData(pl.LightningDataModule):
 
     def save_inventory(self, path: str | Path) -> Path:
         """Write id, size, spacing, axes and type of every image, as its header says."""
-        records = {r.id: r for stage in STAGES for p in self.pairs(stage) for r in (p.fixed, p.moving)}
+        records = {r.id: r for stage in STAGES for item in self.items(stage) for r in item.parts.values()}
         return write_inventory(records.values(), path)
 
     def save_split(self, path: str | Path) -> Path:
@@ -182,62 +193,72 @@ class RegistrationData(pl.LightningDataModule):
         return tuple(stated.values())
 
     def _found_labels(self) -> dict[str, int]:
-        pairs = self.pairs("test") or self.pairs("val") or self.pairs("train")
-        files = {(r.label, r.label_frame) for p in pairs for r in (p.fixed, p.moving) if r.label is not None}
+        items = next((found for stage in ("test", "val", "train") if (found := self.items(stage))), [])
+        records = [record for item in items for record in item.parts.values()]
+        files = {(r.label, r.label_frame) for r in records if r.label is not None}
         codes = {int(c) for file, frame in files for c in np.unique(read_labels(file, frame=frame).array)}
         return {f"label{code}": code for code in sorted(codes - {0})}
 
     @property
     def provides(self) -> frozenset[str]:
-        """Batch keys that every training pair has, or every test pair where nothing is trained on."""
+        """Batch keys that every training item has, or every test item where nothing is trained on."""
         self.setup()
-        pairs = next((self.pairs(stage) for stage in STAGES if self.pairs(stage)), [])
-        keys = set(ALWAYS)
-        for name in ("label", "mask", "keypoints", "more_keypoints"):
-            for side in ("fixed", "moving"):
-                if pairs and all(getattr(getattr(pair, side), name) is not None for pair in pairs):
-                    keys.add(f"{side}_{name}")
-        if self.ndim == 2:
-            keys = {key for key in keys if not key.endswith("_keypoints")}
-        if pairs and all(pair.truth is not None for pair in pairs):
-            keys.add("displacement")
-        return frozenset(keys)
+        items = next((found for stage in STAGES if (found := self.items(stage))), [])
+        return frozenset(CONTRACTS[self.kind].always) | (self._perhaps(items) if items else frozenset())
+
+    def _perhaps(self, items: Sequence[Any]) -> frozenset[str]:
+        """Keys beyond those of the contract that all of some items have."""
+        parts = [item.parts for item in items]
+        keys = {
+            f"{part}{name}"
+            for part in parts[0]
+            for name in OPTIONAL
+            if not (self.ndim == 2 and "keypoints" in name)
+            and all(getattr(found[part], name) is not None for found in parts)
+        }
+        return frozenset(keys | {"covariates"} if self._covariates else keys)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what identifies the data: counts, and hashes of names and sizes, times, settings."""
         self.setup()
-        return {
+        found = {
             "dataset": type(self.dataset).__name__,
             **hash_files(self._files(), self.dataset.root),
             "preprocess": hash_settings(self.preprocess.as_dict()),
-            "pairs": {stage: len(self.pairs(stage)) for stage in STAGES},
+            self.kind: {stage: len(self.items(stage)) for stage in STAGES},
         }
+        if self._covariates:
+            told = {record.id: record.covariates for _, records in self._sets.values() for record in records}
+            found["covariates"] = hash_settings(told)
+        return found
 
     def _files(self) -> set[Path]:
         files: set[Path] = set()
-        for stage in STAGES:
-            pairs, records = self._sets[stage]
+        for items, records in self._sets.values():
             files.update(file for record in records for file in record.files)
-            files.update(pair.truth for pair in pairs if pair.truth is not None)
+            files.update(file for item in items for file in item.beside)
         return files
 
     # -- loaders -----------------------------------------------------------------------------------
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return batches of training pairs in an order that depends on (seed, epoch) only."""
+        """Return batches of training items in an order that depends on (seed, epoch) only."""
         dataset = self._dataset("train")
-        replicas, rank = self._world()
+        sampler = self._sampler(dataset)
         options = self.loader
-        sampler = EpochSampler(
+        drop_last = options.drop_last and len(sampler) >= options.batch_size
+        return self._loader(dataset, sampler, batch_size=options.batch_size, drop_last=drop_last)
+
+    def _sampler(self, dataset: Any) -> EpochSampler:
+        replicas, rank = self._world()
+        return EpochSampler(
             dataset,
             seed=self.seed,
-            shuffle=options.shuffle,
-            repeat=options.repeat,
+            shuffle=self.loader.shuffle,
+            repeat=self.loader.repeat,
             num_replicas=replicas,
             rank=rank,
         )
-        drop_last = options.drop_last and len(sampler) >= options.batch_size
-        return self._loader(dataset, sampler, batch_size=options.batch_size, drop_last=drop_last)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return validation cases, one a batch; an empty list where there are none."""
@@ -248,7 +269,7 @@ class RegistrationData(pl.LightningDataModule):
         return self._evaluation("test")
 
     def _evaluation(self, stage: str) -> DataLoader[Any]:
-        if not self.pairs(stage) and stage == "val":
+        if not self.items(stage) and stage == "val":
             return []  # type: ignore[return-value]
         dataset = self._dataset(stage)
         replicas, rank = self._world()
@@ -260,7 +281,7 @@ class RegistrationData(pl.LightningDataModule):
         return self._loader(dataset, CaseSampler(dataset, num_replicas=replicas, rank=rank), batch_size=1)
 
     def _loader(
-        self, dataset: PairDataset, sampler: Any, *, batch_size: int, drop_last: bool = False
+        self, dataset: Any, sampler: Any, *, batch_size: int, drop_last: bool = False
     ) -> DataLoader[Any]:
         workers = self.loader.num_workers
         if workers and self.cache.kind == "memory":
@@ -277,52 +298,47 @@ class RegistrationData(pl.LightningDataModule):
             left_out=self.left_out,
         )
 
-    def _dataset(self, stage: str) -> PairDataset:
-        pairs = self.pairs(stage)
-        if not pairs:
+    def _dataset(self, stage: str) -> Any:
+        items = self.items(stage)
+        if not items:
             raise DataError(self._nothing(stage))
-        records = self._sets[stage][1]
-        return PairDataset(
-            pairs,
-            records,
+        return self._read(
+            items,
+            stage,
             store=self._store(stage),
             preprocess=self.preprocess,
             slices=self.slices,
-            pairing=self.pairing,
-            truth=self.dataset.truth,
             codes=tuple(self.labels.values()),
+            covariates=self._covariates,
             seed=self.seed,
             training=stage == "train",
             skip_corrupt=self.on_corrupt == "skip",
             keep=self.cache.kind == "memory",
         )
 
+    def _read(self, items: Sequence[Any], stage: str, **options: Any) -> Any:
+        """Return the samples of some items; `options` are those of `ItemDataset`."""
+        return ImageDataset(items, **options)
+
+    def _needed(self, stage: str) -> list[dict[str, Any]]:
+        """Return the descriptions of what a stage loads."""
+        records = dict.fromkeys(record for item in self.items(stage) for record in item.parts.values())
+        return [record_item(record) for record in records]
+
     def _store(self, stage: str) -> RecordStore:
         if stage not in self._stores:
-            pairs, records = self._sets[stage]
-            needed = dict.fromkeys(record for pair in pairs for record in (pair.fixed, pair.moving))
-            # Partners may be drawn from everything that looks like a moving image.
-            kinds = (
-                {(pair.moving.modality, pair.moving.phase) for pair in pairs} if stage == "train" else set()
-            )
-            needed.update(dict.fromkeys(r for r in records if (r.modality, r.phase) in kinds))
-            items = [record_item(record) for record in needed]
-            items += [truth_item(path) for path in sorted({p.truth for p in pairs if p.truth is not None})]
             codes = self._known_codes()
             key = {**self.preprocess.cache_key(), "codes": sorted(codes)}
-            self._stores[stage] = RecordStore(
-                items, self.preprocess.transform(codes), cache=self.cache, key=key
-            )
+            transform = self.preprocess.transform(codes)
+            self._stores[stage] = RecordStore(self._needed(stage), transform, cache=self.cache, key=key)
         return self._stores[stage]
 
     def _nothing(self, stage: str) -> str:
         counts = ", ".join(f"{len(self.split.subjects(name))} {name}" for name in STAGES)
         return (
-            f"{self.dataset.title} in {self.dataset.root} has no {stage} pairs (subjects: {counts}). Change "
-            "data.split "
-            "(val, test: fractions; published=false ignores the published sets; file=CSV) or "
-            "data.pairing, or "
-            "choose a mode that needs no such pairs."
+            f"{self.dataset.title} in {self.dataset.root} has no {stage} {self.kind} (subjects: {counts}). Change "
+            "data.split (val, test: fractions; published=false ignores the published sets; file=CSV) or "
+            f"{self.chosen_by}, or choose a mode that needs no such {self.kind}."
         )
 
     def _world(self) -> tuple[int, int]:

@@ -1,0 +1,48 @@
+"""Numbers and categories that a data set tells of its subjects, as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medreg.data.records import Record
+
+
+class Covariates:
+    """What the table of a data set says of every subject, the same for all sets of a split.
+
+    Args:
+        records: all records of the data set.
+
+    Attributes:
+        numbers: names of covariates that are numbers, sorted.
+        categories: name of every other covariate → its values, sorted; a value is told by its place here.
+    """
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        values: dict[str, set[float | str]] = {}
+        for record in records:
+            for name, value in record.covariates.items():
+                values.setdefault(name, set()).add(value)
+        texts = {name for name, found in values.items() if any(isinstance(value, str) for value in found)}
+        self.numbers = tuple(sorted(set(values) - texts))
+        self.categories = {name: tuple(sorted(map(str, values[name]))) for name in sorted(texts)}
+
+    def __bool__(self) -> bool:
+        return bool(self.numbers or self.categories)
+
+    def tensors(self, record: Record, count: int) -> dict[str, Tensor]:
+        """Return every covariate, (count,): float32 numbers, NaN if unknown; int64 categories, −1 if unknown."""
+        known = record.covariates
+        out = {name: torch.full((count,), float(known.get(name, "nan"))) for name in self.numbers}
+        for name, values in self.categories.items():
+            place = values.index(str(known[name])) if name in known else -1
+            out[name] = torch.full((count,), place, dtype=torch.int64)
+        return out
+
+    def entry(self, record: Record, count: int) -> dict[str, Any]:
+        """Return the batch key `covariates`, or nothing where the data set tells nothing."""
+        return {"covariates": self.tensors(record, count)} if self else {}
