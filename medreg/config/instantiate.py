@@ -8,7 +8,6 @@ imported it (`medreg.x.subprocess.Popen`), is refused before anything runs.
 from __future__ import annotations
 
 import inspect
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +17,7 @@ from hydra._internal.utils import _locate
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from medreg.config.trusted import ALLOW_VARIABLE, own_packages
 from medreg.errors import ConfigError, MedregError
 
 ALLOWED = (
@@ -29,13 +29,11 @@ ALLOWED = (
     "monai.losses.",
     "monai.transforms.",
 )
-ALLOW_VARIABLE = "MEDREG_ALLOW"
 
 
 def allowed_prefixes() -> tuple[str, ...]:
     """Return the packages whose classes may be built, with those that the user names in MEDREG_ALLOW."""
-    extra = [name.strip() for name in os.environ.get(ALLOW_VARIABLE, "").split(",") if name.strip()]
-    return (*ALLOWED, *(f"{name.removesuffix('.')}." for name in extra))
+    return (*ALLOWED, *own_packages())
 
 
 def targets(node: Any) -> Iterator[str]:
