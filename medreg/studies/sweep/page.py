@@ -64,16 +64,27 @@ def _sections(sweep: Sweep, settings: pd.DataFrame, table: Table, command: str |
     if len(broken):
         names = [name for name in (*sweep.options, "seed") if name in broken]
         rows = [
-            tuple(Cell(str(row[name])) for name in (*names, "status", "error")) for _, row in broken.iterrows()
+            tuple(Cell(str(row[name])) for name in (*names, "status", "error"))
+            for _, row in broken.iterrows()
         ]
-        yield Section("Runs that did not finish", (to_html(Table("", (*names, "status", "reason"), tuple(rows))),))
+        yield Section(
+            "Runs that did not finish", (to_html(Table("", (*names, "status", "reason"), tuple(rows))),)
+        )
 
 
 def _pictures(sweep: Sweep, settings: pd.DataFrame) -> Iterator[Picture]:
     drawn = (
-        ("parallel", parallel_coordinates(sweep), "Parallel coordinates: every run a line, the best darkest."),
+        (
+            "parallel",
+            parallel_coordinates(sweep),
+            "Parallel coordinates: every run a line, the best darkest.",
+        ),
         ("pareto", pareto(sweep, settings), "Pareto front: settings that no other beats in both objectives."),
-        ("importance", importance_bars(sweep), "Importance: what each option explains of the objective by itself."),
+        (
+            "importance",
+            importance_bars(sweep),
+            "Importance: what each option explains of the objective by itself.",
+        ),
     )
     for name, drawing, caption in drawn:
         if drawing is not None:
