@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from medreg.errors import ConfigError, DataError, NumericalError
+from medreg.errors import DataError, NumericalError
 from medreg.geometry.warp import warp
-from medreg.metrics import deformation, surface
+from medreg.metrics import deformation
 from medreg.metrics.intensity import rmse
 from medreg.metrics.landmarks import Interpolation, tre_mm
-from medreg.metrics.overlap import (
-    Aggregation,
-    Vanished,
-    dice_from_counts,
-    joint_histogram,
-    label_index,
-    voxel_counts,
-)
+from medreg.metrics.overlap import Aggregation, Vanished, label_index
+from medreg.metrics.structures import Convention, MetricRow, StructureEvaluator, case_name, spacing_of
 
-Convention = Literal["exact", "authors"]
-Distances = dict[str, float]
-
-
-@dataclass(frozen=True)
-class MetricRow:
-    """One measured number of one case; the caller adds run, pair and method."""
-
-    structure: str  # a structure's name, "mean" over structures, or "all" for the whole image
-    metric: str
-    value: float
-    unit: str
+__all__ = ["CaseEvaluator", "MetricRow"]
 
 
 @dataclass(frozen=True)
@@ -46,46 +28,13 @@ class JacobianDefinition:
     folding_percent: Callable[..., Tensor]
 
 
-def _surface_distances(
-    first: surface.BoolArray, second: surface.BoolArray, spacing_mm: list[float]
-) -> Distances:
-    found = surface.surface_distances(first, second, spacing_mm=spacing_mm)
-    return {"hd95_mm": found.hd95_mm, "assd_mm": found.assd_mm}
-
-
-def _itk_distances(first: surface.BoolArray, second: surface.BoolArray, spacing_mm: list[float]) -> Distances:
-    found = surface.itk_hausdorff(first, second, spacing_mm=spacing_mm)
-    return {"hd_mm": found.maximum_mm, "itk_avg_hd_mm": found.average_mm}
-
-
 JACOBIANS: Mapping[str, JacobianDefinition] = {
     "exact": JacobianDefinition(deformation.determinant, deformation.folding_percent),
     "authors": JacobianDefinition(deformation.authors_determinant, deformation.negative_percent),
 }
-SURFACES: Mapping[str, Callable[[surface.BoolArray, surface.BoolArray, list[float]], Distances]] = {
-    "assd": _surface_distances,
-    "itk_avg_hd": _itk_distances,
-}
-SPACINGS: Mapping[str, Callable[[float], float]] = {"exact": lambda mm: mm, "authors": lambda mm: 1 / mm}
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "jacobian": tuple(JACOBIANS),
-    "surface_definition": tuple(SURFACES),
-    "vanished": ("zero", "skip"),
-    "dice": ("per_volume", "per_slice"),
-    "spacing": tuple(SPACINGS),
-    "convention": ("exact", "authors"),
-    "image_padding": ("border", "zeros"),
-    "tre_interpolation": ("linear", "cubic"),
-}
 
 
-def _mean_of_numbers(values: Iterable[float]) -> float:
-    """Mean without the NaNs; NaN when nothing else is left."""
-    numbers = [value for value in values if not math.isnan(value)]
-    return math.fsum(numbers) / len(numbers) if numbers else math.nan
-
-
-class CaseEvaluator:
+class CaseEvaluator(StructureEvaluator):
     """Every metric that a case's data allow, for its displacement field.
 
     Overlap needs `fixed_label` and `moving_label`, TRE both keypoints (a second set of them gives
@@ -119,6 +68,14 @@ class CaseEvaluator:
         ConfigError: an argument is not one of its choices, or two structures share a code.
     """
 
+    CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **StructureEvaluator.CHOICES,
+        "jacobian": tuple(JACOBIANS),
+        "convention": ("exact", "authors"),
+        "image_padding": ("border", "zeros"),
+        "tre_interpolation": ("linear", "cubic"),
+    }
+
     def __init__(
         self,
         labels: Mapping[str, int] | None,
@@ -134,21 +91,20 @@ class CaseEvaluator:
         tre_interpolation: Interpolation = "linear",
         masked: bool = False,
     ) -> None:
-        self.labels = {str(name): int(code) for name, code in (labels or {}).items()}
-        self.surface = surface
+        super().__init__(
+            labels,
+            surface=surface,
+            surface_definition=surface_definition,
+            vanished=vanished,
+            dice=dice,
+            spacing=spacing,
+        )
         self.jacobian = jacobian
-        self.surface_definition = surface_definition
-        self.vanished = vanished
-        self.dice = dice
-        self.spacing = spacing
         self.convention = convention
         self.image_padding = image_padding
         self.tre_interpolation = tre_interpolation
         self.masked = masked
-        for option, choices in CHOICES.items():
-            if (given := getattr(self, option)) not in choices:
-                raise ConfigError(f"{option}={given!r} of the evaluator is not one of {', '.join(choices)}.")
-        label_index(torch.zeros(1), list(self.labels.values()))  # refuses shared codes before any case is run
+        self.check_choices()
 
     def __call__(
         self, batch: Mapping[str, Any], displacement: Tensor, *, warped_image: Tensor | None = None
@@ -167,7 +123,7 @@ class CaseEvaluator:
             NumericalError: the displacement holds NaN or infinity.
             DataError: the batch holds more than one case, or shapes or spacing do not fit.
         """
-        case = _case_name(batch)
+        case = case_name(batch)
         # half precision cannot resolve positions of a volume
         field = displacement.detach().to(torch.promote_types(displacement.dtype, torch.float32))
         _check(batch, field, case)
@@ -184,32 +140,9 @@ class CaseEvaluator:
         codes = list(self.labels.values())
         moving = batch["moving_label"].to(torch.int64)
         warped = warp(moving, field, mode="nearest", padding="zeros", convention=self.convention)
-        fixed_index = label_index(batch["fixed_label"][:, 0], codes)
-        warped_index = label_index(warped[:, 0], codes)
-        moving_counts = voxel_counts(label_index(moving, codes), len(codes))
-        histogram = joint_histogram(fixed_index, warped_index, len(codes))
-        scores = dice_from_counts(histogram, moving_counts, vanished=self.vanished, aggregate=self.dice)
-        yield from _with_mean("dice", "1", dict(zip(self.labels, scores.tolist(), strict=True)))
-        if self.surface:
-            yield from self._surfaces(fixed_index, warped_index, _spacing(batch, case)[0].tolist())
-
-    def _surfaces(
-        self, fixed_index: Tensor, warped_index: Tensor, spacing_mm: list[float]
-    ) -> Iterator[MetricRow]:
-        measure, convert = SURFACES[self.surface_definition], SPACINGS[self.spacing]
-        spacing = [convert(mm) for mm in spacing_mm]
-        small = torch.int16 if len(self.labels) < 2**15 else torch.int64  # fewer bytes to scan for boxes
-        maps = zip(fixed_index.to("cpu", small).numpy(), warped_index.to("cpu", small).numpy(), strict=True)
-        slices = [
-            [measure(*masks, spacing) for masks in surface.structure_masks(*pair, len(self.labels))]
-            for pair in maps
-        ]
-        for metric in slices[0][0]:
-            values = {
-                name: _mean_of_numbers(item[position][metric] for item in slices)
-                for position, name in enumerate(self.labels)
-            }
-            yield from _with_mean(metric, "mm", values)
+        fixed, other = (label_index(labels[:, 0], codes) for labels in (batch["fixed_label"], warped))
+        yield from self.overlaps(fixed, other, before=label_index(moving, codes))
+        yield from self.surfaces(fixed, other, spacing_of(batch, case)[0].tolist())
 
     def _landmarks(self, batch: Mapping[str, Any], field: Tensor, case: str) -> Iterator[MetricRow]:
         for kind, metric in (("keypoints", "tre_mm"), ("more_keypoints", "tre_more_mm")):
@@ -226,7 +159,7 @@ class CaseEvaluator:
             fixed,
             moving,
             field,
-            spacing_mm=_spacing(batch, case) if affine is None else None,
+            spacing_mm=spacing_of(batch, case) if affine is None else None,
             affine=affine,
             interpolation=self.tre_interpolation,
         )
@@ -237,7 +170,7 @@ class CaseEvaluator:
         truth = batch.get("displacement")
         if truth is not None:
             error = deformation.end_point_error_mm(
-                field, truth.to(field), spacing_mm=_spacing(batch, case), mask=mask
+                field, truth.to(field), spacing_mm=spacing_of(batch, case), mask=mask
             )
             yield MetricRow("all", "epe_mm", error.nanmean().item(), "mm")
         kept = mask if self.masked else None
@@ -264,35 +197,9 @@ class CaseEvaluator:
         yield MetricRow("all", "rmse_image", error.item(), "intensity")
 
 
-def _with_mean(metric: str, unit: str, values: Mapping[str, float]) -> Iterator[MetricRow]:
-    """A row for each structure and one for the mean of those that could be scored."""
-    for name, value in values.items():
-        yield MetricRow(name, metric, value, unit)
-    yield MetricRow("mean", metric, _mean_of_numbers(values.values()), unit)
-
-
 def _as_one_image(stack: Tensor) -> Tensor:
     """(N, C, *S) slices of a stack to one image (1, C, N, *S), so that a mean runs over all its pixels."""
     return stack.movedim(0, 1).unsqueeze(0)
-
-
-def _case_name(batch: Mapping[str, Any]) -> str:
-    """The one case of the batch."""
-    names = list(dict.fromkeys(batch.get("case", [])))
-    if len(names) > 1:
-        raise DataError(
-            f"The evaluator takes one case a batch and got {len(names)} ({', '.join(map(str, names[:3]))}…); "
-            "use batch_size=1 for validation and test."
-        )
-    return str(names[0]) if names else "(unnamed)"
-
-
-def _spacing(batch: Mapping[str, Any], case: str) -> Tensor:
-    """(N, D) voxel size in mm."""
-    spacing = batch.get("spacing_mm")
-    if spacing is None:
-        raise DataError(f"Case {case} has no spacing_mm, which every distance in millimetres needs.")
-    return torch.atleast_2d(torch.as_tensor(spacing))
 
 
 def _check(batch: Mapping[str, Any], field: Tensor, case: str) -> None:

@@ -12,7 +12,7 @@ from medreg.errors import ConfigError
 from medreg.kernels.compile import available, run_chunks
 from medreg.kernels.labels import count_pairs, look_up
 
-Vanished: TypeAlias = Literal["zero", "skip"]
+Vanished: TypeAlias = Literal["zero", "skip", "either"]
 Aggregation: TypeAlias = Literal["per_volume", "per_slice"]
 
 _TABLE_SIZE = 2**16  # up to here a look-up table, five times as fast as a search
@@ -113,9 +113,14 @@ def _in_warped(fixed: Tensor, warped: Tensor, moving: Tensor) -> Tensor:
     return warped > 0
 
 
+def _in_either(fixed: Tensor, warped: Tensor, moving: Tensor) -> Tensor:
+    return (fixed > 0) | (warped > 0)
+
+
 SCORED: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "zero": _in_both_originals,
     "skip": _in_warped,
+    "either": _in_either,
 }
 POOLED: Mapping[str, Callable[[Tensor], Tensor]] = {
     "per_volume": lambda counts: counts.sum(dim=0, keepdim=True),
@@ -170,7 +175,8 @@ def dice(
         vanished: "zero": a structure is scored when it is in the fixed and in the moving map, so one that
             warping has lost gets 0 and one that a rater did not draw gets NaN (the rule of Learn2Reg).
             "skip": a structure is scored when it is in the warped map, so a lost one gets NaN (the rule of
-            the GraDIRN release).
+            the GraDIRN release). "either": it is scored when it is in one of the maps that are compared, so one
+            that was invented gets 0 too (segmentations).
         aggregate: "per_volume": all N slices form one volume; "per_slice": mean of the Dice of the slices
             in which the structure is scored (the rule of midir).
 

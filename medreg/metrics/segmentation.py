@@ -1,0 +1,82 @@
+"""All metrics of one segmented case as rows of the results table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medreg.errors import DataError
+from medreg.metrics.overlap import label_index, voxel_counts
+from medreg.metrics.structures import MetricRow, StructureEvaluator, case_name, spacing_of, with_mean
+
+
+class SegmentationEvaluator(StructureEvaluator):
+    """Overlap, surface distances and volumes of predicted structures, against true labels where there are any.
+
+    A structure that both maps lack has no Dice; one that only the prediction has gets 0 (`vanished="either"`).
+    Arguments and stacks of slices: see `StructureEvaluator`.
+    """
+
+    def __init__(self, labels: Mapping[str, int] | None, **options: Any) -> None:
+        super().__init__(labels, **{"vanished": "either", **options})
+        self.check_choices()
+
+    def __call__(self, batch: Mapping[str, Any], prediction: Tensor) -> list[MetricRow]:
+        """Rows of one case, in the order overlap, surfaces, volumes.
+
+        Args:
+            batch: one case with `case`, `spacing_mm`, perhaps `label` (N, 1, *S) and `affine` (N, 4, 4), voxel → mm;
+                N is 1 or the slices of a stack.
+            prediction: (N, 1, *S) label codes.
+
+        Raises:
+            DataError: the batch holds more than one case, or labels and prediction differ in shape.
+        """
+        case, truth = case_name(batch), batch.get("label")
+        if truth is not None and truth.shape != prediction.shape:
+            raise DataError(
+                f"Case {case}: the labels have shape {tuple(truth.shape)} and the prediction "
+                f"{tuple(prediction.shape)}; both must lie on one grid."
+            )
+        codes = list(self.labels.values())
+        if not codes:
+            return []
+        found = label_index(prediction[:, 0], codes)
+        known = None if truth is None else label_index(truth[:, 0], codes)
+        rows: list[MetricRow] = []
+        if known is not None:
+            rows += self.overlaps(known, found)
+            rows += self.surfaces(known, found, spacing_of(batch, case)[0].tolist())
+        return [*rows, *self._volumes(batch, known, found)]
+
+    def mean_dice(self, truth: Tensor, prediction: Tensor) -> float:
+        """Mean Dice over the structures of one case, NaN where neither map shows any.
+
+        Args:
+            truth: (N, 1, *S) label codes.
+            prediction: (N, 1, *S) label codes.
+        """
+        codes = list(self.labels.values())
+        maps = (label_index(labels[:, 0], codes) for labels in (truth, prediction))
+        return list(self.overlaps(*maps))[-1].value
+
+    def _volumes(self, batch: Mapping[str, Any], known: Tensor | None, found: Tensor) -> Iterator[MetricRow]:
+        """Volume of each structure and its error (absolute); none without an affine, which knows the slice distance."""
+        affine = batch.get("affine")
+        if affine is None:
+            return
+        voxel_ml = torch.linalg.det(affine[0, :3, :3].double()).abs().item() / 1000.0
+        own = self._millilitres(found, voxel_ml)
+        for name, value in own.items():
+            yield MetricRow(name, "volume_ml", value, "ml")
+        if known is not None:
+            true = self._millilitres(known, voxel_ml)
+            errors = {name: abs(own[name] - true[name]) for name in self.labels}
+            yield from with_mean("volume_error_ml", "ml", errors)
+
+    def _millilitres(self, index: Tensor, voxel_ml: float) -> dict[str, float]:
+        counts = voxel_counts(index, len(self.labels)).sum(0)
+        return {name: voxel_ml * count for name, count in zip(self.labels, counts.tolist(), strict=True)}

@@ -1,0 +1,171 @@
+"""Overlap and surfaces of two label maps as rows of the results table: what evaluators of any kind of case share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from medreg.errors import ConfigError, DataError
+from medreg.metrics import surface
+from medreg.metrics.overlap import (
+    Aggregation,
+    Vanished,
+    dice_from_counts,
+    joint_histogram,
+    label_index,
+    voxel_counts,
+)
+
+Convention = Literal["exact", "authors"]
+Distances = dict[str, float]
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One measured number of one case; the caller adds run, case and method."""
+
+    structure: str  # a structure's name, "mean" over structures, or "all" for the whole image
+    metric: str
+    value: float
+    unit: str
+
+
+def _surface_distances(
+    first: surface.BoolArray, second: surface.BoolArray, spacing_mm: list[float]
+) -> Distances:
+    found = surface.surface_distances(first, second, spacing_mm=spacing_mm)
+    return {"hd95_mm": found.hd95_mm, "assd_mm": found.assd_mm}
+
+
+def _itk_distances(first: surface.BoolArray, second: surface.BoolArray, spacing_mm: list[float]) -> Distances:
+    found = surface.itk_hausdorff(first, second, spacing_mm=spacing_mm)
+    return {"hd_mm": found.maximum_mm, "itk_avg_hd_mm": found.average_mm}
+
+
+SURFACES: Mapping[str, Callable[[surface.BoolArray, surface.BoolArray, list[float]], Distances]] = {
+    "assd": _surface_distances,
+    "itk_avg_hd": _itk_distances,
+}
+SPACINGS: Mapping[str, Callable[[float], float]] = {"exact": lambda mm: mm, "authors": lambda mm: 1 / mm}
+
+
+class StructureEvaluator:
+    """Dice and surface distances of each structure between two label maps of one case.
+
+    A batch of several slices is one stack: Dice counts its voxels together unless `dice="per_slice"`, surface
+    distances are taken in each slice and averaged over those where both structures are present. A structure that
+    cannot be scored gives a row with NaN, and the "mean" row leaves it out.
+
+    Args:
+        labels: structure name → label code; only these are scored. None: not known before the data are read.
+        surface: whether to compute surface distances, the slowest part.
+        surface_definition: "assd" gives hd95_mm and assd_mm; "itk_avg_hd" gives hd_mm and itk_avg_hd_mm, over
+            voxels instead of surfaces (GraDIRN release, where the latter is called ASD).
+        vanished: which structures have a Dice, see `overlap.dice`.
+        dice: "per_volume" or "per_slice", see `overlap.dice`.
+        spacing: "exact"; "authors", its reciprocal in surface distances (brain task of the GraDIRN release).
+
+    Raises:
+        ConfigError: an argument is not one of its choices, or two structures share a code.
+    """
+
+    CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "surface_definition": tuple(SURFACES),
+        "vanished": ("zero", "skip", "either"),
+        "dice": ("per_volume", "per_slice"),
+        "spacing": tuple(SPACINGS),
+    }
+
+    def __init__(
+        self,
+        labels: Mapping[str, int] | None,
+        *,
+        surface: bool = True,
+        surface_definition: Literal["assd", "itk_avg_hd"] = "assd",
+        vanished: Vanished = "zero",
+        dice: Aggregation = "per_volume",
+        spacing: Convention = "exact",
+    ) -> None:
+        self.labels = {str(name): int(code) for name, code in (labels or {}).items()}
+        self.surface = surface
+        self.surface_definition = surface_definition
+        self.vanished = vanished
+        self.dice = dice
+        self.spacing = spacing
+        label_index(torch.zeros(1), list(self.labels.values()))  # refuses shared codes before any case is run
+
+    def check_choices(self) -> None:
+        """Refuse options that are not among their choices, as soon as all are set."""
+        for option, choices in self.CHOICES.items():
+            if (given := getattr(self, option)) not in choices:
+                raise ConfigError(f"{option}={given!r} of the evaluator is not one of {', '.join(choices)}.")
+
+    def overlaps(self, fixed: Tensor, other: Tensor, *, before: Tensor | None = None) -> Iterator[MetricRow]:
+        """Rows of Dice.
+
+        Args:
+            fixed: (N, ...) integers 0…L from `label_index`, the reference.
+            other: (N, ...) the same of the map that is judged.
+            before: (N, ...) the same of the judged map before it was warped; None where nothing was.
+        """
+        count = len(self.labels)
+        histogram = joint_histogram(fixed, other, count)
+        counts = voxel_counts(fixed if before is None else before, count)
+        scores = dice_from_counts(histogram, counts, vanished=self.vanished, aggregate=self.dice)
+        yield from with_mean("dice", "1", dict(zip(self.labels, scores.tolist(), strict=True)))
+
+    def surfaces(self, fixed: Tensor, other: Tensor, spacing_mm: list[float]) -> Iterator[MetricRow]:
+        """Rows of surface distances; arguments as for `overlaps`, none where `surface` is off."""
+        if not self.surface:
+            return
+        measure, convert = SURFACES[self.surface_definition], SPACINGS[self.spacing]
+        spacing = [convert(mm) for mm in spacing_mm]
+        small = torch.int16 if len(self.labels) < 2**15 else torch.int64  # fewer bytes to scan for boxes
+        maps = zip(fixed.to("cpu", small).numpy(), other.to("cpu", small).numpy(), strict=True)
+        slices = [
+            [measure(*masks, spacing) for masks in surface.structure_masks(*pair, len(self.labels))]
+            for pair in maps
+        ]
+        for metric in slices[0][0]:
+            values = {
+                name: mean_of_numbers(item[position][metric] for item in slices)
+                for position, name in enumerate(self.labels)
+            }
+            yield from with_mean(metric, "mm", values)
+
+
+def mean_of_numbers(values: Iterable[float]) -> float:
+    """Mean without the NaNs; NaN when nothing else is left."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return math.fsum(numbers) / len(numbers) if numbers else math.nan
+
+
+def with_mean(metric: str, unit: str, values: Mapping[str, float]) -> Iterator[MetricRow]:
+    """A row for each structure and one for the mean of those that could be scored."""
+    for name, value in values.items():
+        yield MetricRow(name, metric, value, unit)
+    yield MetricRow("mean", metric, mean_of_numbers(values.values()), unit)
+
+
+def case_name(batch: Mapping[str, Any]) -> str:
+    """The one case of the batch."""
+    names = list(dict.fromkeys(batch.get("case", [])))
+    if len(names) > 1:
+        raise DataError(
+            f"The evaluator takes one case a batch and got {len(names)} ({', '.join(map(str, names[:3]))}…); "
+            "use batch_size=1 for validation and test."
+        )
+    return str(names[0]) if names else "(unnamed)"
+
+
+def spacing_of(batch: Mapping[str, Any], case: str) -> Tensor:
+    """(N, D) voxel size in mm."""
+    spacing = batch.get("spacing_mm")
+    if spacing is None:
+        raise DataError(f"Case {case} has no spacing_mm, which every distance in millimetres needs.")
+    return torch.atleast_2d(torch.as_tensor(spacing))
