@@ -8,7 +8,6 @@ imported it (`medreg.x.subprocess.Popen`), is refused before anything runs.
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from hydra._internal.utils import _locate
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from medreg.config.trusted import ALLOW_VARIABLE, trusted_prefixes
 from medreg.errors import ConfigError, MedregError
 
 ALLOWED = (
@@ -30,13 +30,6 @@ ALLOWED = (
     "monai.losses.",
     "monai.transforms.",
 )
-ALLOW_VARIABLE = "MEDREG_ALLOW"
-
-
-def trusted_prefixes() -> tuple[str, ...]:
-    """Return the packages that the user names in MEDREG_ALLOW."""
-    names = [name.strip() for name in os.environ.get(ALLOW_VARIABLE, "").split(",") if name.strip()]
-    return tuple(f"{name.removesuffix('.')}." for name in names)
 
 
 def targets(node: Any) -> Iterator[str]:

@@ -8,9 +8,16 @@ from pathlib import Path
 import pandas as pd
 
 from medreg.errors import DataError
-from medreg.reporting.html import by_split
 from medreg.reporting.results import RunFolder, read_run
-from medreg.reporting.tables import Table, by_structure, headline, structure_metrics, summarise, with_means
+from medreg.reporting.tables import (
+    Table,
+    by_split,
+    by_structure,
+    headline,
+    structure_metrics,
+    summarise,
+    with_means,
+)
 from medreg.reporting.vocabulary import UNREGISTERED, heading
 
 REPORTED = ("dice", "hd95_mm", "assd_mm", "tre_mm", "epe_mm", "folding_percent")
@@ -42,6 +49,8 @@ def merge(runs: Sequence[RunFolder]) -> pd.DataFrame:
     if not frames:
         return runs[0].results if runs else pd.DataFrame()
     joined = pd.concat(frames, ignore_index=True)
+    texts = [name for name in joined.columns if name != "value"]
+    joined[texts] = joined[texts].fillna("")  # columns that only one kind of case has
     runs_of = joined.groupby("method")["run"].nunique()
     shared = joined["method"].map(runs_of).gt(1) & joined["method"].ne(UNREGISTERED)
     joined.loc[shared, "method"] = joined["method"] + " [" + joined["run"] + "]"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from medreg.reporting.page import Section, figure
 from medreg.reporting.pictures import Picture
+from medreg.reporting.results import RunFolder
 from medreg.reporting.style import INK, METHOD_COLOURS, MUTED, STYLE
 
 if TYPE_CHECKING:
@@ -17,27 +18,29 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def distance_pictures(folder: Path) -> list[Picture]:
-    """Calibration and landscapes of a run that trained a distance; nothing for other runs.
-
-    Args:
-        folder: of the run, perhaps with `distances.csv` and `landscapes.csv`.
-    """
+def distances(run: RunFolder) -> Iterator[Section]:
+    """Calibration and landscapes of a trained distance; nothing where there are none."""
     found = []
-    for name, draw, caption in (
-        ("distances", calibration, "Predicted against true distance; the line is where both agree."),
+    for name, title, draw, caption in (
         (
+            "distances",
+            "calibration",
+            calibration,
+            "Predicted against true distance; the line is where both agree.",
+        ),
+        (
+            "landscapes",
             "landscapes",
             landscapes,
             "Distance along one parameter, the truth being at 0: mean over cases, and one standard deviation.",
         ),
     ):
-        file = folder / f"{name}.csv"
+        file = run.path / f"{name}.csv"
         rows = pd.read_csv(file) if file.is_file() else pd.DataFrame()
         if not rows.empty:
-            title = {"distances": "calibration"}.get(name, name)
             found.append(Picture.of(draw(rows), title, caption=caption, alt=_text(rows, title)))
-    return found
+    if found:
+        yield Section("Distance", tuple(map(figure, found)), tuple(found))
 
 
 def calibration(rows: pd.DataFrame) -> Figure:

@@ -1,9 +1,8 @@
-"""Write a table as Markdown, LaTeX, CSV, HTML or for the terminal."""
+"""Write a table as Markdown, LaTeX, CSV or for the terminal; for a page see `reporting.page`."""
 
 from __future__ import annotations
 
 import csv
-import html
 import io
 from typing import TYPE_CHECKING
 
@@ -95,23 +94,6 @@ def to_rich(table: Table, *, notes: bool = True) -> RichTable:
     return shown
 
 
-def to_html(table: Table) -> str:
-    """A `<table>` with a caption and row headings, and its notes as a list; all text is escaped."""
-    lines = ['<div class="table"><div class="scroll"><table>']
-    if table.title:
-        lines.append(f"<caption>{html.escape(table.title)}</caption>")
-    heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in table.header)
-    lines.append(f"<thead><tr>{heads}</tr></thead><tbody>")
-    for first, *others in table.rows:
-        cells = "".join(_html_cell(cell) for cell in others)
-        lines.append(f'<tr><th scope="row">{html.escape(first.text)}</th>{cells}</tr>')
-    lines.append("</tbody></table></div>")
-    if table.notes:
-        items = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
-        lines.append(f'<ul class="notes">{items}</ul>')
-    return "\n".join([*lines, "</div>"])
-
-
 def _pipe(text: str) -> str:
     return text.replace("|", r"\|")
 
@@ -125,10 +107,3 @@ def _latex_cell(cell: Cell) -> str:
     text = cell.text.translate(LATEX)
     text = rf"\textbf{{{text}}}" if cell.bold else text
     return f"{text} ({cell.detail.translate(LATEX)})" if cell.detail else text
-
-
-def _html_cell(cell: Cell) -> str:
-    text = html.escape(cell.text)
-    text = f"<strong>{text}</strong>" if cell.bold else text
-    detail = f'<span class="median">{html.escape(cell.detail)}</span>' if cell.detail else ""
-    return f"<td>{text}{detail}</td>"

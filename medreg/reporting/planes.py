@@ -1,28 +1,24 @@
-"""From arrays of a registered pair to flat planes as they are shown: slicing, orientation, Jacobian.
-
-Display convention. A *plane* is stored as (rows, columns), first row on top. Single slices and stacks of
-slices are shown in stored order: axis 0 runs to the right, axis 1 runs down (an LPS scanner image
-appears as on the console). Volumes are shown in radiological orientation: the patient's right is on the
-viewer's left, anterior is on top of axial planes and left of sagittal ones, superior is on top of
-coronal and sagittal planes. That needs to know where the array axes point: `orientation` names the
-direction in which each array index *increases*, "RAS" if not given.
-"""
+"""From arrays of a registered pair to flat planes as they are shown, in the orientation of `reporting.views`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[Any]
+from medreg.reporting.views import (
+    STORED,
+    Array,
+    Letters,
+    View,
+    axis_codes,
+    choose_centre,
+    choose_slices,
+    orthogonal_views,
+)
 
-STORED = "LP"  # axis codes that make a single slice appear in stored order
-OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
-PLANE_NAMES = {"LR": "sagittal", "AP": "coronal", "IS": "axial"}  # by the axis that the plane is normal to
-RADIOLOGICAL = "LPI"  # the direction in which columns (L, or P) and rows (P, or I) increase on the screen
+__all__ = ["Array", "PairArrays", "Plane", "axis_codes", "crop", "cut", "pair_arrays", "planes_of"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class Plane:
     position: Array
     magnitude_mm: Array
     jacobian: Array
-    letters: tuple[str, str, str, str] | tuple[()] = field(default=())
+    letters: Letters = field(default=())
 
     @property
     def size_mm(self) -> tuple[float, float]:
@@ -162,105 +158,22 @@ def jacobian_determinant(displacement: Array) -> Array:
     return np.asarray(np.linalg.det(matrix))
 
 
-def axis_codes(affine: Array) -> str:
-    """The anatomical direction in which each voxel index increases, for example "LPS".
-
-    Args:
-        affine: (4, 4) voxel to world matrix, world RAS in mm. Oblique axes get the nearest free direction.
-    """
-    cosines = np.asarray(affine, dtype=float)[:3, :3]
-    cosines = cosines / np.maximum(np.linalg.norm(cosines, axis=0), 1e-12)
-    codes = ["", "", ""]
-    strength = np.abs(cosines)
-    for _ in range(3):
-        world, axis = np.unravel_index(int(np.argmax(strength)), strength.shape)
-        codes[axis] = "RAS"[world] if cosines[world, axis] >= 0 else OPPOSITE["RAS"[world]]
-        strength[world, :] = -1.0
-        strength[:, axis] = -1.0
-    return "".join(codes)
-
-
-def choose_slices(pair: PairArrays, count: int) -> list[int]:
-    """Up to `count` slices of a stack, spread evenly over those that hold labels, or anything."""
-    stack = pair.labels.get("fixed", pair.images["fixed"])
-    worth = np.any(stack.reshape(len(stack), -1) != 0, axis=1)
-    candidates = np.flatnonzero(worth) if worth.any() else np.arange(len(stack))
-    if len(candidates) <= count:
-        return [int(index) for index in candidates]
-    places = (np.arange(count) + 0.5) / count * len(candidates)
-    return [int(candidates[int(place)]) for place in places]
-
-
-def choose_centre(pair: PairArrays) -> tuple[int, ...]:
-    """The voxel of a volume through which the three orthogonal planes go: where most of the labels lie."""
-    if "fixed" in pair.labels and np.any(pair.labels["fixed"]):
-        weight = (pair.labels["fixed"] != 0).astype(float)
-    else:
-        image = np.nan_to_num(pair.images["fixed"].astype(float))
-        weight = image - image.min()
-    if not weight.any():
-        return tuple(size // 2 for size in weight.shape)
-    axes = range(weight.ndim)
-    profiles = [weight.sum(axis=tuple(other for other in axes if other != axis)) for axis in axes]
-    return tuple(round(float(np.average(np.arange(len(profile)), weights=profile))) for profile in profiles)
-
-
-def cut(
-    pair: PairArrays, *, normal: int | None, index: int, name: str, orientation: str, letters: bool
-) -> Plane:
-    """Cut one plane out of a 2-D pair (`normal` None) or a volume, turned into the display orientation.
-
-    Args:
-        pair: A 2-D pair or a volume, no stack.
-        normal: The array axis that the plane is normal to.
-        index: Position along `normal`.
-        name: Heading of the plane.
-        orientation: Axis codes, one letter per array axis.
-        letters: Whether the directions are known well enough to be written beside the picture.
-    """
-    axes = [axis for axis in range(pair.ndim) if axis != normal]
-    row, column = _row_and_column(axes, orientation)
-
-    def flat(array: Array) -> Array:
-        plane = array if normal is None else np.take(array, index, axis=normal)
-        plane = plane.T if row > column else plane
-        flips = tuple(i for i, axis in enumerate((row, column)) if _is_reversed(orientation[axis]))
-        return np.flip(plane, flips)
-
-    u = pair.displacement
-    signs = {axis: -1.0 if _is_reversed(orientation[axis]) else 1.0 for axis in axes}
-    position = np.stack([signs[axis] * flat(u[axis]).astype(float) for axis in (row, column)])
+def cut(pair: PairArrays, view: View) -> Plane:
+    """Cut one plane out of a 2-D pair or a volume, no stack."""
+    u, flat = pair.displacement, view.flat
+    position = np.stack([view.sign(axis) * flat(u[axis]).astype(float) for axis in view.axes])
     position += np.indices(position.shape[1:])
-    jacobian = flat(pair.jacobian) if pair.jacobian is not None else _jacobian_near(pair, normal, index, flat)
     squared = sum((flat(u[axis]).astype(float) * pair.spacing_mm[axis]) ** 2 for axis in range(pair.ndim))
     return Plane(
-        name=name,
-        spacing_mm=(pair.spacing_mm[row], pair.spacing_mm[column]),
+        name=view.name,
+        spacing_mm=view.spacing_mm(pair.spacing_mm),
         images={key: flat(array) for key, array in pair.images.items()},
         labels={key: flat(array) for key, array in pair.labels.items()},
         position=position,
         magnitude_mm=np.sqrt(squared),
-        jacobian=jacobian,
-        letters=_letters(orientation, row, column) if letters else (),
+        jacobian=flat(pair.jacobian) if pair.jacobian is not None else _jacobian_near(pair, view),
+        letters=view.letters,
     )
-
-
-def orthogonal_planes(pair: PairArrays, *, orientation: str | None) -> list[Plane]:
-    """The axial, coronal and sagittal planes through the most interesting voxel of a volume."""
-    codes = orientation or "RAS"
-    centre = choose_centre(pair)
-    normals = sorted(range(3), key=lambda axis: ["IS", "AP", "LR"].index(_pair_of(codes[axis])))
-    return [
-        cut(
-            pair,
-            normal=axis,
-            index=centre[axis],
-            name=f"{PLANE_NAMES[_pair_of(codes[axis])]} {centre[axis]}",
-            orientation=codes,
-            letters=orientation is not None,
-        )
-        for axis in normals
-    ]
 
 
 def planes_of(pair: PairArrays, *, orientation: str | None, slices: int) -> list[Plane]:
@@ -271,24 +184,15 @@ def planes_of(pair: PairArrays, *, orientation: str | None, slices: int) -> list
         orientation: Axis codes such as "RAS"; None: stored order for slices, "RAS" assumed for volumes.
         slices: The most slices of a stack to show.
     """
+    label = pair.labels.get("fixed")
     if pair.ndim == 3:
-        return orthogonal_planes(pair, orientation=orientation)
-    codes = orientation or STORED
-    known = orientation is not None
+        centre = choose_centre(pair.images["fixed"], label)
+        return [cut(pair, view) for view in orthogonal_views(centre, orientation=orientation)]
+    view = View(orientation=orientation or STORED, lettered=orientation is not None)
     if not pair.is_stack:
-        return [cut(pair, normal=None, index=0, name="", orientation=codes, letters=known)]
-    chosen = choose_slices(pair, slices)
-    return [
-        cut(
-            pair.slice_of_stack(index),
-            normal=None,
-            index=0,
-            name=f"slice {index}",
-            orientation=codes,
-            letters=known,
-        )
-        for index in chosen
-    ]
+        return [cut(pair, view)]
+    chosen = choose_slices(pair.images["fixed"] if label is None else label, slices)
+    return [cut(pair.slice_of_stack(index), replace(view, name=f"slice {index}")) for index in chosen]
 
 
 def crop(planes: Sequence[Plane], *, margin_mm: float) -> list[Plane]:
@@ -328,35 +232,13 @@ def _cut_out(plane: Plane, mask: Array, margin_mm: float) -> Plane:
     )
 
 
-def _jacobian_near(pair: PairArrays, normal: int | None, index: int, flat: Any) -> Array:
+def _jacobian_near(pair: PairArrays, view: View) -> Array:
     """Jacobian determinant of one plane, from the three planes around it instead of the whole volume."""
+    normal, index = view.normal, view.index
     if normal is None:
-        return np.asarray(flat(jacobian_determinant(pair.displacement)))
+        return view.flat(jacobian_determinant(pair.displacement))
     start = max(index - 1, 0)
     slab = [slice(None)] * pair.displacement.ndim
     slab[normal + 1] = slice(start, index + 2)
     determinant = np.take(jacobian_determinant(pair.displacement[tuple(slab)]), [index - start], axis=normal)
-    whole = np.broadcast_to(determinant, pair.displacement.shape[1:])
-    return np.asarray(flat(whole))
-
-
-def _pair_of(code: str) -> str:
-    return "".join(sorted((code, OPPOSITE[code])))
-
-
-def _is_reversed(code: str) -> bool:
-    return code not in RADIOLOGICAL
-
-
-def _row_and_column(axes: Sequence[int], orientation: str) -> tuple[int, int]:
-    """The array axes shown along rows and columns: left-right, else front-back, lies across the screen."""
-    order = ["LR", "AP", "IS"]
-    column, row = sorted(axes, key=lambda axis: order.index(_pair_of(orientation[axis])))
-    return row, column
-
-
-def _letters(orientation: str, row: int, column: int) -> tuple[str, str, str, str]:
-    """Directions at the left, right, top and bottom edge."""
-    codes = {axis: orientation[axis] for axis in (row, column)}
-    right, bottom = (code if code in RADIOLOGICAL else OPPOSITE[code] for code in (codes[column], codes[row]))
-    return OPPOSITE[right], right, OPPOSITE[bottom], bottom
+    return view.flat(np.broadcast_to(determinant, pair.displacement.shape[1:]))

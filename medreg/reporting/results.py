@@ -15,24 +15,12 @@ import numpy as np
 import pandas as pd
 
 from medreg.errors import DataError
-from medreg.reporting.planes import Array
+from medreg.reporting.views import Array
 
-RESULT_COLUMNS = (
-    "run",
-    "model",
-    "data",
-    "split",
-    "case",
-    "fixed",
-    "moving",
-    "method",
-    "structure",
-    "metric",
-    "value",
-    "unit",
-)
+# Of every results.csv; columns beside these identify cases of one kind, such as the fixed and moving image of a pair.
+RESULT_COLUMNS = ("run", "model", "data", "split", "case", "method", "structure", "metric", "value", "unit")
 HISTORY_COLUMNS = ("step", "epoch", "name", "value")
-KEY = ("run", "data", "split", "case", "fixed", "moving", "method", "structure", "metric")
+NOT_KEY = frozenset({"model", "value", "unit"})
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,7 @@ class RunFolder:
     Attributes:
         path: The folder.
         record: run.json, empty if there is none.
-        results: Per-case metrics with the columns `RESULT_COLUMNS`, possibly no row.
+        results: Per-case metrics with at least the columns `RESULT_COLUMNS`, possibly no row.
         history: Scalars over training with the columns `HISTORY_COLUMNS`, possibly no row.
         config: config.yaml as text, empty if there is none.
         cases: Files with the arrays of the chosen cases.
@@ -109,9 +97,9 @@ def read_results(path: str | Path) -> Frame:
     """
     frame = _read_table(Path(path), RESULT_COLUMNS, numeric=("value",))
     table, notes = frame.table, list(frame.notes)
-    texts = [name for name in RESULT_COLUMNS if name != "value"]
+    texts = [name for name in table.columns if name != "value"]
     table[texts] = table[texts].fillna("").astype(str)
-    repeated = table.duplicated(list(KEY), keep="last")
+    repeated = table.duplicated([name for name in table.columns if name not in NOT_KEY], keep="last")
     if repeated.any():
         notes.append(f"{Path(path).name}: {int(repeated.sum())} repeated rows, the last of each was kept.")
     return Frame(table[~repeated].reset_index(drop=True), tuple(notes))
@@ -148,11 +136,15 @@ def read_record(path: str | Path) -> dict[str, Any]:
     return record
 
 
-def read_case(path: str | Path) -> dict[str, Array]:
+def read_case(path: str | Path, needs: Sequence[str]) -> dict[str, Array]:
     """Read the arrays of one chosen case.
 
+    Args:
+        path: The file.
+        needs: Names of arrays that it must hold.
+
     Raises:
-        DataError: If the file is damaged or lacks an array that every case has.
+        DataError: If the file is damaged or lacks an array that is needed.
     """
     file = Path(path)
     try:
@@ -162,7 +154,7 @@ def read_case(path: str | Path) -> dict[str, Array]:
         raise DataError(
             f"{file} cannot be read ({error}); run the same command again to rewrite it."
         ) from error
-    missing = {"fixed", "moving", "warped", "displacement", "spacing_mm"} - set(arrays)
+    missing = set(needs) - set(arrays)
     if missing:
         raise DataError(f"{file} lacks {', '.join(sorted(missing))}.")
     return arrays
@@ -189,7 +181,7 @@ def _read_table(file: Path, columns: Sequence[str], *, numeric: Sequence[str]) -
             line = int(np.flatnonzero(wrong)[0]) + 2
             raise DataError(f"{file}, line {line}: {name} is {table[name][line - 2]!r}, which is no number.")
         table[name] = numbers.astype(float)
-    return Frame(table[list(columns)].copy(), notes)
+    return Frame(table, notes)
 
 
 def _parse(file: Path, text: str) -> pd.DataFrame:

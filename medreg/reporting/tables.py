@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -108,6 +108,18 @@ def structure_metrics(results: pd.DataFrame) -> list[str]:
     """The metrics that come per structure, in printing order."""
     own = results[~results["structure"].isin(OVERALL)]
     return in_order({str(metric) for metric in own["metric"]})
+
+
+def by_split(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The results of each data set and split with a heading such as "acdc, test"."""
+    if not results.empty:
+        for (data, split), rows in results.groupby(["data", "split"], sort=False):
+            yield ", ".join(str(word) for word in (data, split) if word) or "results", rows
+
+
+def split_tables(rows: pd.DataFrame) -> list[Table]:
+    """The summary of one data set and split, and a table for every metric that comes per structure."""
+    return [headline(rows), *(by_structure(rows, metric=metric) for metric in structure_metrics(rows))]
 
 
 def headline(results: pd.DataFrame, *, title: str = "", tests: bool = True) -> Table:

@@ -10,11 +10,11 @@ import pandas as pd
 
 from medreg.reporting.facts import notices
 from medreg.reporting.formats import to_rich
-from medreg.reporting.html import by_split
 from medreg.reporting.results import read_run
 from medreg.reporting.tables import (
     Cell,
     Table,
+    by_split,
     by_structure,
     headline,
     paired_tests,

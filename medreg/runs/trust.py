@@ -17,7 +17,8 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import nn
 
-from medreg.config.instantiate import check_target, trusted_prefixes
+from medreg.config.instantiate import check_target
+from medreg.config.trusted import trusted_prefixes
 from medreg.data.preprocess import Preprocess
 from medreg.errors import ConfigError
 from medreg.geometry.transformation import Transformation

@@ -5,12 +5,12 @@ import pytest
 
 from medreg.reporting.planes import (
     axis_codes,
-    choose_slices,
     crop,
     jacobian_determinant,
     pair_arrays,
     planes_of,
 )
+from medreg.reporting.views import choose_slices
 
 
 def pair(shape, displacement=None, *, spacing=None, **labels):
@@ -121,7 +121,7 @@ def test_stack_shows_the_labelled_slices():
         labels={"fixed": label},
     )
     assert stack.is_stack
-    assert choose_slices(stack, 3) == [3, 4, 5]
+    assert choose_slices(stack.labels["fixed"], 3) == [3, 4, 5]
     assert [plane.name for plane in planes_of(stack, orientation=None, slices=2)] == ["slice 3", "slice 5"]
 
 

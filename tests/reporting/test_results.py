@@ -79,7 +79,7 @@ def test_damaged_record_and_case_name_the_file(tmp_path):
     with pytest.raises(DataError, match=r"run\.json is no valid JSON"):
         read_record(write(tmp_path, "{", "run.json"))
     with pytest.raises(DataError, match=r"c\.npz cannot be read"):
-        read_case(write(tmp_path, "no zip", "c.npz"))
+        read_case(write(tmp_path, "no zip", "c.npz"), ("fixed",))
 
 
 def test_complete_run_is_read(finished_run):

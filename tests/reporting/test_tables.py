@@ -6,7 +6,8 @@ import io
 import numpy as np
 import pytest
 
-from medreg.reporting.formats import to_csv, to_html, to_latex, to_markdown, to_rich
+from medreg.reporting.formats import to_csv, to_latex, to_markdown, to_rich
+from medreg.reporting.page import to_html
 from medreg.reporting.tables import Cell, Table, by_structure, headline, summarise, with_means, worst_cases
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
-from medreg import __version__
-from medreg.reporting.formats import to_html
-from medreg.reporting.html import definitions, details, figure, section, template
+from markupsafe import Markup
+
+from medreg.reporting.page import (
+    Page,
+    Section,
+    definitions,
+    details,
+    figure,
+    render,
+    to_html,
+    verbatim,
+)
 from medreg.reporting.pictures import Picture
 from medreg.reporting.tables import Cell, Table
 from medreg.studies.benchmark.job import Benchmark, Entry
@@ -19,17 +27,20 @@ FAILURES = 30  # rows of the table of cases that are missing
 
 def page(benchmark: Benchmark, judged: Judged, tables: Sequence[Table], drawn: Sequence[Picture]) -> str:
     """Return the page."""
-    plots = [picture for picture in drawn if not picture.name.startswith("case_")]
-    cases = [picture for picture in drawn if picture.name.startswith("case_")]
+    plots = [figure(picture) for picture in drawn if not picture.name.startswith("case_")]
+    cases = [figure(picture) for picture in drawn if picture.name.startswith("case_")]
     main, *others = tables
-    sections = [section("Methods", to_html(main))]
-    sections.append(section("Ranking and distributions", "".join(figure(picture) for picture in plots)))
-    sections.append(section("Significance and rank scores", "".join(to_html(table) for table in others)))
+    sections = [
+        Section("Methods", (to_html(main),)),
+        Section("Ranking and distributions", tuple(plots)),
+        Section("Significance and rank scores", tuple(map(to_html, others))),
+    ]
     if cases:
-        sections.append(section("Cases", "".join(figure(picture) for picture in cases)))
-    sections.append(section("How each method was run", to_html(_methods(judged.entries)) + _settings(judged)))
+        sections.append(Section("Cases", tuple(cases)))
+    how = (to_html(_methods(judged.entries)), _settings(judged))
+    sections.append(Section("How each method was run", how))
     if judged.problems:
-        sections.append(section("Cases that are missing", to_html(_failures(judged))))
+        sections.append(Section("Cases that are missing", (to_html(_failures(judged)),)))
     facts = {
         "Task": benchmark.config.name,
         "Pairs": len(benchmark.config.pairs),
@@ -37,21 +48,20 @@ def page(benchmark: Benchmark, judged: Judged, tables: Sequence[Table], drawn: S
         "Methods": len(judged.entries),
         "Data": benchmark.task,
     }
-    missing = [
-        f"{name} was left out: {reason.splitlines()[0]}" for name, reason in benchmark.left_out.items()
-    ]
-    return template("report.html").substitute(
-        title=escape(f"Benchmark {benchmark.name}"),
-        run=escape(benchmark.out.name),
+    whole = Page(
+        title=f"Benchmark {benchmark.name}",
+        name=benchmark.out.name,
         status="finished",
-        style=template("report.css").template,
-        facts=definitions(facts),
-        command=escape(f"medreg benchmark, settings in {benchmark.out / 'benchmark.yaml'}"),
-        notices="".join(f'<p class="notice note">{escape(text)}</p>' for text in missing),
-        sections="\n".join(sections),
-        version=escape(__version__),
-        again=escape("medreg benchmark … only=report"),
+        facts=facts,
+        command=f"medreg benchmark, settings in {benchmark.out / 'benchmark.yaml'}",
+        sections=sections,
+        again="medreg benchmark … only=report",
+        notices=[
+            ("note", f"{name} was left out: {reason.splitlines()[0]}")
+            for name, reason in benchmark.left_out.items()
+        ],
     )
+    return render(whole)
 
 
 def _methods(entries: Sequence[Entry]) -> Table:
@@ -73,12 +83,9 @@ def _methods(entries: Sequence[Entry]) -> Table:
     return Table("", header, tuple(rows))
 
 
-def _settings(judged: Judged) -> str:
-    shown = "".join(
-        f"<dt>{escape(entry.name)}</dt><dd><pre>{escape(_text(entry.method.request()))}</pre></dd>"
-        for entry in judged.entries
-    )
-    return details("Settings, in full", f"<dl>{shown}</dl>", open_=False)
+def _settings(judged: Judged) -> Markup:
+    shown = {entry.name: verbatim(_text(entry.method.request())) for entry in judged.entries}
+    return details("Settings, in full", definitions(shown), opened=False)
 
 
 def _text(settings: Mapping[str, Any]) -> str:

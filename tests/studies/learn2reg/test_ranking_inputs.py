@@ -42,13 +42,13 @@ def run_folder(folder, method, dice, *, status="finished"):
         for i, value in enumerate(dice):
             for structure, offset in (("head", 0.02), ("tail", -0.02), ("mean", 0.0)):
                 rows.append(
-                    (folder.name, method, "hippocampus", "test", f"c{i}", "f", "m", name, structure, "dice",
+                    (folder.name, method, "hippocampus", "test", f"c{i}", name, structure, "dice",
                      value + shift + offset, "1")
                 )  # fmt: skip
             spread = 0.0 if name == "unregistered" else 0.2
-            rows.append((folder.name, method, "hippocampus", "test", f"c{i}", "f", "m", name, "all",
+            rows.append((folder.name, method, "hippocampus", "test", f"c{i}", name, "all",
                          "sd_log_jacobian", spread, "1"))  # fmt: skip
-            rows.append((folder.name, method, "hippocampus", "test", f"c{i}", "f", "m", name, "all", "time_s",
+            rows.append((folder.name, method, "hippocampus", "test", f"c{i}", name, "all", "time_s",
                          0.1 + 0.001 * i, "s"))  # fmt: skip
     pd.DataFrame(rows, columns=list(RESULT_COLUMNS)).to_csv(folder / "results.csv", index=False)
     (folder / "run.json").write_text(json.dumps({"status": status}))
