@@ -40,7 +40,7 @@ def run_job(cfg: DictConfig) -> float:
         _set_aside(context.folder)
     record = RunRecord(context.folder)
     if main and _finished(record, cfg):
-        return _show_finished(record, context)
+        return _show_finished(record, cfg, context)
     with record.watch():
         return _attempt(cfg, context, record, main)
 
@@ -87,7 +87,7 @@ def _run(cfg: DictConfig, context: RunContext, record: RunRecord) -> float:
             done = {**record.content.get("done", {}), **_stages_of(cfg)}
             seconds = round(time.perf_counter() - started, 1)
             left_out = dict(parts.data.left_out)
-            record.finish(done=done, objective=objective, left_out=left_out, seconds=seconds)
+            record.finish(done=done, objective=objective, left_out=left_out, seconds=seconds, reported=False)
             stages.report(parts)
     finally:
         parts.mirror.close(failed=sys.exception() is not None)
@@ -139,13 +139,16 @@ def _finished(record: RunRecord, cfg: DictConfig) -> bool:
     )
 
 
-def _show_finished(record: RunRecord, context: RunContext) -> float:
+def _show_finished(record: RunRecord, cfg: DictConfig, context: RunContext) -> float:
+    """Show what there is; a report that a kill has prevented is made now."""
     from medreg import stages
 
     log.info(
         "Already finished (%s). fresh=true runs it again and keeps the earlier result.",
         record.content.get("finished"),
     )
+    if cfg.report and not record.content.get("reported", (context.folder / "report.html").is_file()):
+        stages.draw(record)
     if not context.sweep:
         stages.show(context.folder)
     value = record.content.get("objective")

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from medreg.callbacks.results import Results
 from medreg.config.context import RunContext
+from medreg.config.identity import parts as identifying_parts
 from medreg.config.instantiate import build
 from medreg.config.validate import check_dimensions, check_keys, check_options
 from medreg.errors import CheckpointError
@@ -23,8 +24,6 @@ from medreg.runs.record import RunRecord
 log = logging.getLogger("medreg")
 for _library in ("pytorch_lightning", "lightning_fabric"):  # their hints are not about this run
     logging.getLogger(_library).setLevel(logging.WARNING)
-# The options that decide what an evaluation measures.
-EVALUATED = ("data", "metrics", "refine", "protocol", "seed", "model", "similarity", "regularisation")
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,8 @@ def prepare(cfg: DictConfig, context: RunContext, record: RunRecord) -> Parts:
     data.prepare_data() if trainer.is_global_zero else None
     trainer.strategy.barrier("prepare")
     data.setup()
-    if hasattr(task, "evaluator"):  # a distance has no structures to score
-        task.evaluator.labels = dict(data.labels)  # some data sets name their structures only on disk
-    if not data.pairs("val"):
+    task.name_structures(data.labels)
+    if not data.items("val"):
         trainer.limit_val_batches = 0  # nothing to choose the best by: the last checkpoint is evaluated
     facts = _write_down(trainer, context, record, data, task, resolved)
     _introduce(trainer, mirror, context, resolved, facts, cfg)
@@ -80,12 +78,13 @@ def _write_down(
         "model": context.model,
         "data": context.data,
         "seed": resolved["seed"],
-        "parameters": sum(p.numel() for p in task.model.parameters() if p.requires_grad),
+        "parameters": sum(p.numel() for p in task.parameters() if p.requires_grad),
         "data_fingerprint": data.fingerprint(),
         "labels": dict(data.labels),
         "model_selection": data.split.selection,
         "device": str(trainer.strategy.root_device),
         "choices": context.choices,
+        "sections": list(task.sections),
     }
     if trainer.is_global_zero:
         record.start(overrides=context.overrides, **{k: v for k, v in facts.items() if k != "overrides"})
@@ -184,18 +183,22 @@ def _cases_left(parts: Parts, checkpoint_used: str) -> int:
     """Tell the results table what is evaluated, leave out cases it already holds, and count the others."""
     options = OmegaConf.to_container(parts.cfg, resolve=True)
     assert isinstance(options, dict)
-    for callback in parts.trainer.callbacks:  # type: ignore[attr-defined]
+    evaluated = {
+        "checkpoint": checkpoint_used,
+        **identifying_parts(options),
+        "test_split": options.get("test_split"),
+    }
+    trainer = parts.trainer
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Results):
-            callback.evaluated = {"checkpoint": checkpoint_used, **{key: options[key] for key in EVALUATED}}
-            # Several processes need a case each, so they score all of them again.
-            done = callback.scored(parts.context.folder) if parts.trainer.world_size == 1 else frozenset()
-            if done:
+            done = callback.begin(parts.context.folder, evaluated, main=trainer.is_global_zero)
+            if done and trainer.world_size == 1:  # several processes need a case each: they score all again
                 log.info("%d cases are scored already; going on with the others.", len(done))
-            parts.data.skip_cases(done)
-    return len(parts.data.pairs("test"))
+                parts.data.skip_cases(done)
+    return len(parts.data.items("test"))
 
 
-def objective(folder: Path, metric: str) -> float:
+def objective(folder: Path, metric: str | None) -> float:
     """Return the mean of a metric over cases, for the last method of the table; NaN where it was not measured."""
     import pandas as pd
 
@@ -211,12 +214,18 @@ def objective(folder: Path, metric: str) -> float:
 
 def report(parts: Parts) -> None:
     """Draw figures, write report.html and the summary tables, print the table, and mirror them."""
-    from medreg.reporting.html import write_report
-
     if parts.cfg.report:
-        write_report(parts.context.folder)
+        draw(parts.record)
     parts.mirror.report(parts.context.folder)
     show(parts.context.folder)
+
+
+def draw(record: RunRecord) -> None:
+    """Write the report of a run, and into its record that there is one."""
+    from medreg.reporting.html import write_report
+
+    write_report(record.file.parent)
+    record.update(reported=True)
 
 
 def show(folder: Path) -> None:

@@ -36,6 +36,7 @@ OTHERWISE = {
 def target_of(group: str, option: str) -> str:
     """Return the dotted name of the class that an option builds, or nothing."""
     node = OmegaConf.load(config_dir() / group / f"{option}.yaml")
+    node = node.get(group, node) if isinstance(node, DictConfig) else node  # a file for the whole configuration
     return str(node.get("_target_") or "") if isinstance(node, DictConfig) else ""
 
 
@@ -65,9 +66,12 @@ def top_level() -> list[str]:
 
 def defaults() -> dict[str, str]:
     """Return the option of each group that runs unless another is chosen."""
-    entries = OmegaConf.load(config_dir() / "train.yaml")["defaults"]
-    pairs = [pair for entry in entries if not isinstance(entry, str) for pair in entry.items()]
-    return {str(group): str(option) for group, option in pairs}
+    found: dict[str, str] = {}
+    for file in ("train.yaml", "task/registration.yaml"):  # the task brings the groups of its kind
+        entries = OmegaConf.load(config_dir() / file)["defaults"]
+        pairs = [pair for entry in entries if not isinstance(entry, str) for pair in entry.items()]
+        found |= {str(group).removeprefix("/"): str(option) for group, option in pairs}
+    return found
 
 
 def configuration() -> str:

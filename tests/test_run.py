@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import time
 
@@ -91,6 +92,20 @@ def test_the_same_command_shows_the_result_without_running(finished, data):
     assert code == 0
     assert "Already finished" in output
     assert (run_folder(finished[0]) / "results.csv").stat().st_mtime_ns == stamp
+
+
+def test_a_run_killed_while_drawing_gets_its_report_by_the_same_command(finished, data, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "copy")
+    folder = run_folder(tmp_path / "copy")
+    (folder / "report.html").unlink()
+    record = json.loads((folder / "run.json").read_text())
+    assert record["reported"] is True
+    (folder / "run.json").write_text(json.dumps({**record, "reported": False}))
+    code, output = run(tmp_path / "copy", arguments(data))
+    assert code == 0, output
+    assert "Already finished" in output
+    assert (folder / "report.html").stat().st_size > 0
+    assert json.loads((folder / "run.json").read_text())["reported"] is True
 
 
 def test_same_seed_same_bits(finished, data, tmp_path):
@@ -185,10 +200,11 @@ def test_interrupted_evaluation_scores_only_what_is_left(finished, data, tmp_pat
     assert run(tmp_path, options)[0] == 0
     folder = run_folder(tmp_path)
     complete = rows(tmp_path)
-    first = complete[0]["case"]
-    lines = (folder / "results.csv").read_text().splitlines(keepends=True)
-    kept = [line for line in lines if line.startswith("run,") or first in line]
-    (folder / "results.csv").write_text("".join(kept) + lines[-1][:20])  # killed in the middle of a line
+    stored = (folder / "store" / "results.jsonl").read_text().splitlines(keepends=True)
+    assert len(stored) == 2
+    (folder / "store" / "results.jsonl").write_text(
+        stored[0] + stored[1][:200]
+    )  # killed in the middle of a case
     record = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**record, "status": "running"}))
     code, output = run(tmp_path, options)

@@ -32,7 +32,7 @@ class History(pl.Callback):
 
     def _write(self, trainer: pl.Trainer, prefix: str) -> None:
         rows = [
-            (trainer.global_step, trainer.current_epoch, name, float(value))
+            {"step": trainer.global_step, "epoch": trainer.current_epoch, "name": name, "value": float(value)}
             for name, value in sorted(trainer.callback_metrics.items())
             if name.startswith(prefix)
         ]

@@ -10,6 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 from torch import Tensor
 
+from medreg.io.atomic import replacing
 from medreg.tasks.results import CaseResult
 
 
@@ -19,7 +20,7 @@ def file_name(case: str) -> str:
 
 
 class Pictures(pl.Callback):
-    """Write `cases/<case>.npz` for the first test cases.
+    """Write `cases/<case>.npz` with the arrays of the first test cases that have any.
 
     Args:
         cases: how many.
@@ -37,37 +38,17 @@ class Pictures(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if not isinstance(outputs, CaseResult) or batch_idx >= self.cases or not trainer.is_global_zero:
+        if not isinstance(outputs, CaseResult) or not outputs.arrays:
             return
-        folder = Path(trainer.default_root_dir) / "cases"
-        folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            folder / f"{file_name(outputs.case)}.npz", allow_pickle=False, **self._arrays(outputs, batch)
-        )
-
-    @staticmethod
-    def _arrays(result: CaseResult, batch: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "fixed": _image(batch["fixed_image"]),
-            "moving": _image(batch["moving_image"]),
-            "warped": _image(result.warped),
-            "displacement": result.displacement.detach().float().cpu().numpy(),
-            "spacing_mm": batch["spacing_mm"][0].cpu().numpy(),
-            "affine": batch["affine"][0].cpu().numpy(),
-        }
-        for name in ("fixed_label", "moving_label"):
-            if name in batch:
-                found[name] = batch[name][:, 0].cpu().numpy()
-        if result.warped_label is not None:
-            found["warped_label"] = result.warped_label[:, 0].cpu().numpy()
-        if "displacement" in batch:
-            found["truth"] = batch["displacement"].float().cpu().numpy()
-        if found["fixed"].shape[0] == 1:  # a volume or a single slice, not a stack
-            found = {
-                key: value if key in ("spacing_mm", "affine") else value[0] for key, value in found.items()
-            }
-        return found
+        if batch_idx >= self.cases or not trainer.is_global_zero:
+            return
+        arrays = {name: _plain(array) for name, array in outputs.arrays.items()}
+        target = Path(trainer.default_root_dir) / "cases" / f"{file_name(outputs.case)}.npz"
+        with replacing(target) as part:
+            np.savez_compressed(part, allow_pickle=False, **arrays)
 
 
-def _image(image: Tensor) -> np.ndarray[Any, Any]:
-    return image[:, 0].detach().float().cpu().numpy()
+def _plain(array: Tensor) -> np.ndarray[Any, Any]:
+    """Half precision as float32, everything else as it is."""
+    array = array.detach().cpu()
+    return (array.float() if array.is_floating_point() and array.element_size() < 4 else array).numpy()

@@ -1,53 +1,55 @@
-"""`results.csv`: the tidy per-case table, written as soon as each case is scored."""
+"""`results.csv` and the other tables of evaluated cases, written as soon as each case is scored."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
-from medreg.callbacks.tabular import append_rows, read_rows, replace_rows
+from medreg.callbacks.tabular import append_rows, replace_rows
+from medreg.io.atomic import write_json
+from medreg.io.digest import digest_of
+from medreg.study.store import Store
+from medreg.study.unit import Outcome
 from medreg.tasks.results import CaseResult
 
-HEADER = (
-    "run", "model", "data", "split", "case", "fixed", "moving", "method", "structure", "metric", "value", "unit",
-)  # fmt: skip
-
-
-TABLE, MARKER = "results.csv", "evaluated.json"
+MAIN, MARKER, FOLDER = "results", "evaluated.json", "store"
+Rows = Sequence[Mapping[str, Any]]
 
 
 class Results(pl.Callback):
-    """Write one row per case, method, structure and metric.
+    """Keep the rows of each case in a store, whole cases or none, and show them as CSV tables.
 
-    The runner sets `labels` (the constant columns) and `evaluated` (what is being evaluated: checkpoint and options);
-    cases already scored for the same `evaluated` are kept and not scored again after an interruption.
+    A case is a unit of `store/results.jsonl`, determined by what is evaluated; a case that is there already is not
+    scored again after an interruption. `results.csv` shows the same rows, and so do further tables of the task.
+
+    The runner sets `labels` (the constant columns) and calls `begin`.
 
     Attributes:
         labels: values of the columns run, model, data and split.
-        evaluated: identity of the evaluation; another one makes a new table.
     """
 
     def __init__(self) -> None:
         self.labels: dict[str, str] = {"run": "", "model": "", "data": "", "split": "test"}
-        self.evaluated: dict[str, Any] = {}
+        self._digest = ""
+        self._stores: dict[str, Store] = {}
 
-    def scored(self, folder: Path) -> frozenset[str]:
-        """Return the cases that an interrupted evaluation of the same thing has already scored."""
-        if _read_json(folder / MARKER) != self.evaluated:
-            return frozenset()
-        return frozenset(row["case"] for row in _whole(folder / TABLE))
+    def begin(self, folder: Path, evaluated: Mapping[str, Any], *, main: bool) -> frozenset[str]:
+        """Say what is evaluated, drop what the tables hold of another evaluation, and return the cases that are done.
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the table of the same evaluation, begin anew for another."""
-        if not trainer.is_global_zero:
-            return
-        folder = Path(trainer.default_root_dir)
-        rows = _whole(folder / TABLE) if _read_json(folder / MARKER) == self.evaluated else []
-        replace_rows(folder / TABLE, HEADER, rows)
-        (folder / MARKER).write_text(json.dumps(self.evaluated, indent=2))
+        Args:
+            folder: of the run.
+            evaluated: checkpoint and options that determine the rows.
+            main: whether this process writes the tables.
+        """
+        self._digest = digest_of(evaluated)
+        self._open(folder)
+        if main:
+            write_json(folder / MARKER, evaluated)
+            self._show(folder)
+        return self._done()
 
     def on_test_batch_end(  # noqa: D102
         self,
@@ -58,51 +60,67 @@ class Results(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if isinstance(outputs, CaseResult):
-            append_rows(self.table(trainer), HEADER, self._rows(outputs))
-
-    def _rows(self, result: CaseResult) -> list[list[object]]:
-        constant = [self.labels[key] for key in ("run", "model", "data", "split")]
-        return [
-            [
-                *constant,
-                result.case,
-                result.fixed,
-                result.moving,
-                method,
-                row.structure,
-                row.metric,
-                row.value,
-                row.unit,
-            ]
-            for method, rows in result.rows.items()
-            for row in rows
-        ]
-
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Gather the tables of the other processes into one."""
-        trainer.strategy.barrier("results.end")
-        if not trainer.is_global_zero:
+        if not isinstance(outputs, CaseResult):
             return
         folder = Path(trainer.default_root_dir)
-        for part in sorted(folder.glob("results.rank*.csv")):
-            rows = read_rows(part)
-            append_rows(folder / TABLE, HEADER, [[row[key] for key in HEADER] for row in rows])
-            part.unlink()
+        # The main table last: a case counts as done when all of its tables are.
+        for name, rows in {**outputs.tables, MAIN: result_rows(outputs)}.items():
+            if name not in self._stores:
+                self._stores[name] = Store(folder / FOLDER / f"{name}.jsonl")
+            outcome = Outcome({"case": outputs.case}, self._digest, tuple(rows))
+            if trainer.world_size == 1:  # the table before the store: what is stored is always shown
+                shown = list(self._shown(name, [outcome]))
+                append_rows(folder / f"{name}.csv", list(shown[0]), shown) if shown else None
+            self._stores[name].add(outcome)
 
-    @staticmethod
-    def table(trainer: pl.Trainer) -> Path:
-        """Return the table that this process writes."""
-        name = TABLE if trainer.is_global_zero else f"results.rank{trainer.global_rank}.csv"
-        return Path(trainer.default_root_dir) / name
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show what all processes have stored."""
+        trainer.strategy.barrier("results.end")
+        if trainer.is_global_zero and trainer.world_size > 1:
+            self._open(Path(trainer.default_root_dir))
+            self._show(Path(trainer.default_root_dir))
+
+    def _open(self, folder: Path) -> None:
+        """Read every table that the run has stored, the main one in any case."""
+        names = {MAIN, *(file.stem for file in (folder / FOLDER).glob("*.jsonl"))}
+        self._stores = {name: Store(folder / FOLDER / f"{name}.jsonl") for name in sorted(names)}
+
+    def _show(self, folder: Path) -> None:
+        """Rewrite every table from its store, with the cases that are done."""
+        done = self._done()
+        for name in self._stores:
+            kept = [outcome for outcome in self._outcomes(name) if outcome.key["case"] in done]
+            rows = list(self._shown(name, kept))
+            file = folder / f"{name}.csv"
+            if rows:
+                replace_rows(file, list(rows[0]), rows)
+            else:
+                file.unlink(missing_ok=True)
+
+    def _done(self) -> frozenset[str]:
+        return frozenset(str(outcome.key["case"]) for outcome in self._outcomes(MAIN))
+
+    def _outcomes(self, name: str) -> list[Outcome]:
+        return [outcome for outcome in self._stores[name] if outcome.digest == self._digest]
+
+    def _shown(self, name: str, outcomes: Sequence[Outcome]) -> Iterator[dict[str, Any]]:
+        constant = self.labels if name == MAIN else {}
+        for outcome in outcomes:
+            for row in outcome.rows:
+                yield {**constant, **outcome.key, **row}
 
 
-def _whole(file: Path) -> list[dict[str, str]]:
-    return [row for row in read_rows(file) if None not in row.values()]
-
-
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text())
-    except (OSError, json.JSONDecodeError):
-        return None
+def result_rows(result: CaseResult) -> Rows:
+    """Rows of results.csv that say what was measured of a case, by method."""
+    return [
+        {
+            **result.columns,
+            "method": method,
+            "structure": row.structure,
+            "metric": row.metric,
+            "value": row.value,
+            "unit": row.unit,
+        }
+        for method, rows in result.rows.items()
+        for row in rows
+    ]

@@ -1,23 +1,22 @@
-"""Append rows to a CSV so that a killed process leaves whole rows: one write, flushed to the disk, a case."""
+"""Tables that a killed process leaves with whole rows: appended in one write, flushed to the disk."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from medreg.io.atomic import write_text
 
 
-def append_rows(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def append_rows(file: Path, header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Append rows in one write, with the header if the file is new."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    if not file.exists() or file.stat().st_size == 0:
-        writer.writerow(header)
-    writer.writerows(rows)
+    new = not file.exists() or file.stat().st_size == 0
     with file.open("a", encoding="utf-8") as stream:
-        stream.write(buffer.getvalue())
+        stream.write(_text(header, rows, headed=new))
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -31,13 +30,15 @@ def read_rows(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(whole)))
 
 
-def replace_rows(file: Path, header: Sequence[str], rows: Iterable[dict[str, str]]) -> None:
+def replace_rows(file: Path, header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Rewrite a table in one step."""
-    part = file.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, header, lineterminator="\n")
+    write_text(file, _text(header, rows, headed=True))
+
+
+def _text(header: Sequence[str], rows: Iterable[Mapping[str, Any]], *, headed: bool) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, header, lineterminator="\n")
+    if headed:
         writer.writeheader()
-        writer.writerows(rows)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(file)
+    writer.writerows(rows)
+    return buffer.getvalue()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -31,11 +32,16 @@ NOT_IDENTITY = frozenset(
 OWN_CHECKPOINTS = ("best", "last", None)
 
 
+def parts(plain: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the parts of a plain configuration that make a run what it is."""
+    return {str(key): value for key, value in plain.items() if key not in NOT_IDENTITY}
+
+
 def config_hash(cfg: DictConfig) -> str:
     """Return eight hexadecimal digits of the unresolved configuration, without what is not identity."""
     plain = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(plain, dict)
-    kept = {key: value for key, value in plain.items() if key not in NOT_IDENTITY}
+    kept = parts(plain)
     if plain.get("ckpt") not in OWN_CHECKPOINTS:  # evaluating another run's checkpoint is a run of its own
         kept["ckpt"] = plain.get("ckpt")
     text = json.dumps(kept, sort_keys=True, default=str)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from omegaconf import DictConfig, OmegaConf
 
 from medreg.config.identity import run_name
+from medreg.errors import ConfigError
 
 
 def _run_name(*, _root_: DictConfig) -> str:
@@ -16,7 +19,17 @@ def _numbered(first: int, last: int) -> list[str]:
     return [f"{number:04d}" for number in range(first, last + 1)]
 
 
+def _classes(labels: Mapping[str, int] | None) -> int:
+    """Number of structures and the background."""
+    if labels is None:
+        raise ConfigError(
+            "These data name their structures only on disk; set model.out_channels to their number and one more."
+        )
+    return len(labels) + 1
+
+
 def register() -> None:
     """Register medreg's resolvers; calling it again changes nothing."""
     OmegaConf.register_new_resolver("medreg.run_name", _run_name, replace=True)
     OmegaConf.register_new_resolver("medreg.numbered", _numbered, replace=True)
+    OmegaConf.register_new_resolver("medreg.classes", _classes, replace=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig
+from hydra.errors import ConfigCompositionException, HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from medreg.config.paths import config_dir
 from medreg.config.unchecked import compose_unchecked
@@ -136,9 +138,31 @@ def check_overrides(overrides: Sequence[str]) -> None:
     for item in group_overrides:
         _check_group(item, known)
     others = [item for item in parsed if item.key_or_group not in known]
-    if others:
+    if others or any(item.key_or_group not in _everywhere() for item in group_overrides):
         for choice in _first_choices(group_overrides):
-            _check_keys(others, known, compose_unchecked(choice))
+            _check_keys(others, known, _composed(choice))
+
+
+@functools.cache
+def _everywhere() -> frozenset[str]:
+    """Groups that every composition has, whatever its task; a task brings more."""
+    entries = OmegaConf.load(config_dir() / "train.yaml").defaults
+    return frozenset(str(key) for entry in entries if isinstance(entry, DictConfig) for key in entry)
+
+
+def _composed(choice: Sequence[str]) -> DictConfig:
+    """Compose; a group that the chosen task does not have is refused in a sentence."""
+    try:
+        return compose_unchecked(choice)
+    except ConfigCompositionException as error:
+        missing = re.search(r"Could not override '([^'@]+)", str(error))
+        if missing is None:
+            raise
+        kinds = [word for word in choice if word.split("=")[0] in ("model", "task", "experiment")]
+        raise ConfigError(
+            f"{missing[1]}: this kind of task has no such part{' (' + ', '.join(kinds) + ')' if kinds else ''}. "
+            "`medreg show` with the other options lists what it has."
+        ) from error
 
 
 def _first_choices(group_overrides: Sequence[Override]) -> list[list[str]]:

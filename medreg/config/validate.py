@@ -39,7 +39,7 @@ def check_keys(task: Any, datamodule: Any, context: RunContext) -> None:
     Raises:
         CompositionError: naming the missing keys and what the data have.
     """
-    needed = set(task.requires) | set(task.model.requires)
+    needed = set(task.requires) | set(getattr(task.model, "requires", ()))
     lacking = needed - set(datamodule.provides)
     if lacking:
         raise CompositionError(

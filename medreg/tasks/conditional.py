@@ -10,15 +10,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from medreg.errors import CompositionError, ConfigError, NumericalError
+from medreg.errors import CompositionError, ConfigError
 from medreg.geometry.grid import identity_grid
 from medreg.geometry.transformation import Deformation
-from medreg.geometry.warp import warp_labels
 from medreg.inference.registration import Registration
 from medreg.losses.energy import Energy, EnergyValue
 from medreg.losses.similarity.lncc_multiscale import MultiscaleLNCC, pool, subsample
 from medreg.metrics.evaluator import CaseEvaluator
-from medreg.metrics.overlap import dice
 from medreg.models.asking import ask
 from medreg.models.base import RegistrationModel
 from medreg.models.chosen_weight import (
@@ -30,8 +28,9 @@ from medreg.models.chosen_weight import (
 )
 from medreg.models.conditional import ConditionalModel, Regions, region_map
 from medreg.models.lapirn import PyramidModel
+from medreg.tasks.base import Batch
 from medreg.tasks.levels import Schedule
-from medreg.tasks.registration import Batch, RegistrationTask
+from medreg.tasks.registration import RegistrationTask
 from medreg.tasks.weights import Objective, SmoothField, UniformWeights, generator_of
 
 log = logging.getLogger("medreg")
@@ -161,16 +160,12 @@ class ConditionalTask(RegistrationTask):
         ]
         loss = torch.stack([factor * value.total for factor, value in compared]).sum()
         finest = compared[-1][1]
-        self.log_dict(
-            {
-                "train/loss": loss.detach(),
-                "train/similarity": finest.similarity.detach().mean(),
-                "train/regularisation": finest.regularisation.detach().mean(),
-            },
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(batch["case"]),
-        )
+        parts = {
+            "loss": loss,
+            "similarity": finest.similarity.mean(),
+            "regularisation": finest.regularisation.mean(),
+        }
+        self.train_means.add(parts, size=len(batch["case"]))
         return loss
 
     def answer(self, batch: Batch, weights: Tensor, *, levels: int) -> list[LevelAnswer]:
@@ -224,12 +219,7 @@ class ConditionalTask(RegistrationTask):
             weight=self.objective.regulariser_weight(answer.weight),
             data_weight=self.energy.similarity.weight * self.objective.similarity_factor(answer.weight),
         )
-        if not torch.isfinite(value.total):
-            raise NumericalError(
-                f"The loss is {float(value.total.detach())} in epoch {self.current_epoch} "
-                f"(cases {', '.join(sorted(set(batch['case'])))}). "
-                "Lower optimiser.lr, or set trainer.gradient_clip_val=1.0; debug=anomaly names the operation."
-            )
+        self.check_finite(value.total, batch)
         return value
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
@@ -237,12 +227,8 @@ class ConditionalTask(RegistrationTask):
         for weight in self.validation_weights:
             number = torch.full((len(batch["case"]), 1), weight, device=self.device)
             finest = self.answer(batch, number, levels=self.levels)[-1]
-            self.val_loss.update(self.level_loss(batch, finest).total)
-            if "moving_label" in batch and self.evaluator.labels:
-                moving = batch["moving_label"]
-                warped = warp_labels(moving, finest.deformation.displacement)
-                scores = dice(batch["fixed_label"], warped, self.evaluator.labels, moving_labels=moving)
-                self.val_dice.update(torch.tensor(list(scores.values())).nanmean())
+            value = self.level_loss(batch, finest)
+            self.validate_answer(batch, value, finest.deformation.displacement)
 
     def on_test_start(self) -> None:
         """Say where the λ of the test leaves the range of training."""

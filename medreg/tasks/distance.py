@@ -3,47 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from medreg.augmentation.misalignment import Misalignment, moved
+from medreg.augmentation.misalignment import Misalignment
 from medreg.augmentation.random_convolution import RandomConvolution
-from medreg.errors import NumericalError
-from medreg.geometry.affine_pose import pose_matrix, unit_to_voxel
-from medreg.geometry.grid import matrix_to_displacement
-from medreg.metrics.evaluator import MetricRow
 from medreg.metrics.landscape import correlation, far_field_fraction, lowest, monotony
+from medreg.metrics.structures import MetricRow
 from medreg.models.blocks.frame import framed
 from medreg.models.mad import DistanceNetwork, Views, measured
+from medreg.tasks.base import Batch, Task
 from medreg.tasks.distance_probe import Curve, Points, Probe
 from medreg.tasks.results import CaseResult
 
-Batch = dict[str, Any]
 CONSTANT = "constant"  # the floor: the median distance, whatever the images
 
 
-@dataclass(frozen=True)
-class DistanceResult(CaseResult):
-    """Scores of one case, and what they were computed from.
-
-    Attributes:
-        contrast: contrasts of fixed and moving image.
-        half_extent_mm: mm of one half-extent.
-        points: by method.
-        curves: by method.
-    """
-
-    contrast: str = ""
-    half_extent_mm: float = 1.0
-    points: dict[str, Points] | None = None
-    curves: dict[str, list[Curve]] | None = None
-
-
-class DistanceTask(pl.LightningModule):
+class DistanceTask(Task):
     """Learn D(F, M) ≈ d(T) by least absolute error, from images of one contrast.
 
     Loss: mean |D(g₂(I∘G∘T), g₁(I∘G)) − d(T)| (ours), on half-extents. Validation and test use the symmetric
@@ -55,16 +33,18 @@ class DistanceTask(pl.LightningModule):
         probe: what validation and test ask.
         views: distribution of the random convolutions through which test shows real images, see `Views`.
         tta_k: how many of them; 0 leaves them out.
-        optimiser: makes an optimiser from parameters.
+        optimiser: as in `Task`, like name.
         seed: of training pairs; a pair depends on it and on the number of batches before only, so that a resumed run
             goes on as if it had not stopped.
-        name: of the method in the results table; the runner sets it to the chosen option.
-
-    Attributes:
-        provenance: plain facts that every checkpoint carries under the key `medreg`; the runner sets them.
     """
 
+    model: DistanceNetwork
     requires: ClassVar[frozenset[str]] = frozenset({"fixed_image", "moving_image", "case"})
+    sections = (
+        "medreg.reporting.sections.results",
+        "medreg.reporting.distance_plots.distances",
+        "medreg.reporting.sections.training",
+    )
 
     def __init__(
         self,
@@ -78,19 +58,11 @@ class DistanceTask(pl.LightningModule):
         seed: int,
         name: str = "mad",
     ) -> None:
-        super().__init__()
-        self.model, self.misalignment, self.probe = model, misalignment, probe
+        super().__init__(model, optimiser=optimiser, name=name)
+        self.misalignment, self.probe, self.seed = misalignment, probe, seed
         self.views = Views(views, tta_k, seed) if tta_k > 0 else None
-        self.seed, self.name = seed, name
-        self.provenance: dict[str, Any] = {}
-        self._optimiser = optimiser
         self._points: list[Points] = []
         self._curves: list[list[Curve]] = []
-
-    @property
-    def trainable(self) -> bool:
-        """Always."""
-        return self.model.trainable
 
     def generator(self, number: int) -> torch.Generator:
         """Source of chance that depends on the seed and a number only."""
@@ -106,12 +78,8 @@ class DistanceTask(pl.LightningModule):
         seen = self.current_epoch * int(self.trainer.num_training_batches) + batch_index
         made = self.misalignment(image, scaling=self.model.scaling, generator=self.generator(seen))
         loss = (self.model(made.fixed, made.moving) - made.distance).abs().mean()
-        if not torch.isfinite(loss):
-            raise NumericalError(
-                f"The error of the distance is {float(loss.detach())} in step {self.global_step}. Lower optimiser.lr. "
-                "The same command continues from the last checkpoint."
-            )
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(image))
+        self.check_finite(loss, batch)
+        self.train_means.add({"loss": loss}, size=len(image))
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
@@ -136,39 +104,25 @@ class DistanceTask(pl.LightningModule):
         self._points.clear()
         self._curves.clear()
 
-    def test_step(self, batch: Batch, batch_index: int) -> DistanceResult:  # type: ignore[override]
+    def test_step(self, batch: Batch, batch_index: int) -> CaseResult:  # type: ignore[override]
         """Probe one pair of contrasts, aligned as stored: fresh appearances where both are the same image."""
         same = batch["fixed_id"] == batch["moving_id"]
         fixed, moving = self._shown(batch, fresh=same, number=1 + batch_index)
         contrast, scale = self._contrast(batch), _half_extent_mm(batch)
+        rows: dict[str, list[MetricRow]] = {CONSTANT: []}
+        tables: dict[str, list[dict[str, Any]]] = {"distances": [], "landscapes": []}
         methods = {self.name: None} if self.views is None else {self.name: None, self._tta: self.views}
-        points = {
-            name: self.probe.points(fixed, moving, self._measure(views)) for name, views in methods.items()
-        }
-        curves = {
-            name: self.probe.curves(fixed, moving, self._measure(views)) for name, views in methods.items()
-        }
-        truth = points[self.name].truth
-        rows = {CONSTANT: _error_rows(contrast, Points(truth, truth.median().expand_as(truth)), scale)[:2]}
-        for name in methods:
-            rows[name] = [
-                *_error_rows(contrast, points[name], scale), *_curve_rows(contrast, curves[name])
-            ]  # fmt: skip
-        shape = tuple(fixed.shape[2:])
-        pose = self.probe.poses(len(fixed), ndim=len(shape), generator=self.probe.chance(0, self.device))
-        matrix = pose_matrix(pose, fixed.new_ones(len(shape)))
-        return DistanceResult(
-            case=batch["case"][0],
-            fixed=batch["fixed_id"][0],
-            moving=batch["moving_id"][0],
-            rows=rows,
-            displacement=matrix_to_displacement(unit_to_voxel(matrix, shape), shape),
-            warped=moved(moving, matrix),
-            contrast=contrast,
-            half_extent_mm=scale,
-            points=points,
-            curves=curves,
-        )
+        for name, views in methods.items():
+            points = self.probe.points(fixed, moving, self._measure(views))
+            curves = self.probe.curves(fixed, moving, self._measure(views))
+            floor = Points(points.truth, points.truth.median().expand_as(points.truth))
+            rows[CONSTANT] = _error_rows(contrast, floor, scale)[:2]
+            rows[name] = [*_error_rows(contrast, points, scale), *_curve_rows(contrast, curves)]
+            shared = {"contrast": contrast, "method": name}
+            tables["distances"] += [{**shared, **row} for row in points.rows(scale)]
+            tables["landscapes"] += [{**shared, **row} for curve in curves for row in curve.rows(scale)]
+        columns = {"fixed": batch["fixed_id"][0], "moving": batch["moving_id"][0]}
+        return CaseResult(batch["case"][0], rows, columns=columns, tables=tables)
 
     @property
     def _tta(self) -> str:
@@ -195,20 +149,15 @@ class DistanceTask(pl.LightningModule):
         pair = pairs[batch["case"][0]]
         return " to ".join(record.modality or "image" for record in (pair.moving, pair.fixed))
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say in the checkpoint where it comes from."""
-        checkpoint["medreg"] = self.provenance
-
-    def configure_optimizers(self) -> Any:
-        """Return the optimiser with one cycle of its learning rate over all steps."""
-        optimiser = self._optimiser(self.model.parameters())
+    def schedule_of(self, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+        """One cycle of the learning rate over all steps."""
         cycle = torch.optim.lr_scheduler.OneCycleLR(
             optimiser,
             max_lr=optimiser.param_groups[0]["lr"],
             total_steps=int(self.trainer.estimated_stepping_batches),
             cycle_momentum=False,
         )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+        return {"scheduler": cycle, "interval": "step"}
 
 
 def _half_extent_mm(batch: Batch) -> float:

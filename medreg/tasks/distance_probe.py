@@ -28,6 +28,14 @@ class Points:
     truth: Tensor
     predicted: Tensor
 
+    def rows(self, half_extent_mm: float) -> list[dict[str, float]]:
+        """Every pair of distances, mm."""
+        pairs = zip(self.truth.tolist(), self.predicted.tolist(), strict=True)
+        return [
+            {"truth_mm": half_extent_mm * truth, "predicted_mm": half_extent_mm * predicted}
+            for truth, predicted in pairs
+        ]
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -44,6 +52,18 @@ class Curve:
     unit: str
     values: tuple[float, ...]
     measure: Tensor
+
+    def rows(self, half_extent_mm: float) -> list[dict[str, float | str]]:
+        """Every point of the curve; the distance in mm."""
+        return [
+            {
+                "motion": self.motion,
+                "unit": self.unit,
+                "value": value,
+                "distance_mm": half_extent_mm * distance,
+            }
+            for value, distance in zip(self.values, self.measure.tolist(), strict=True)
+        ]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,104 @@
+"""Segmentation: a network gives every voxel a structure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from medreg.errors import CompositionError
+from medreg.metrics.overlap import label_index
+from medreg.metrics.runtime import RuntimeMeter
+from medreg.metrics.segmentation import SegmentationEvaluator
+from medreg.tasks.base import Batch, Task
+from medreg.tasks.results import CaseResult, case_arrays, cost_rows
+
+
+class SegmentationTask(Task):
+    """Train a network on labelled images and evaluate it per case.
+
+    Class 0 is everything that no structure covers; class k is the k-th structure of the data.
+
+    Args:
+        model: from images (B, 1, *S) to scores (B, L + 1, *S).
+        loss: from scores (B, L + 1, *S) and classes (B, 1, *S) to a number.
+        evaluator: scores one case.
+        multiple: voxels; images are padded with 0 to a multiple of it for the network, as its strides need.
+        optimiser: as in `Task`, like the rest.
+    """
+
+    requires: ClassVar[frozenset[str]] = frozenset({"image", "label", "case"})
+    sections = (*Task.sections, "medreg.reporting.label_pictures.cases")
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: nn.Module,
+        *,
+        evaluator: SegmentationEvaluator,
+        multiple: int,
+        optimiser: Callable[[Any], torch.optim.Optimizer] | None = None,
+        scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
+        name: str = "model",
+    ) -> None:
+        super().__init__(model, evaluator=evaluator, optimiser=optimiser, scheduler=scheduler, name=name)
+        self.loss = loss
+        self.multiple = multiple
+
+    def scores(self, image: Tensor) -> Tensor:
+        """Return the scores of every class, (B, L + 1, *S).
+
+        Args:
+            image: (B, 1, *S).
+
+        Raises:
+            CompositionError: the network gives another number of classes than the data have.
+        """
+        sizes = image.shape[2:]
+        padding = [part for size in reversed(sizes) for part in (0, -size % self.multiple)]
+        scores = self.model(nn.functional.pad(image, padding))
+        classes = len(self.evaluator.labels) + 1
+        if scores.shape[1] != classes:
+            raise CompositionError(
+                f"The network gives {scores.shape[1]} classes, but the data have {classes - 1} structures and the "
+                f"background; set model.out_channels={classes}."
+            )
+        return scores[(..., *(slice(size) for size in sizes))]
+
+    def predict(self, image: Tensor) -> Tensor:
+        """Return the code of the most probable structure of every voxel, (B, 1, *S); 0 where there is none."""
+        return self._codes(self.scores(image))
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Return the loss of one batch."""
+        loss = self._loss(self.scores(batch["image"]), batch)
+        self.check_finite(loss, batch)
+        self.train_means.add({"loss": loss}, size=len(batch["image"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Accumulate loss and mean Dice of one case."""
+        scores = self.scores(batch["image"])
+        dice = self.evaluator.mean_dice(batch["label"], self._codes(scores))
+        self.add_validation(loss=self._loss(scores, batch), dice_mean=dice)
+
+    def test_step(self, batch: Batch, batch_index: int) -> CaseResult:  # type: ignore[override]
+        """Score one case."""
+        with RuntimeMeter(self.device) as meter:
+            found = self.predict(batch["image"])
+        shown = {"image": batch["image"], "label": batch["label"], "prediction": found}
+        return CaseResult(
+            case=batch["case"][0],
+            rows={self.name: [*self.evaluator(batch, found), *cost_rows(meter.usage)]},
+            arrays=case_arrays(batch, {name: array[:, 0] for name, array in shown.items()}),
+        )
+
+    def _codes(self, scores: Tensor) -> Tensor:
+        codes = torch.tensor([0, *self.evaluator.labels.values()], device=scores.device)
+        return codes[scores.argmax(dim=1, keepdim=True)]
+
+    def _loss(self, scores: Tensor, batch: Batch) -> Tensor:
+        classes = label_index(batch["label"], list(self.evaluator.labels.values()))
+        return self.loss(scores, classes)
