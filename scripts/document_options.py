@@ -36,8 +36,10 @@ OTHERWISE = {
 def target_of(group: str, option: str) -> str:
     """Return the dotted name of the class that an option builds, or nothing."""
     node = OmegaConf.load(config_dir() / group / f"{option}.yaml")
-    node = node.get(group, node) if isinstance(node, DictConfig) else node  # a file for the whole configuration
-    return str(node.get("_target_") or "") if isinstance(node, DictConfig) else ""
+    if not isinstance(node, DictConfig):
+        return ""
+    own = node.get(group, node)  # some files are of the whole configuration
+    return str(own.get("_target_") or "") if isinstance(own, DictConfig) else ""
 
 
 def summary(target: str) -> str:
