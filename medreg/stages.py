@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from medreg.callbacks.results import Results
-from medreg.config import identity
 from medreg.config.context import RunContext
+from medreg.config.identity import parts as identifying_parts
 from medreg.config.instantiate import build
 from medreg.config.validate import check_dimensions, check_keys, check_options
 from medreg.errors import CheckpointError
@@ -58,7 +57,7 @@ def prepare(cfg: DictConfig, context: RunContext, record: RunRecord) -> Parts:
     trainer.strategy.barrier("prepare")
     data.setup()
     task.name_structures(data.labels)
-    if not _items(data, "val"):
+    if not data.items("val"):
         trainer.limit_val_batches = 0  # nothing to choose the best by: the last checkpoint is evaluated
     facts = _write_down(trainer, context, record, data, task, resolved)
     _introduce(trainer, mirror, context, resolved, facts, cfg)
@@ -186,7 +185,7 @@ def _cases_left(parts: Parts, checkpoint_used: str) -> int:
     assert isinstance(options, dict)
     evaluated = {
         "checkpoint": checkpoint_used,
-        **identity.parts(options),
+        **identifying_parts(options),
         "test_split": options.get("test_split"),
     }
     trainer = parts.trainer
@@ -196,12 +195,7 @@ def _cases_left(parts: Parts, checkpoint_used: str) -> int:
             if done and trainer.world_size == 1:  # several processes need a case each: they score all again
                 log.info("%d cases are scored already; going on with the others.", len(done))
                 parts.data.skip_cases(done)
-    return len(_items(parts.data, "test"))
-
-
-def _items(data: Any, stage: str) -> Sequence[Any]:
-    """Cases of a stage, whatever the data module calls them."""
-    return data.items(stage) if hasattr(data, "items") else data.pairs(stage)
+    return len(parts.data.items("test"))
 
 
 def objective(folder: Path, metric: str | None) -> float:

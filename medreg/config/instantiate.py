@@ -17,8 +17,9 @@ import hydra.utils
 from hydra._internal.utils import _locate
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
-from medreg.config.trusted import ALLOW_VARIABLE, own_packages
+from medreg.config.trusted import ALLOW_VARIABLE, trusted_prefixes
 from medreg.errors import ConfigError, MedregError
 
 ALLOWED = (
@@ -50,7 +51,7 @@ def check_target(target: str) -> type:
     Raises:
         ConfigError: naming the target and how to allow a package of one's own.
     """
-    prefixes = (*ALLOWED, *own_packages())
+    prefixes = (*ALLOWED, *trusted_prefixes())
     if not target.startswith(prefixes):
         package = target.split(".")[0]
         # What Python itself brings opens files and starts programs: nobody is told to allow that.
@@ -89,7 +90,12 @@ def build(node: DictConfig | ListConfig | dict[str, Any] | None, **arguments: An
     config = OmegaConf.create(node) if isinstance(node, dict) else node
     if isinstance(config, DictConfig) and config._is_none():
         return None
-    plain = OmegaConf.to_container(config, resolve=True)
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except InterpolationResolutionError as error:  # one of our resolvers may say why, in a sentence
+        if isinstance(error.__cause__, MedregError):
+            raise error.__cause__ from error
+        raise
     for target in set(targets(plain)):
         check_target(target)
     try:

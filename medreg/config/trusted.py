@@ -7,7 +7,7 @@ import os
 ALLOW_VARIABLE = "MEDREG_ALLOW"
 
 
-def own_packages() -> tuple[str, ...]:
+def trusted_prefixes() -> tuple[str, ...]:
     """Return the packages that the user names in MEDREG_ALLOW, each with its dot."""
     named = [name.strip() for name in os.environ.get(ALLOW_VARIABLE, "").split(",")]
     return tuple(f"{name.removesuffix('.')}." for name in named if name)

@@ -10,7 +10,7 @@ import importlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
-from medreg.config.trusted import ALLOW_VARIABLE, own_packages
+from medreg.config.trusted import ALLOW_VARIABLE, trusted_prefixes
 from medreg.errors import DataError
 from medreg.reporting.page import Section, paragraph
 from medreg.reporting.results import RunFolder
@@ -45,7 +45,7 @@ def find(name: str) -> Draw:
     Raises:
         DataError: it is in no trusted package, or not there.
     """
-    if not name.startswith((OURS, *own_packages())):
+    if not name.startswith((OURS, *trusted_prefixes())):
         raise DataError(
             f"{name} is a function of another package; if you trust it, set {ALLOW_VARIABLE}={name.split('.')[0]} "
             "in the environment."

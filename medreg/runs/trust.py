@@ -18,7 +18,7 @@ import pytorch_lightning as pl
 from torch import nn
 
 from medreg.config.instantiate import check_target
-from medreg.config.trusted import own_packages
+from medreg.config.trusted import trusted_prefixes
 from medreg.data.preprocess import Preprocess
 from medreg.errors import ConfigError
 from medreg.geometry.transformation import Transformation
@@ -100,7 +100,7 @@ def _class(node: Mapping[str, Any]) -> type | str:
     """Return the class of a node, or why it is refused."""
     target = str(node["_target_"])
     partial = node.get("_partial_") is True
-    rooms = (*ROOMS, *NETWORKS, *own_packages(), *((OPTIMISERS,) if partial else ()))
+    rooms = (*ROOMS, *NETWORKS, *trusted_prefixes(), *((OPTIMISERS,) if partial else ()))
     public = ("torch.nn.", "monai.networks.nets.")  # where the classes of NETWORKS are imported from
     if not target.startswith((*rooms, *public)):
         return f"names {target}"
