@@ -82,10 +82,10 @@ def _refusals(node: Any, where: str, base: type | None) -> Iterator[tuple[str, s
             if isinstance(found, str):
                 yield where, found
                 return
-            if base is not None and not issubclass(found, base):
+            if found is not None and base is not None and not issubclass(found, base):
                 yield where, f"names {node['_target_']}, which is no {base.__name__}"
                 return
-            expected = _arguments(found)
+            expected = {} if found is None else _arguments(found)
         for key, child in node.items():
             place = f"{where}.{key}"
             if key in ("_target_", "_partial_"):
@@ -96,8 +96,11 @@ def _refusals(node: Any, where: str, base: type | None) -> Iterator[tuple[str, s
                 yield from _refusals(child, place, INNER.get(place, expected.get(key)))
 
 
-def _class(node: Mapping[str, Any]) -> type | str:
-    """Return the class of a node, or why it is refused."""
+def _class(node: Mapping[str, Any]) -> type | str | None:
+    """Return the class of a node, or why it is refused; None where a name of ours means nothing any more.
+
+    An old run may name a module that has moved since: what is not there cannot be built, the rest of the run is good.
+    """
     target = str(node["_target_"])
     partial = node.get("_partial_") is True
     rooms = (*ROOMS, *NETWORKS, *trusted_prefixes(), *((OPTIMISERS,) if partial else ()))
@@ -106,7 +109,9 @@ def _class(node: Mapping[str, Any]) -> type | str:
         return f"names {target}"
     try:
         found = check_target(target)
-    except ConfigError:
+    except ConfigError as error:
+        if error.__cause__ is not None:  # it cannot be imported
+            return None
         return f"names {target}, which is no class of ours"
     if not f"{found.__module__}.{found.__qualname__}".startswith(rooms):
         return f"names {target}"

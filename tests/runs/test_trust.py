@@ -139,6 +139,18 @@ def test_every_model_that_comes_with_medreg_is_trusted(model):
     check_configuration(config, "a run of ours")
 
 
+def test_a_module_that_has_moved_does_not_spoil_an_old_run(tmp_path):
+    folder = identity_run(tmp_path / "run")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["data"]["_target_"] = "medreg.data.long_ago.Data"
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    assert TrainedRun.open(folder).registration.trainable is False
+    config["data"]["dataset"] = reader(tmp_path / "harmless")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ConfigError, match=r"data\.dataset names monai"):
+        TrainedRun.open(folder)
+
+
 def test_an_own_package_needs_the_users_word(tmp_path, monkeypatch):
     folder = conditional_run(tmp_path / "run")
     with pytest.raises(ConfigError, match=r"model names conditional_models\.ShiftByWeight"):
