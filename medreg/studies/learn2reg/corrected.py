@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medreg.data.datasets.learn2reg_config import MetricSpec
 from medreg.metrics.surface import assd_mm
 from medreg.metrics.surfel import hd95_mm
-from medreg.studies.learn2reg.config import MetricSpec
 from medreg.studies.learn2reg.labels import joint_counts
 from medreg.studies.learn2reg.ndv import non_diffeomorphic_percent
 from medreg.studies.learn2reg.official import Case, Values, mean_of, surface_values

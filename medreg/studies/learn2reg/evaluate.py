@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medreg import __version__
+from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths, read_config
 from medreg.errors import ConfigError, DataError, MedregError
+from medreg.io.json_model import read_object
 from medreg.studies.learn2reg.aggregate import THIRTY_RULES, Thirty, aggregates
-from medreg.studies.learn2reg.config import EvaluationConfig, PairPaths, read_config, read_json
 from medreg.studies.learn2reg.corrected import corrected_aggregates, corrected_values
 from medreg.studies.learn2reg.fields import Entry, FieldSource
 from medreg.studies.learn2reg.names import accepted_names
@@ -254,7 +255,7 @@ class _Store:
         if self.folder is None or not self.resume or not (file := self._file(pair)).is_file():
             return None
         try:
-            content = read_json(file)
+            content = read_object(file)
         except DataError as error:
             logger.warning("%s Scoring that case again.", error)
             return None

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.errors import DataError, FieldFormatError
 from medreg.io.image import load_nibabel
-from medreg.studies.learn2reg.config import PairPaths
 from medreg.studies.learn2reg.names import Rule, accepted_names
 
 SUFFIXES = (".npz", ".nii.gz", ".nii")  # the first that exists is taken, as official code does

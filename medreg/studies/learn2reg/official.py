@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medreg.data.datasets.learn2reg_config import EvaluationConfig, MetricSpec, PairPaths
 from medreg.errors import DataError
 from medreg.io.points import PointPairs
 from medreg.metrics.surface import structure_masks
 from medreg.metrics.surfel import hd95_mm
-from medreg.studies.learn2reg.config import EvaluationConfig, MetricSpec, PairPaths
 from medreg.studies.learn2reg.fields import FieldArray
 from medreg.studies.learn2reg.jacobian import Regularity, regularity
 from medreg.studies.learn2reg.labels import Index, LabelSet, counts, joint_counts, warp_index

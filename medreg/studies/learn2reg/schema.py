@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medreg.data.datasets.learn2reg_config import LABEL_METRICS, EvaluationConfig, MetricSpec
 from medreg.errors import DataError
-from medreg.studies.learn2reg.config import LABEL_METRICS, EvaluationConfig, MetricSpec, read_json
+from medreg.io.json_model import read_object
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +125,7 @@ def read_all_metrics(path: str | Path) -> tuple[MetricsFile, ...]:
     Raises:
         DataError: missing file, or not a metric file.
     """
-    content = _null_to_nan(read_json(path))
+    content = _null_to_nan(read_object(path))
     if "cases" in content and "aggregates" in content:
         return (
             MetricsFile(

@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths
 from medreg.errors import DataError, FieldFormatError, MedregError
-from medreg.studies.learn2reg.config import EvaluationConfig, PairPaths
 from medreg.studies.learn2reg.fields import FieldSource
 from medreg.studies.learn2reg.schema import write_text
 from medreg.studies.learn2reg.submission_format import Form

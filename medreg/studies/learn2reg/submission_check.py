@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from medreg.data.datasets.learn2reg_config import EvaluationConfig
 from medreg.errors import MedregError
-from medreg.studies.learn2reg.config import EvaluationConfig
 from medreg.studies.learn2reg.fields import Entry, FieldSource
 from medreg.studies.learn2reg.names import Rule, accepted_names
 from medreg.studies.learn2reg.submission_format import Form

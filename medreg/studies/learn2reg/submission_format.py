@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.errors import ConfigError
 from medreg.io.field_learn2reg import write_learn2reg_field, write_learn2reg_half_field
-from medreg.studies.learn2reg.config import PairPaths
 from medreg.studies.learn2reg.names import Naming, accepted_names, field_names
 from medreg.studies.learn2reg.submission_tasks import EDITIONS, task_folder
 

@@ -10,9 +10,9 @@ import pytest
 from learn2reg_tasks import SHAPE, save_field, waves
 from scipy import ndimage
 
+from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.errors import DataError, FieldFormatError
 from medreg.io.field import write_itk_field, write_learn2reg_field, write_learn2reg_half_field
-from medreg.studies.learn2reg.config import PairPaths
 from medreg.studies.learn2reg.fields import FieldSource
 
 PAIR = PairPaths("./imagesTr/Task_0001_0000.nii.gz", "./imagesTr/Task_0002_0000.nii.gz")
