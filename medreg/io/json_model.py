@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from medreg.errors import DataError, MedregError
 
 Model = TypeVar("Model")
+UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # pydantic's names of a key that no field has
 
 
 def read_object(path: str | Path) -> dict[str, Any]:
@@ -52,15 +54,18 @@ def checked(
     try:
         return adapter.validate_python(content)
     except ValidationError as found:
-        raise error(_sentence(found, where)) from found
+        raise error(f"{where}: {_sentence(found, model)}") from found
 
 
-def _sentence(error: ValidationError, where: str | Path) -> str:
-    """Say what is wrong first, and in how many places more."""
-    first, *others = error.errors(include_url=False)
+def _sentence(error: ValidationError, model: Any) -> str:
+    """Say what is wrong first, unknown keys before what is missing for them, and in how many places more."""
+    first, *others = sorted(error.errors(include_url=False), key=lambda found: found["type"] not in UNKNOWN)
     key = ".".join(map(str, first["loc"]))
     text = first["msg"].removeprefix("Value error, ").rstrip(".")
-    if isinstance(first["input"], str | int | float) and first["type"] != "value_error":
+    if first["type"] in UNKNOWN:
+        known = ", ".join(each.name for each in fields(model)) if is_dataclass(model) else ""
+        text = f"unknown key{f'; known are {known}' if known else ''}"
+    elif isinstance(first["input"], str | int | float) and first["type"] != "value_error":
         text += f", not {first['input']!r}"
     more = f" ({len(others)} more)" if others else ""
-    return f"{where}: {f'{key}: ' if key else ''}{text}{more}."
+    return f"{f'{key}: ' if key else ''}{text}{more}."

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from medreg.errors import ConfigError, DataError, NumericalError
 from medreg.geometry.warp import warp
-from medreg.metrics import deformation, surface
+from medreg.metrics import deformation, surface, surfel
 from medreg.metrics.intensity import rmse
 from medreg.metrics.landmarks import Interpolation, tre_mm
 from medreg.metrics.overlap import (
@@ -23,19 +22,10 @@ from medreg.metrics.overlap import (
     label_index,
     voxel_counts,
 )
+from medreg.metrics.rows import MetricRow, mean_of_numbers, row, rows_with_mean
 
 Convention = Literal["exact", "authors"]
 Distances = dict[str, float]
-
-
-@dataclass(frozen=True)
-class MetricRow:
-    """One measured number of one case; the caller adds run, pair and method."""
-
-    structure: str  # a structure's name, "mean" over structures, or "all" for the whole image
-    metric: str
-    value: float
-    unit: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +43,13 @@ def _surface_distances(
     return {"hd95_mm": found.hd95_mm, "assd_mm": found.assd_mm}
 
 
+def _area_distances(
+    first: surface.BoolArray, second: surface.BoolArray, spacing_mm: list[float]
+) -> Distances:
+    hd95_mm = surfel.hd95_mm(first, second, spacing_mm=spacing_mm)
+    return {"hd95_mm": hd95_mm, "assd_mm": surface.assd_mm(first, second, spacing_mm=spacing_mm)}
+
+
 def _itk_distances(first: surface.BoolArray, second: surface.BoolArray, spacing_mm: list[float]) -> Distances:
     found = surface.itk_hausdorff(first, second, spacing_mm=spacing_mm)
     return {"hd_mm": found.maximum_mm, "itk_avg_hd_mm": found.average_mm}
@@ -64,6 +61,7 @@ JACOBIANS: Mapping[str, JacobianDefinition] = {
 }
 SURFACES: Mapping[str, Callable[[surface.BoolArray, surface.BoolArray, list[float]], Distances]] = {
     "assd": _surface_distances,
+    "area": _area_distances,
     "itk_avg_hd": _itk_distances,
 }
 SPACINGS: Mapping[str, Callable[[float], float]] = {"exact": lambda mm: mm, "authors": lambda mm: 1 / mm}
@@ -79,12 +77,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _mean_of_numbers(values: Iterable[float]) -> float:
-    """Mean without the NaNs; NaN when nothing else is left."""
-    numbers = [value for value in values if not math.isnan(value)]
-    return math.fsum(numbers) / len(numbers) if numbers else math.nan
-
-
 class CaseEvaluator:
     """Every metric that a case's data allow, for its displacement field.
 
@@ -97,14 +89,17 @@ class CaseEvaluator:
     distances are taken in each slice and averaged over those where both structures are present, Jacobian
     figures are averaged over slices, and the image error pools all pixels.
 
-    The arguments choose between the proper definition (default) and that of the authors' releases, which
-    `protocol=gradirn_paper` selects together.
+    The arguments choose between the proper definition (default), that of the authors' releases, which
+    `protocol=gradirn_paper` selects together, and that of Learn2Reg (`surface_definition="area",
+    tre_interpolation="cubic", crop=2, masked=True`): `medreg evaluate learn2reg` gives the same numbers under the
+    same names, but for labels at positions outside the grid, which it takes for background without rounding them.
 
     Args:
         labels: structure name → label code; only these are scored. None: not known before the data are read.
         surface: whether to compute surface distances, the slowest part.
         jacobian: "exact", folds are det J ≤ 0; "authors", axes swapped and folds det < 0 (GraDIRN release).
-        surface_definition: "assd" gives hd95_mm and assd_mm; "itk_avg_hd" gives hd_mm and itk_avg_hd_mm, over
+        surface_definition: "assd" gives hd95_mm and assd_mm; "area" the same, hd95_mm weighted by surface area
+            (Learn2Reg); "itk_avg_hd" gives hd_mm and itk_avg_hd_mm, over
             voxels instead of surfaces (GraDIRN release, where the latter is called ASD).
         vanished: Dice of a structure lost in warping: "zero" or "skip", see `overlap.dice`.
         dice: "per_volume" or "per_slice", see `overlap.dice`.
@@ -114,6 +109,7 @@ class CaseEvaluator:
         tre_interpolation: "linear" or "cubic" (Learn2Reg), see `landmarks.tre_mm`.
         masked: restrict Jacobian figures and image error to `fixed_mask` where the batch has one. The
             end-point error always is: outside the body the true motion means nothing.
+        crop: voxels that the Jacobian figures leave out at each side of each axis.
 
     Raises:
         ConfigError: an argument is not one of its choices, or two structures share a code.
@@ -125,7 +121,7 @@ class CaseEvaluator:
         *,
         surface: bool = True,
         jacobian: Convention = "exact",
-        surface_definition: Literal["assd", "itk_avg_hd"] = "assd",
+        surface_definition: Literal["assd", "area", "itk_avg_hd"] = "assd",
         vanished: Vanished = "zero",
         dice: Aggregation = "per_volume",
         spacing: Convention = "exact",
@@ -133,6 +129,7 @@ class CaseEvaluator:
         image_padding: Literal["border", "zeros"] = "border",
         tre_interpolation: Interpolation = "linear",
         masked: bool = False,
+        crop: int = 0,
     ) -> None:
         self.labels = {str(name): int(code) for name, code in (labels or {}).items()}
         self.surface = surface
@@ -145,6 +142,7 @@ class CaseEvaluator:
         self.image_padding = image_padding
         self.tre_interpolation = tre_interpolation
         self.masked = masked
+        self.crop = crop
         for option, choices in CHOICES.items():
             if (given := getattr(self, option)) not in choices:
                 raise ConfigError(f"{option}={given!r} of the evaluator is not one of {', '.join(choices)}.")
@@ -189,7 +187,7 @@ class CaseEvaluator:
         moving_counts = voxel_counts(label_index(moving, codes), len(codes))
         histogram = joint_histogram(fixed_index, warped_index, len(codes))
         scores = dice_from_counts(histogram, moving_counts, vanished=self.vanished, aggregate=self.dice)
-        yield from _with_mean("dice", "1", dict(zip(self.labels, scores.tolist(), strict=True)))
+        yield from rows_with_mean("dice", dict(zip(self.labels, scores.tolist(), strict=True)))
         if self.surface:
             yield from self._surfaces(fixed_index, warped_index, _spacing(batch, case)[0].tolist())
 
@@ -206,16 +204,16 @@ class CaseEvaluator:
         ]
         for metric in slices[0][0]:
             values = {
-                name: _mean_of_numbers(item[position][metric] for item in slices)
+                name: mean_of_numbers(item[position][metric] for item in slices)
                 for position, name in enumerate(self.labels)
             }
-            yield from _with_mean(metric, "mm", values)
+            yield from rows_with_mean(metric, values)
 
     def _landmarks(self, batch: Mapping[str, Any], field: Tensor, case: str) -> Iterator[MetricRow]:
         for kind, metric in (("keypoints", "tre_mm"), ("more_keypoints", "tre_more_mm")):
             fixed, moving = batch.get(f"fixed_{kind}"), batch.get(f"moving_{kind}")
             if fixed is not None and moving is not None:
-                yield MetricRow("all", metric, self._point_error(batch, field, case, fixed, moving), "mm")
+                yield row("all", metric, self._point_error(batch, field, case, fixed, moving))
 
     def _point_error(
         self, batch: Mapping[str, Any], field: Tensor, case: str, fixed: Tensor, moving: Tensor
@@ -239,16 +237,17 @@ class CaseEvaluator:
             error = deformation.end_point_error_mm(
                 field, truth.to(field), spacing_mm=_spacing(batch, case), mask=mask
             )
-            yield MetricRow("all", "epe_mm", error.nanmean().item(), "mm")
-        kept = mask if self.masked else None
+            yield row("all", "epe_mm", error.nanmean().item())
+        inner = (..., *(slice(self.crop, size - self.crop) for size in field.shape[2:]))
+        kept = mask[inner] if self.masked and mask is not None else None
         definition = JACOBIANS[self.jacobian]
-        det = definition.determinant(field)
-        for metric, values, unit in (
-            ("folding_percent", definition.folding_percent(det, mask=kept), "%"),
-            ("sd_log_jacobian", deformation.sd_log_jacobian(det, mask=kept), "1"),
-            ("mag_grad_det_j", deformation.mag_grad_det_j(det, mask=kept), "1/voxel"),
+        det = definition.determinant(field)[inner].contiguous()
+        for metric, values in (
+            ("folding_percent", definition.folding_percent(det, mask=kept)),
+            ("sd_log_jacobian", deformation.sd_log_jacobian(det, mask=kept)),
+            ("mag_grad_det_j", deformation.mag_grad_det_j(det, mask=kept)),
         ):
-            yield MetricRow("all", metric, values.nanmean().item(), unit)
+            yield row("all", metric, values.nanmean().item())
 
     def _intensities(
         self, batch: Mapping[str, Any], field: Tensor, warped_image: Tensor | None
@@ -261,14 +260,7 @@ class CaseEvaluator:
         kept = batch.get("fixed_mask") if self.masked else None
         mask = None if kept is None else _as_one_image(kept)
         error = rmse(_as_one_image(fixed), _as_one_image(warped_image), mask=mask)
-        yield MetricRow("all", "rmse_image", error.item(), "intensity")
-
-
-def _with_mean(metric: str, unit: str, values: Mapping[str, float]) -> Iterator[MetricRow]:
-    """A row for each structure and one for the mean of those that could be scored."""
-    for name, value in values.items():
-        yield MetricRow(name, metric, value, unit)
-    yield MetricRow("mean", metric, _mean_of_numbers(values.values()), unit)
+        yield row("all", "rmse_image", error.item())
 
 
 def _as_one_image(stack: Tensor) -> Tensor:

@@ -108,12 +108,12 @@ class EvaluationConfig:
         version: of the config.
     """
 
-    name: str = Field("", validation_alias=AliasChoices("task_name", "name"))
+    name: str = Field(default="", validation_alias=AliasChoices("task_name", "name"))
     shape: Annotated[tuple[int, int, int], BeforeValidator(_grid)] = Field(validation_alias="expected_shape")
     pairs: tuple[PairPaths, ...] = Field(validation_alias="eval_pairs")
     metrics: tuple[MetricSpec, ...] = Field(validation_alias="evaluation_methods")
-    masked: bool = Field(False, validation_alias="masked_evaluation")
-    version: float = Field(CREATOR_VERSION, validation_alias="eval_config_version")
+    masked: bool = Field(default=False, validation_alias="masked_evaluation")
+    version: float = Field(default=CREATOR_VERSION, validation_alias="eval_config_version")
 
     @model_validator(mode="after")
     def _distinct(self) -> EvaluationConfig:

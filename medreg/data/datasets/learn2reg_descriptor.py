@@ -177,8 +177,10 @@ class Descriptor(BaseModel):
         for key, entries in self.pair_entries.items():
             for entry in entries:
                 fixed, moving = entry.get("fixed", entry.get(first)), entry.get("moving", entry.get(second))
-                there = fixed is not None and moving is not None
-                yield key, ListedPair(fixed, moving, PAIR_LISTS[key]) if there else entry
+                if fixed is None or moving is None:
+                    yield key, entry
+                else:
+                    yield key, ListedPair(fixed, moving, PAIR_LISTS[key])
 
     # -- files -------------------------------------------------------------------------------------
 
