@@ -238,10 +238,10 @@ class CaseEvaluator:
                 field, truth.to(field), spacing_mm=_spacing(batch, case), mask=mask
             )
             yield row("all", "epe_mm", error.nanmean().item())
-        inner = (..., *(slice(self.crop, size - self.crop) for size in field.shape[2:]))
-        kept = mask[inner] if self.masked and mask is not None else None
+        inner = [slice(self.crop, size - self.crop) for size in field.shape[2:]]
+        kept = mask[(slice(None), slice(None), *inner)] if self.masked and mask is not None else None
         definition = JACOBIANS[self.jacobian]
-        det = definition.determinant(field)[inner].contiguous()
+        det = definition.determinant(field)[(slice(None), *inner)].contiguous()
         for metric, values in (
             ("folding_percent", definition.folding_percent(det, mask=kept)),
             ("sd_log_jacobian", deformation.sd_log_jacobian(det, mask=kept)),
