@@ -108,7 +108,7 @@ class EvaluationConfig:
         version: of the config.
     """
 
-    name: str = Field(default="", validation_alias=AliasChoices("task_name", "name"))
+    name: str = Field(validation_alias=AliasChoices("task_name", "name"))
     shape: Annotated[tuple[int, int, int], BeforeValidator(_grid)] = Field(validation_alias="expected_shape")
     pairs: tuple[PairPaths, ...] = Field(validation_alias="eval_pairs")
     metrics: tuple[MetricSpec, ...] = Field(validation_alias="evaluation_methods")
@@ -148,4 +148,4 @@ def read_config(path: str | Path) -> EvaluationConfig:
         ConfigError: not a config: a key is missing, a metric is unknown, or two entries share a name.
         DataError: missing file or invalid JSON.
     """
-    return checked(EvaluationConfig, read_object(path), path, error=ConfigError)
+    return checked(EvaluationConfig, {"name": ""} | read_object(path), path, error=ConfigError)
