@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 def _ranked(args: argparse.Namespace) -> tuple[Ranking, tuple[str, ...]]:
     import pandas as pd
 
-    from medreg.studies.learn2reg.config import read_config
+    from medreg.data.datasets.learn2reg_config import read_config
     from medreg.studies.learn2reg.ranking import rank
     from medreg.studies.learn2reg.ranking_inputs import collect
 

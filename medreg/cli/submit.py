@@ -11,7 +11,7 @@ from medreg.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from medreg.studies.learn2reg.config import EvaluationConfig
+    from medreg.data.datasets.learn2reg_config import EvaluationConfig
     from medreg.studies.learn2reg.submission import FieldMaker
     from medreg.studies.learn2reg.submission_format import Form
 
@@ -95,7 +95,8 @@ def _form(args: argparse.Namespace) -> Form:
 
 def _config(args: argparse.Namespace, data: Path | None) -> EvaluationConfig:
     """Grid and pairs: of a config, of the descriptor beside the data, or of the public task."""
-    from medreg.studies.learn2reg.config import config_from_descriptor, read_config
+    from medreg.data.datasets.learn2reg_config import read_config
+    from medreg.studies.learn2reg.config import config_from_descriptor
     from medreg.studies.learn2reg.submission_tasks import public_config
     from medreg.studies.learn2reg.truth import TaskFolder
 
@@ -105,11 +106,11 @@ def _config(args: argparse.Namespace, data: Path | None) -> EvaluationConfig:
     if folder is None:
         return public_config(args.task, split="val" if args.split == "auto" else args.split)
     descriptor = TaskFolder(folder, task=args.task).descriptor()
-    if descriptor.get("name") not in (None, args.task):
-        raise ConfigError(f"{folder} holds the task {descriptor['name']}, but --task is {args.task}.")
+    if descriptor.name != args.task:
+        raise ConfigError(f"{folder} holds the task {descriptor.name}, but --task is {args.task}.")
     split = args.split
     if split == "auto":
-        split = "test" if descriptor.get("registration_test") else "val"
+        split = "test" if any(pair.kind == "test" for pair in descriptor.pairs) else "val"
     return config_from_descriptor(descriptor, split=split, labels=(), points=())
 
 

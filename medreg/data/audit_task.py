@@ -259,9 +259,9 @@ def _check_lists(task: _Task) -> None:
         message = f"{len(held_out)} validation cases stand in the training list too"
         remedy = "nothing to do: they are not trained on unless data.split.train_on_evaluation=true"
         task.notes.add("info", "held out", message, remedy=remedy, example=held_out[0])
-    for key, actual in (("numTraining", len(descriptor.training)), ("numRegistration_val", None)):
-        stated = descriptor.content.get(key)
-        count = len(descriptor.content.get("registration_val") or []) if actual is None else actual
+    validation = descriptor.pair_entries.get("registration_val", [])
+    for key, count in (("numTraining", len(descriptor.training)), ("numRegistration_val", len(validation))):
+        stated = descriptor.counts.get(key)
         if isinstance(stated, int) and stated != count:
             task.notes.add("info", key, f"{key} is {stated}, {count} are listed")
     if task.official is not None:
@@ -311,13 +311,12 @@ def _cases(task: _Task, *kinds: str) -> set[str]:
 
 def _facts(task: _Task) -> dict[str, str]:
     descriptor = task.descriptor
-    content = descriptor.content
     counts = Counter(pair.kind for pair in task.pairs)
     facts = {
         "folder": str(descriptor.folder.absolute()),
-        "task": f"{descriptor.name} {content.get('release', '')}".strip(),
+        "task": f"{descriptor.name} {descriptor.release}".strip(),
         "licence": _shortened(descriptor.licence),
-        "pairing": str(content.get("pairings", "")),
+        "pairing": descriptor.pairings,
         "modalities": ", ".join(f"{number} {name}" for number, name in descriptor.modalities.items()),
         "direction": f"{descriptor.direction[0]} ← {descriptor.direction[1]} (fixed ← moving)",
         "images": str(len(task.images)),

@@ -15,9 +15,8 @@ from medreg.metrics import deformation
 from medreg.metrics.intensity import rmse
 from medreg.metrics.landmarks import Interpolation, tre_mm
 from medreg.metrics.overlap import Aggregation, Vanished, label_index
-from medreg.metrics.structures import Convention, MetricRow, StructureEvaluator, case_name, spacing_of
-
-__all__ = ["CaseEvaluator", "MetricRow"]
+from medreg.metrics.rows import MetricRow, row
+from medreg.metrics.structures import Convention, StructureEvaluator, case_name, spacing_of
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,17 @@ class CaseEvaluator(StructureEvaluator):
     distances are taken in each slice and averaged over those where both structures are present, Jacobian
     figures are averaged over slices, and the image error pools all pixels.
 
-    The arguments choose between the proper definition (default) and that of the authors' releases, which
-    `protocol=gradirn_paper` selects together.
+    The arguments choose between the proper definition (default), that of the authors' releases, which
+    `protocol=gradirn_paper` selects together, and that of Learn2Reg (`surface_definition="area",
+    tre_interpolation="cubic", crop=2, masked=True`): `medreg evaluate learn2reg` gives the same numbers under the
+    same names, but for labels at positions outside the grid, which it takes for background without rounding them.
 
     Args:
         labels: structure name → label code; only these are scored. None: not known before the data are read.
         surface: whether to compute surface distances, the slowest part.
         jacobian: "exact", folds are det J ≤ 0; "authors", axes swapped and folds det < 0 (GraDIRN release).
-        surface_definition: "assd" gives hd95_mm and assd_mm; "itk_avg_hd" gives hd_mm and itk_avg_hd_mm, over
+        surface_definition: "assd" gives hd95_mm and assd_mm; "area" the same, hd95_mm weighted by surface area
+            (Learn2Reg); "itk_avg_hd" gives hd_mm and itk_avg_hd_mm, over
             voxels instead of surfaces (GraDIRN release, where the latter is called ASD).
         vanished: Dice of a structure lost in warping: "zero" or "skip", see `overlap.dice`.
         dice: "per_volume" or "per_slice", see `overlap.dice`.
@@ -63,6 +65,7 @@ class CaseEvaluator(StructureEvaluator):
         tre_interpolation: "linear" or "cubic" (Learn2Reg), see `landmarks.tre_mm`.
         masked: restrict Jacobian figures and image error to `fixed_mask` where the batch has one. The
             end-point error always is: outside the body the true motion means nothing.
+        crop: voxels that the Jacobian figures leave out at each side of each axis.
 
     Raises:
         ConfigError: an argument is not one of its choices, or two structures share a code.
@@ -82,7 +85,7 @@ class CaseEvaluator(StructureEvaluator):
         *,
         surface: bool = True,
         jacobian: Convention = "exact",
-        surface_definition: Literal["assd", "itk_avg_hd"] = "assd",
+        surface_definition: Literal["assd", "area", "itk_avg_hd"] = "assd",
         vanished: Vanished = "zero",
         dice: Aggregation = "per_volume",
         spacing: Convention = "exact",
@@ -90,6 +93,7 @@ class CaseEvaluator(StructureEvaluator):
         image_padding: Literal["border", "zeros"] = "border",
         tre_interpolation: Interpolation = "linear",
         masked: bool = False,
+        crop: int = 0,
     ) -> None:
         super().__init__(
             labels,
@@ -104,6 +108,7 @@ class CaseEvaluator(StructureEvaluator):
         self.image_padding = image_padding
         self.tre_interpolation = tre_interpolation
         self.masked = masked
+        self.crop = crop
         self.check_choices()
 
     def __call__(
@@ -148,7 +153,7 @@ class CaseEvaluator(StructureEvaluator):
         for kind, metric in (("keypoints", "tre_mm"), ("more_keypoints", "tre_more_mm")):
             fixed, moving = batch.get(f"fixed_{kind}"), batch.get(f"moving_{kind}")
             if fixed is not None and moving is not None:
-                yield MetricRow("all", metric, self._point_error(batch, field, case, fixed, moving), "mm")
+                yield row("all", metric, self._point_error(batch, field, case, fixed, moving))
 
     def _point_error(
         self, batch: Mapping[str, Any], field: Tensor, case: str, fixed: Tensor, moving: Tensor
@@ -172,16 +177,17 @@ class CaseEvaluator(StructureEvaluator):
             error = deformation.end_point_error_mm(
                 field, truth.to(field), spacing_mm=spacing_of(batch, case), mask=mask
             )
-            yield MetricRow("all", "epe_mm", error.nanmean().item(), "mm")
-        kept = mask if self.masked else None
+            yield row("all", "epe_mm", error.nanmean().item())
+        inner = [slice(self.crop, size - self.crop) for size in field.shape[2:]]
+        kept = mask[(slice(None), slice(None), *inner)] if self.masked and mask is not None else None
         definition = JACOBIANS[self.jacobian]
-        det = definition.determinant(field)
-        for metric, values, unit in (
-            ("folding_percent", definition.folding_percent(det, mask=kept), "%"),
-            ("sd_log_jacobian", deformation.sd_log_jacobian(det, mask=kept), "1"),
-            ("mag_grad_det_j", deformation.mag_grad_det_j(det, mask=kept), "1/voxel"),
+        det = definition.determinant(field)[(slice(None), *inner)].contiguous()
+        for metric, values in (
+            ("folding_percent", definition.folding_percent(det, mask=kept)),
+            ("sd_log_jacobian", deformation.sd_log_jacobian(det, mask=kept)),
+            ("mag_grad_det_j", deformation.mag_grad_det_j(det, mask=kept)),
         ):
-            yield MetricRow("all", metric, values.nanmean().item(), unit)
+            yield row("all", metric, values.nanmean().item())
 
     def _intensities(
         self, batch: Mapping[str, Any], field: Tensor, warped_image: Tensor | None
@@ -194,7 +200,7 @@ class CaseEvaluator(StructureEvaluator):
         kept = batch.get("fixed_mask") if self.masked else None
         mask = None if kept is None else _as_one_image(kept)
         error = rmse(_as_one_image(fixed), _as_one_image(warped_image), mask=mask)
-        yield MetricRow("all", "rmse_image", error.item(), "intensity")
+        yield row("all", "rmse_image", error.item())
 
 
 def _as_one_image(stack: Tensor) -> Tensor:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from medreg.errors import ConfigError, DataError
-from medreg.metrics import surface
+from medreg.metrics import surface, surfel
 from medreg.metrics.overlap import (
     Aggregation,
     Vanished,
@@ -20,19 +18,10 @@ from medreg.metrics.overlap import (
     label_index,
     voxel_counts,
 )
+from medreg.metrics.rows import MetricRow, mean_of_numbers, rows_with_mean
 
 Convention = Literal["exact", "authors"]
 Distances = dict[str, float]
-
-
-@dataclass(frozen=True)
-class MetricRow:
-    """One measured number of one case; the caller adds run, case and method."""
-
-    structure: str  # a structure's name, "mean" over structures, or "all" for the whole image
-    metric: str
-    value: float
-    unit: str
 
 
 def _surface_distances(
@@ -42,6 +31,13 @@ def _surface_distances(
     return {"hd95_mm": found.hd95_mm, "assd_mm": found.assd_mm}
 
 
+def _area_distances(
+    first: surface.BoolArray, second: surface.BoolArray, spacing_mm: list[float]
+) -> Distances:
+    hd95_mm = surfel.hd95_mm(first, second, spacing_mm=spacing_mm)
+    return {"hd95_mm": hd95_mm, "assd_mm": surface.assd_mm(first, second, spacing_mm=spacing_mm)}
+
+
 def _itk_distances(first: surface.BoolArray, second: surface.BoolArray, spacing_mm: list[float]) -> Distances:
     found = surface.itk_hausdorff(first, second, spacing_mm=spacing_mm)
     return {"hd_mm": found.maximum_mm, "itk_avg_hd_mm": found.average_mm}
@@ -49,6 +45,7 @@ def _itk_distances(first: surface.BoolArray, second: surface.BoolArray, spacing_
 
 SURFACES: Mapping[str, Callable[[surface.BoolArray, surface.BoolArray, list[float]], Distances]] = {
     "assd": _surface_distances,
+    "area": _area_distances,
     "itk_avg_hd": _itk_distances,
 }
 SPACINGS: Mapping[str, Callable[[float], float]] = {"exact": lambda mm: mm, "authors": lambda mm: 1 / mm}
@@ -86,7 +83,7 @@ class StructureEvaluator:
         labels: Mapping[str, int] | None,
         *,
         surface: bool = True,
-        surface_definition: Literal["assd", "itk_avg_hd"] = "assd",
+        surface_definition: Literal["assd", "area", "itk_avg_hd"] = "assd",
         vanished: Vanished = "zero",
         dice: Aggregation = "per_volume",
         spacing: Convention = "exact",
@@ -117,7 +114,7 @@ class StructureEvaluator:
         histogram = joint_histogram(fixed, other, count)
         counts = voxel_counts(fixed if before is None else before, count)
         scores = dice_from_counts(histogram, counts, vanished=self.vanished, aggregate=self.dice)
-        yield from with_mean("dice", "1", dict(zip(self.labels, scores.tolist(), strict=True)))
+        yield from rows_with_mean("dice", dict(zip(self.labels, scores.tolist(), strict=True)))
 
     def surfaces(self, fixed: Tensor, other: Tensor, spacing_mm: list[float]) -> Iterator[MetricRow]:
         """Rows of surface distances; arguments as for `overlaps`, none where `surface` is off."""
@@ -136,20 +133,7 @@ class StructureEvaluator:
                 name: mean_of_numbers(item[position][metric] for item in slices)
                 for position, name in enumerate(self.labels)
             }
-            yield from with_mean(metric, "mm", values)
-
-
-def mean_of_numbers(values: Iterable[float]) -> float:
-    """Mean without the NaNs; NaN when nothing else is left."""
-    numbers = [value for value in values if not math.isnan(value)]
-    return math.fsum(numbers) / len(numbers) if numbers else math.nan
-
-
-def with_mean(metric: str, unit: str, values: Mapping[str, float]) -> Iterator[MetricRow]:
-    """A row for each structure and one for the mean of those that could be scored."""
-    for name, value in values.items():
-        yield MetricRow(name, metric, value, unit)
-    yield MetricRow("mean", metric, mean_of_numbers(values.values()), unit)
+            yield from rows_with_mean(metric, values)
 
 
 def case_name(batch: Mapping[str, Any]) -> str:

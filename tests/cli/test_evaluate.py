@@ -28,11 +28,11 @@ def test_scores_a_folder(task, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "3 of 3 cases scored" in shown
     assert "LogJacDetStd" in shown
-    assert "HD95_mm" in shown
+    assert "hd95_mm" in shown
     content = json.loads(output.read_text(encoding="utf-8"))
     assert content["name"] == "Same"
     assert output.with_suffix(".csv").is_file()
-    assert len(list(output.with_name("metrics.cases").glob("*.json"))) == 3
+    assert len(output.with_name("metrics.cases.jsonl").read_text(encoding="utf-8").splitlines()) == 3
 
 
 def test_reports_every_bad_field_and_scores_the_rest_then_resumes(task, tmp_path, capsys):

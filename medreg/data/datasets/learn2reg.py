@@ -96,7 +96,7 @@ class Learn2Reg(DataSource):
 
         Raises:
             DatasetNotFound: there is none, or several and no task is chosen.
-            DataError: it is not valid JSON.
+            DataError: it is not valid JSON or not a descriptor.
         """
         if self._descriptor is None:
             found = find_descriptors(self.root, self.task)
@@ -235,7 +235,7 @@ class Learn2Reg(DataSource):
             return pair
         names = zip((pair.fixed, pair.moving), self.modalities, strict=True)
         first, second = (re.sub(r"_\d{4}(?=\.nii\.gz$)", f"_{number:04d}", name) for name, number in names)
-        return replace(pair, fixed=first, moving=second)
+        return pair._replace(fixed=first, moving=second)
 
     def truth_folder(self, fixed: Record) -> Path:
         """Return the folder `truth` beside the descriptor."""

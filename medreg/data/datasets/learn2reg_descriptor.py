@@ -1,33 +1,35 @@
 """The descriptor `<Task>_dataset.json` of a Learn2Reg task, with the irregularities of the released ones.
 
-Hering et al., IEEE TMI 42(3), 2023; the layout is that of the releases since 2022.
+Hering et al., IEEE TMI 42(3), 2023; the layout is that of the releases since 2022. The only reader of descriptors: the
+data sets, the audit, the evaluation and the benchmark use it.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from medreg.data.records import stem
 from medreg.errors import DataError
+from medreg.io.json_model import checked, read_object
 
 NAME = re.compile(r"(?P<task>.+)_(?P<case>\d{4})_(?P<modality>\d{4})")
-PAIR_LISTS = {  # key of the descriptor: what it holds
+PAIR_LISTS = {  # key of the descriptor: kind of its pairs
     "training_paired_images": "train",
     "registration_val": "validation",
-    "validation": "validation",
+    "validation": "validation",  # LUMIR
     "registration_test": "test",
     "test_paired_images": "test",
 }
 POINTS = ("landmarks", "keypoints")
 
 
-@dataclass(frozen=True)
-class ListedImage:
+class ListedImage(NamedTuple):
     """One entry of the training list.
 
     Attributes:
@@ -39,8 +41,7 @@ class ListedImage:
     files: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class ListedPair:
+class ListedPair(NamedTuple):
     """One pair that the descriptor names.
 
     Attributes:
@@ -54,26 +55,70 @@ class ListedPair:
     kind: str
 
 
-@dataclass(frozen=True)
-class Descriptor:
+def _flat(entries: Any) -> list[dict[str, str]]:
+    """Return entries of a list, also of the form modality → list; an entry that is a path is its image."""
+    parts = list(entries.values()) if isinstance(entries, Mapping) else [entries or []]
+    texts = ({"image": entry} if isinstance(entry, str) else dict(entry) for part in parts for entry in part)
+    return [{str(key): str(value) for key, value in entry.items()} for entry in texts]
+
+
+def _merged(labels: Any) -> dict[int, str]:
+    """Return code → name of all modalities without the background, by code."""
+    parts = [part for part in labels.values() if isinstance(part, Mapping)] or [labels]
+    named = {int(code): str(name) for part in parts for code, name in part.items() if str(code).isdigit()}
+    return {code: named[code] for code in sorted(named) if code != 0}
+
+
+Entries = Annotated[list[dict[str, str]], BeforeValidator(_flat)]
+
+
+class Descriptor(BaseModel):
     """A parsed descriptor and the folder that its paths start from.
 
     Lists and dictionaries keyed by modality, pairs with keys fixed and moving or "0", "1" and "2", paths with
-    "./", "/" or nothing in front, and both spellings of licence are read alike.
+    "./", "/" or nothing in front, and both spellings of licence are read alike; unknown keys are passed over.
 
     Attributes:
         path: the file.
-        content: its parsed text.
-        training: images of the training list, which holds the validation images too in most releases.
-        pairs: pairs of all lists, training first.
-        problems: entries that name no image or no pair.
+        name: name of the task, as in file names of most tasks.
+        release: version of the data.
+        licence: terms of use as stated; empty where the descriptor is silent.
+        pairings: "paired", "unpaired" or "hybrid".
+        provided: modality number → what there is of it, such as "image", "label", "mask".
+        stated_direction: modality numbers of "fixed" and "moving" images; empty where none are stated (LUMIR).
+        modalities: modality number → name, such as {"0": "MR T1w"}.
+        codes: label code → structure without the background; empty where none are named.
+        shapes: modality number → size in voxels of its images.
+        counts: what the descriptor says of the length of its lists.
+        training_entries: entries of the training list, which holds the validation images too in most releases.
+        pair_entries: key of the descriptor → entries of that list of pairs.
     """
 
+    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True, str_strip_whitespace=True)
+
     path: Path
-    content: Mapping[str, Any]
-    training: tuple[ListedImage, ...]
-    pairs: tuple[ListedPair, ...]
-    problems: tuple[str, ...]
+    name: str
+    release: str = ""
+    licence: str = Field("", validation_alias=AliasChoices("licence", "license"))
+    pairings: str = ""
+    provided: dict[str, list[str]] = Field({}, validation_alias="provided_data")
+    stated_direction: dict[str, str] = Field({}, validation_alias="registration_direction")
+    modalities: dict[str, str] = Field({}, validation_alias="modality")
+    codes: Annotated[dict[int, str], BeforeValidator(_merged)] = Field({}, validation_alias="labels")
+    shapes: dict[str, tuple[int, ...]] = Field({}, validation_alias="tensorImageShape")
+    counts: dict[str, Any] = {}
+    training_entries: Entries = Field([], validation_alias="training")
+    pair_entries: dict[str, Entries] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """Leave out what is empty, and gather the lists of pairs and the counts."""
+        given = {key: value for key, value in content.items() if value not in (None, "", [], {})}
+        given.setdefault("name", content["path"].name.removesuffix("_dataset.json"))
+        given["pair_entries"] = {key: given[key] for key in PAIR_LISTS if key in given}
+        given["counts"] = {key: value for key, value in given.items() if key.startswith("num")}
+        return given
 
     @property
     def folder(self) -> Path:
@@ -81,38 +126,61 @@ class Descriptor:
         return self.path.parent
 
     @property
-    def name(self) -> str:
-        """Name of the task, as in file names of most tasks."""
-        return str(self.content.get("name") or self.path.name.removesuffix("_dataset.json"))
-
-    @property
-    def licence(self) -> str:
-        """Terms of use as stated; empty where the descriptor is silent."""
-        return str(self.content.get("licence") or self.content.get("license") or "").strip()
-
-    @property
-    def modalities(self) -> dict[str, str]:
-        """Modality number → name, such as {"0": "MR T1w"}."""
-        return {str(number): str(name) for number, name in (self.content.get("modality") or {}).items()}
-
-    @property
     def labels(self) -> dict[str, int]:
         """Structure → code without the background; empty where none are named."""
-        named = self.content.get("labels") or {}
-        per_modality = [value for value in named.values() if isinstance(value, Mapping)] or [named]
-        merged = {int(code): str(name) for names in per_modality for code, name in names.items()}
-        return {name: code for code, name in sorted(merged.items()) if code != 0}
+        return {name: code for code, name in self.codes.items()}
 
     @property
     def direction(self) -> tuple[str, str]:
-        """Modality numbers of fixed and moving images; 0 and 0 where none are stated (LUMIR)."""
-        return _direction(self.content)
+        """Modality numbers of fixed and moving images; 0 and 0 where none are stated."""
+        return self.stated_direction.get("fixed", "0"), self.stated_direction.get("moving", "0")
 
     def shape(self, modality: str) -> tuple[int, ...] | None:
         """Stated size in voxels of the images of a modality (its number), None where nothing is stated."""
-        shapes = self.content.get("tensorImageShape") or {}
-        found = shapes.get(str(int(modality)), shapes.get("0"))
-        return None if found is None else tuple(int(size) for size in found)
+        return self.shapes.get(str(int(modality)), self.shapes.get("0"))
+
+    # -- lists -------------------------------------------------------------------------------------
+
+    @cached_property
+    def training(self) -> tuple[ListedImage, ...]:
+        """Images of the training list."""
+        named = (dict(entry) for entry in self.training_entries if "image" in entry)
+        return tuple(ListedImage(entry.pop("image"), entry) for entry in named)
+
+    @cached_property
+    def pairs(self) -> tuple[ListedPair, ...]:
+        """Pairs of all lists, training first."""
+        return tuple(pair for _, pair in self._ends() if isinstance(pair, ListedPair))
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Kinds of points that the training list names: landmarks, keypoints."""
+        keys = {re.sub(r"\d+$", "", key) for entry in self.training_entries for key in entry}
+        return tuple(kind for kind in POINTS if kind in keys)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Sentences about entries that name no image or no pair."""
+        nameless = (entry for entry in self.training_entries if "image" not in entry)
+        return (
+            *(f"An entry of training names no image: {entry}." for entry in nameless),
+            *(
+                f"An entry of {key} names no fixed and moving image: {found}."
+                for key, found in self._ends()
+                if not isinstance(found, ListedPair)
+            ),
+        )
+
+    def _ends(self) -> Iterator[tuple[str, ListedPair | dict[str, str]]]:
+        """Yield the key of a list and the pair, or the entry itself where it names none."""
+        first, second = self.stated_direction.get("fixed", "0"), self.stated_direction.get("moving", "1")
+        for key, entries in self.pair_entries.items():
+            for entry in entries:
+                fixed, moving = entry.get("fixed", entry.get(first)), entry.get("moving", entry.get(second))
+                if fixed is None or moving is None:
+                    yield key, entry
+                else:
+                    yield key, ListedPair(fixed, moving, PAIR_LISTS[key])
 
     # -- files -------------------------------------------------------------------------------------
 
@@ -150,42 +218,9 @@ def read_descriptor(path: Path) -> Descriptor:
     """Read a descriptor.
 
     Raises:
-        DataError: the file is not valid JSON or not a dictionary.
+        DataError: the file is not valid JSON or not a descriptor; the sentence names the key.
     """
-    content = read_json(path)
-    training, nameless = _training(content)
-    pairs, incomplete = _pairs(content)
-    return Descriptor(path, content, tuple(training), tuple(pairs), (*nameless, *incomplete))
-
-
-def _training(content: Mapping[str, Any]) -> tuple[list[ListedImage], list[str]]:
-    images, problems = [], []
-    for entry in flat(content.get("training")):
-        given = {"image": entry} if isinstance(entry, str) else dict(entry)
-        if "image" in given:
-            image = str(given.pop("image"))
-            images.append(ListedImage(image, {key: str(value) for key, value in given.items()}))
-        else:
-            problems.append(f"An entry of training names no image: {entry}.")
-    return images, problems
-
-
-def _pairs(content: Mapping[str, Any]) -> tuple[list[ListedPair], list[str]]:
-    fixed, moving = _direction(content)
-    pairs, problems = [], []
-    for key, kind in PAIR_LISTS.items():
-        for entry in flat(content.get(key)):
-            first, second = entry.get("fixed", entry.get(fixed)), entry.get("moving", entry.get(moving))
-            if first is None or second is None:
-                problems.append(f"An entry of {key} names no fixed and moving image: {entry}.")
-            else:
-                pairs.append(ListedPair(first, second, kind))
-    return pairs, problems
-
-
-def _direction(content: Mapping[str, Any]) -> tuple[str, str]:
-    found = content.get("registration_direction") or {}
-    return str(found.get("fixed", 0)), str(found.get("moving", 0))
+    return checked(Descriptor, read_object(path) | {"path": path}, path)
 
 
 def find_descriptors(root: Path, task: str | None) -> list[Path]:
@@ -193,23 +228,6 @@ def find_descriptors(root: Path, task: str | None) -> list[Path]:
     pattern = f"{task or '*'}_dataset.json"
     folders = [root, *([root / task] if task else [])]
     return sorted(file for folder in folders if folder.is_dir() for file in folder.glob(pattern))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds a dictionary.
-
-    Raises:
-        DataError: it cannot be read or holds something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not valid JSON: {error}.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no dictionary; is it the right file?")
-    return content
 
 
 def pair_points(points: str, fixed: str, moving: str) -> str:
@@ -242,16 +260,3 @@ def case_of(path: Path) -> tuple[str, str]:
 def relative(name: str) -> str:
     """Path of a descriptor without "./" or "/" in front."""
     return name.removeprefix(".").lstrip("/")
-
-
-def flat(entries: Any) -> list[Any]:
-    """List of entries, also of the form modality → list."""
-    return list(_entries(entries))
-
-
-def _entries(entries: Any) -> Iterator[Any]:
-    if isinstance(entries, Mapping):
-        for part in entries.values():
-            yield from part
-    else:
-        yield from entries or []

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from medreg.data.datasets.learn2reg_descriptor import read_json
+from medreg.data.datasets.learn2reg_config import MetricSpec, PairPaths
 from medreg.errors import DataError
+from medreg.io.json_model import checked, read_object
 
 
 @dataclass(frozen=True)
@@ -30,19 +29,18 @@ class PairList:
 def read_pair_list(path: Path, *, option: str) -> PairList:
     """Read an evaluation config (.json) or `pairs_val.csv`.
 
-    The header of the published CSV files is "fixed, moving" with a blank. Label codes of configs that were
-    made on the command line are strings.
+    The header of the published CSV files is "fixed, moving" with a blank.
 
     Args:
         path: the file.
         option: name of the setting that gave it, for messages.
 
     Raises:
-        DataError: the file is missing, or has no pairs.
+        DataError: the file is missing, is no evaluation config, or has no pairs.
     """
     if not path.is_file():
         raise DataError(f"{option} is {path}, which does not exist.")
-    found = _from_config(read_json(path)) if path.suffix.lower() == ".json" else _from_csv(path)
+    found = _from_config(path) if path.suffix.lower() == ".json" else _from_csv(path)
     if not found.pairs:
         raise DataError(
             f"{path} names no pairs; expected an evaluation config with eval_pairs, or a CSV with the columns "
@@ -51,11 +49,14 @@ def read_pair_list(path: Path, *, option: str) -> PairList:
     return found
 
 
-def _from_config(content: Mapping[str, Any]) -> PairList:
-    pairs = [(str(p["fixed"]), str(p["moving"])) for p in content.get("eval_pairs") or []]
-    methods = content.get("evaluation_methods") or []
-    codes = {int(code) for method in methods for code in method.get("labels") or []}
-    return PairList(tuple(pairs), tuple(sorted(codes - {0})), by_case=False)
+def _from_config(path: Path) -> PairList:
+    content = read_object(path)  # of a config that was cut down to its pairs, too
+    pairs = checked(tuple[PairPaths, ...], content.get("eval_pairs") or (), f"{path}: eval_pairs")
+    metrics = checked(
+        tuple[MetricSpec, ...], content.get("evaluation_methods") or (), f"{path}: evaluation_methods"
+    )
+    codes = {code for spec in metrics for code in spec.labels} - {0}
+    return PairList(tuple((p.fixed, p.moving) for p in pairs), tuple(sorted(codes)), by_case=False)
 
 
 def _from_csv(path: Path) -> PairList:

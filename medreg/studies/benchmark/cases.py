@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
@@ -16,17 +16,13 @@ from numpy.typing import NDArray
 
 from medreg.config.compose import compose
 from medreg.config.instantiate import build
+from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths, read_config
+from medreg.data.datasets.learn2reg_descriptor import Descriptor, find_descriptors, read_descriptor
 from medreg.data.intensity import Intensity, scale
 from medreg.errors import ConfigError, DataError, DatasetNotFound
 from medreg.io.header import SKEW_TOLERANCE, skew
 from medreg.io.image import read_image, read_labels, write_image, write_labels
-from medreg.studies.learn2reg.config import (
-    EvaluationConfig,
-    PairPaths,
-    config_from_descriptor,
-    read_config,
-    read_json,
-)
+from medreg.studies.learn2reg.config import config_from_descriptor, listed_pairs
 
 PAIRS = ("listed", "ring", "all")
 MASKS = ("none", "input", "given")
@@ -143,37 +139,34 @@ class TaskCases:
         pairs = _rearranged(config.pairs, self.pairs)[: self.limit]
         return folder, replace(config, pairs=tuple(pairs))
 
-    def _descriptor(self) -> tuple[Path, dict[str, Any]]:
+    def _descriptor(self) -> tuple[Path, Descriptor]:
         root = self.root
         if self.generate is not None:
             root = build(compose(list(self.generate)).data.dataset.prepare).ensure()
         assert root is not None
-        pattern = f"{self.task or '*'}_dataset.json"
-        folders = [root, *([root / self.task] if self.task else [])]
-        found = sorted(file for folder in folders if folder.is_dir() for file in folder.glob(pattern))
+        found = find_descriptors(root, self.task)
         if len(found) != 1:
             names = ", ".join(file.name for file in found) or "none"
             raise DatasetNotFound(
-                f"One descriptor {pattern} is expected in {root.absolute()}, found {names}. "
+                f"One descriptor {self.task or '*'}_dataset.json is expected in {root.absolute()}, found {names}. "
                 f"Set data.root=FOLDER. {self.hint}".rstrip()
             )
-        return found[0].parent, read_json(found[0])
+        return found[0].parent, read_descriptor(found[0])
 
-    def _config(self, folder: Path, descriptor: Mapping[str, Any]) -> EvaluationConfig:
+    def _config(self, folder: Path, descriptor: Descriptor) -> EvaluationConfig:
         if self.official is not None:
             return read_config(self.official)
-        shaped = dict(descriptor)
-        if not shaped.get("tensorImageShape"):
-            shaped["tensorImageShape"] = {"0": self._shape(folder, descriptor)}
+        shape = None
+        if not descriptor.shapes:  # that of the first fixed image
+            shape = read_image(folder / listed_pairs(descriptor, split=self.split)[0].fixed).shape
         return config_from_descriptor(
-            shaped, split=self.split, labels=self.labels, points=self.points, masked=self.masked
+            descriptor,
+            split=self.split,
+            labels=self.labels,
+            points=self.points,
+            masked=self.masked,
+            shape=shape,
         )
-
-    def _shape(self, folder: Path, descriptor: Mapping[str, Any]) -> list[int]:
-        """Shape of the first fixed image, for descriptors that state none."""
-        guessed = {**descriptor, "tensorImageShape": {"0": [1, 1, 1]}}
-        first = config_from_descriptor(guessed, split=self.split, labels=(), points=()).pairs[0]
-        return list(read_image(folder / first.fixed).shape)
 
     def inputs(self, folder: Path, pair: PairPaths, target: Path, *, takes_masks: bool) -> Inputs:
         """Write the prepared images of a case, and its masks where they are handed over.

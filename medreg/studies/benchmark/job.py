@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from medreg.config.instantiate import build
+from medreg.data.datasets.learn2reg_config import EvaluationConfig
 from medreg.errors import ConfigError, MissingExtra
 from medreg.studies.benchmark.cases import TaskCases
 from medreg.studies.benchmark.methods import Method, Run
 from medreg.studies.benchmark.records import CaseRecord, MethodFolder
 from medreg.studies.benchmark.registering import Job, register_all
-from medreg.studies.learn2reg.config import EvaluationConfig
 
 if TYPE_CHECKING:
     from rich.console import Console

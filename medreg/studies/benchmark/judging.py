@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 ENOUGH = 0.8  # of the cases that others have: with fewer a method would take cases from everyone's ranking
 DRAWS = 1000  # of cases, for the stability of the ranking
 COLUMNS = ("data", "split", "method", "case", "structure", "metric", "unit", "value")
-# Ours in the metric files → name and unit in results.csv; points are added by their own names.
-OURS = {
-    "Dice": ("dice", "1"),
-    "HD95_mm": ("hd95_mm", "mm"),
-    "ASSD_mm": ("assd_mm", "mm"),
-    "SDlogJ": ("sd_log_jacobian", "1"),
-    "folds_percent": ("folding_percent", "%"),
-}
 COSTS = {
     "seconds": ("time_s", "s"),
     "cpu_seconds": ("cpu_s", "s"),
@@ -102,22 +94,9 @@ def evaluate_all(
 def _rows(entry: Entry, found: Evaluation) -> Iterator[tuple[Any, ...]]:
     """Corrected values of a method, its landmark errors, and what its cases cost."""
     start = (found.config.name, "benchmark", entry.name)
-    tre = {spec.name for spec in found.config.metrics if spec.metric == "tre"}
-    for case, metrics in found.metrics.medreg["cases"].items():
-        for name, values in metrics.items():
-            if name in OURS:
-                metric, unit = OURS[name]
-                labels = values.get("labels")
-                if labels is None:
-                    yield (*start, case, "all", metric, unit, values["mean"])
-                else:
-                    for label, value in zip(labels, values["detailed"], strict=True):
-                        yield (*start, case, f"label {label}", metric, unit, value)
-    for case, metrics in found.metrics.cases.items():
-        for name in tre & set(metrics):
-            # Official: cubic spline at the points, voxel size of the moving image.
-            metric = "tre_mm" if len(tre) == 1 else f"{name.lower()}_mm"
-            yield (*start, case, "all", metric, "mm", metrics[name]["mean"])
+    for case, row in found.metric_rows():
+        if row.structure != "mean":
+            yield (*start, case, row.structure, row.metric, row.unit, row.value)
     costs = {record.case: record for record in entry.records if not record.failure}
     for case in found.metrics.cases:
         if case in costs:

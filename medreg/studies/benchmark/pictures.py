@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.geometry.warp import warp
 from medreg.io.field_learn2reg import read_learn2reg_field
 from medreg.io.image import read_image, read_labels
@@ -19,7 +20,6 @@ from medreg.studies.benchmark.job import Benchmark
 from medreg.studies.benchmark.judging import Judged
 from medreg.studies.benchmark.registering import stem_of
 from medreg.studies.benchmark.rows_table import MethodResult, method_rows
-from medreg.studies.learn2reg.config import PairPaths
 
 MOST = 12  # rows of a picture
 

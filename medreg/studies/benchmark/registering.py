@@ -18,6 +18,7 @@ import numpy as np
 
 from medreg.baselines.conversion import to_voxels
 from medreg.baselines.process import Failure, Worker
+from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.errors import MedregError, MissingExtra
 from medreg.io.field_learn2reg import write_learn2reg_field
 from medreg.io.lock import exclusive
@@ -25,7 +26,6 @@ from medreg.runs.record import hardware
 from medreg.studies.benchmark.cases import Inputs, TaskCases
 from medreg.studies.benchmark.methods import Method, identity_of
 from medreg.studies.benchmark.records import CaseRecord, MethodFolder
-from medreg.studies.learn2reg.config import PairPaths
 from medreg.studies.learn2reg.names import accepted_names
 
 Tell = Callable[[int, int], None]

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from medreg.studies.learn2reg.config import EvaluationConfig
+from medreg.data.datasets.learn2reg_config import EvaluationConfig
 from medreg.studies.learn2reg.official import FOLDINGS, Values
 
 Thirty: TypeAlias = Literal["2024", "2022"]

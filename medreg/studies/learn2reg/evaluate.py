@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import hashlib
 import io
-import json
-import logging
 import math
+import tempfile
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medreg import __version__
+from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths, read_config
 from medreg.errors import ConfigError, DataError, MedregError
+from medreg.io.atomic import write_text
+from medreg.io.digest import digest_of
+from medreg.metrics.rows import MetricRow
 from medreg.studies.learn2reg.aggregate import THIRTY_RULES, Thirty, aggregates
-from medreg.studies.learn2reg.config import EvaluationConfig, PairPaths, read_config, read_json
-from medreg.studies.learn2reg.corrected import corrected_aggregates, corrected_values
-from medreg.studies.learn2reg.fields import Entry, FieldSource
+from medreg.studies.learn2reg.corrected import case_rows, corrected_aggregates, corrected_values
+from medreg.studies.learn2reg.fields import FieldSource
 from medreg.studies.learn2reg.names import accepted_names
-from medreg.studies.learn2reg.official import Case, official_values
+from medreg.studies.learn2reg.official import Case, Values, official_values
 from medreg.studies.learn2reg.runtime import read_runtime
-from medreg.studies.learn2reg.schema import COLUMNS, MetricsFile, rows_of, tidy, write_text
+from medreg.studies.learn2reg.schema import COLUMNS, MetricsFile, rows_of, tidy
 from medreg.studies.learn2reg.truth import TaskFolder
+from medreg.study.job import Progress, Tell, run_units
+from medreg.study.store import Store
+from medreg.study.unit import Outcome, Row, Unit
 
 if TYPE_CHECKING:
     import pandas as pd
 
-logger = logging.getLogger(__name__)
-STORED = 1  # raised when stored results of cases can no longer be used
+FORM = 1  # raised when stored results of cases can no longer be used
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,11 @@ class Evaluation:
                 rows += [(*row, "medreg") for row in rows_of(key, values, values.get("labels"))]
         return rows
 
+    def metric_rows(self) -> Iterator[tuple[str, MetricRow]]:
+        """Yield (case, row) of what every evaluation of medreg gives, in its names and units."""
+        for case, ours in self.metrics.medreg["cases"].items():
+            yield from ((case, row) for row in case_rows(ours, self.metrics.cases[case], self.config))
+
     def csv(self) -> str:
         """Return the table as comma-separated text; what is missing or NaN is empty."""
         text = io.StringIO()
@@ -117,8 +125,9 @@ def evaluate(
         config: official evaluation config; None makes it from the descriptor of the task.
         workers: cases at the same time; no more fields than that are in memory.
         output: metric file to write (a `.csv` table is written beside it, and every case as it is done into
-            `<stem>.cases/`); None writes nothing.
-        resume: take results of an earlier run from `<stem>.cases/` where field, truth and config are the same.
+            `<stem>.cases.jsonl`); None writes nothing.
+        resume: take cases of an earlier run from `<stem>.cases.jsonl` where field, truth, config and version are the
+            same; a second command on the same file waits for the first.
         split: pairs of the descriptor, "val", "test" or "train".
         thirty: rule of the "30" of the aggregates, that of the official code since August 2024 or before.
         method: name in tables; default: the name of the folder or zip.
@@ -144,145 +153,110 @@ def evaluate(
     folder = data if isinstance(data, TaskFolder) else TaskFolder(data, task=task)
     wanted = folder.config(split=split) if wanted is None else wanted
     folder.check(wanted)
-    store = _Store(None if output is None else Path(output), resume=resume)
     started = time.perf_counter()
-    done, failures = _score_all(_Scorer(fields, folder, wanted, store), workers, progress)
-    evaluation = _collect(wanted, done, failures, fields, thirty, method, time.perf_counter() - started)
+    with contextlib.ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory()) if output is None else output)
+        store = Store(
+            place / "cases.jsonl" if output is None else place.with_name(f"{place.stem}.cases.jsonl")
+        )
+        scorer = _Scorer(fields, folder, wanted)
+        units = [scorer.unit(pair) for pair in wanted.pairs]
+        reused = set() if not resume else {unit.id for unit in units if _is_done(store.get(unit))}
+        tell = _teller(progress, units, reused)
+        outcomes = run_units(units, scorer, store, workers=workers, retry=True, again=not resume, tell=tell)
+    evaluation = _collect(
+        wanted, outcomes, len(reused), fields, thirty, method, time.perf_counter() - started
+    )
     if output is not None:
         evaluation.metrics.write(output, strict=strict)
         write_text(Path(output).with_suffix(".csv"), evaluation.csv())
     return evaluation
 
 
-def _score_all(
-    scorer: _Scorer, workers: int, progress: Callable[[str], None] | None
-) -> tuple[dict[str, dict[str, Any]], list[Failure]]:
-    """Results by case and failures, both in the order of the config; an interruption keeps what is written."""
-    done: dict[str, dict[str, Any]] = {}
-    failed: dict[str, str] = {}
-    pairs = scorer.config.pairs
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="medreg-evaluate")
-    try:
-        running: dict[Future[dict[str, Any] | str], PairPaths] = {
-            pool.submit(_result_or_reason, scorer, pair): pair for pair in pairs
-        }
-        for number, future in enumerate(as_completed(running), start=1):
-            case, found = running[future].case, future.result()
-            if isinstance(found, str):
-                failed[case] = found
-                line = f"FAILED: {found}"
-            else:
-                done[case] = found
-                line = "taken from the stored results" if found["reused"] else "scored"
-            if progress is not None:
-                progress(f"[{number}/{len(pairs)}] {case} {line}")
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    ordered = {pair.case: done[pair.case] for pair in pairs if pair.case in done}
-    return ordered, [Failure(pair.case, failed[pair.case]) for pair in pairs if pair.case in failed]
+def _is_done(outcome: Outcome | None) -> bool:
+    return outcome is not None and not outcome.failed
 
 
-def _result_or_reason(scorer: _Scorer, pair: PairPaths) -> dict[str, Any] | str:
-    """Result of a pair, or why there is none; a kept exception would keep the field in memory, too."""
-    try:
-        return scorer(pair)
-    except MedregError as error:
-        return str(error)
-    except OSError as error:  # gone or locked since the folder was listed
-        return f"{error.filename} cannot be read: {error.strerror}."
-    except MemoryError:
-        return "Not enough memory; evaluate fewer cases at a time (--workers)."
+def _teller(progress: Callable[[str], None] | None, units: Sequence[Unit], reused: Set[str]) -> Tell:
+    """Say a line for every case: first those that are taken from the store, then those that are scored."""
+
+    def tell(state: Progress) -> None:
+        if progress is None:
+            return
+        if state.last is None:
+            for number, unit in enumerate((unit for unit in units if unit.id in reused), start=1):
+                progress(f"[{number}/{state.total}] {unit} taken from the stored results")
+        else:
+            what = f"FAILED: {state.last.error}" if state.last.failed else "scored"
+            progress(f"[{state.done}/{state.total}] {state.last.key['case']} {what}")
+
+    return tell
 
 
 class _Scorer:
-    """Score one pair, or find its stored result."""
+    """Score one pair: the work of a unit."""
 
-    def __init__(
-        self, fields: FieldSource, folder: TaskFolder, config: EvaluationConfig, store: _Store
-    ) -> None:
-        self.fields, self.folder, self.config, self.store = fields, folder, config, store
+    def __init__(self, fields: FieldSource, folder: TaskFolder, config: EvaluationConfig) -> None:
+        self.fields, self.folder, self.config = fields, folder, config
+        self.pairs = {pair.case: pair for pair in config.pairs}
 
-    def __call__(self, pair: PairPaths) -> dict[str, Any]:
-        """Return the stored form of the result of a pair.
-
-        Raises:
-            MedregError: the field or the truth is missing or unusable.
-        """
-        started, cpu = time.perf_counter(), time.thread_time()
-        entry = self.fields.find(pair)
-        if entry is None:
-            names = " or ".join(accepted_names(pair))
-            raise DataError(f"No field {names} (.npz or .nii.gz) in {self.fields.path}.")
-        key = self._key(pair, entry)
-        if (stored := self.store.load(pair, key)) is not None:
-            return stored | {"reused": True}
-        case = Case(pair, self.config, self.folder, self.fields.read(entry, self.config.shape))
-        result = {
-            "key": key,
-            "case": pair.case,
-            "field": entry.name,
-            "official": official_values(case),
-            "medreg": corrected_values(case),
-            "messages": [*case.displacement.notes, *case.messages],
-            "seconds": time.perf_counter() - started,
-            "cpu_seconds": time.thread_time() - cpu,
-        }
-        self.store.save(pair, result)
-        return result | {"reused": False}
-
-    def _key(self, pair: PairPaths, entry: Entry) -> str:
-        """Hash of all that the values depend on: content of the field, files of the truth, config."""
+    def unit(self, pair: PairPaths) -> Unit:
+        """Return the pair as a unit; its digest is of the field, the files of the truth, config and version."""
         content = self.config.to_json() | {"eval_pairs": [pair.fixed, pair.moving]}
         truth = [
             (str(file), stat.st_size, stat.st_mtime_ns)
             for file in self.folder.used_files(pair, self.config)
             for stat in [file.stat()]
         ]
-        parts = [STORED, self.fields.digest(entry), entry.name, content, truth]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-class _Store:
-    """Results of single cases in `<stem of the output>.cases/`, written as they are made."""
-
-    def __init__(self, output: Path | None, *, resume: bool) -> None:
-        self.folder = None if output is None else output.with_name(f"{output.stem}.cases")
-        self.resume = resume
-
-    def load(self, pair: PairPaths, key: str) -> dict[str, Any] | None:
-        """Result of a pair if it was made from the same files and config."""
-        if self.folder is None or not self.resume or not (file := self._file(pair)).is_file():
-            return None
         try:
-            content = read_json(file)
-        except DataError as error:
-            logger.warning("%s Scoring that case again.", error)
-            return None
-        return content if content.get("key") == key else None
+            entry = self.fields.find(pair)
+            field = "" if entry is None else (entry.name, self.fields.digest(entry))
+        except (MedregError, OSError):  # told when the pair is scored
+            field = ""
+        return Unit({"case": pair.case}, digest_of(FORM, __version__, field, content, truth))
 
-    def save(self, pair: PairPaths, result: dict[str, Any]) -> None:
-        """Write the result of a pair."""
-        if self.folder is not None:
-            write_text(self._file(pair), json.dumps(result) + "\n")
+    def __call__(self, unit: Unit) -> Iterator[Row]:
+        """Yield the rows of a pair: each metric of official code and of ours, the field's name, and messages.
 
-    def _file(self, pair: PairPaths) -> Path:
-        assert self.folder is not None
-        return self.folder / f"{pair.stem}.json"
+        Raises:
+            MedregError: the field or the truth is missing or unusable.
+        """
+        pair = self.pairs[unit.key["case"]]
+        entry = self.fields.find(pair)
+        if entry is None:
+            names = " or ".join(accepted_names(pair))
+            raise DataError(f"No field {names} (.npz or .nii.gz) in {self.fields.path}.")
+        try:
+            case = Case(pair, self.config, self.folder, self.fields.read(entry, self.config.shape))
+            official, ours = official_values(case), corrected_values(case)
+        except OSError as error:  # gone or locked since the folder was listed
+            raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
+        except MemoryError as error:
+            raise DataError("Not enough memory; evaluate fewer cases at a time (--workers).") from error
+        for source, values in (("official", official), ("medreg", ours)):
+            yield from ({"source": source, "metric": metric, **entry} for metric, entry in values.items())
+        yield {"source": "field", "name": entry.name}
+        yield from (
+            {"source": "message", "text": text} for text in (*case.displacement.notes, *case.messages)
+        )
 
 
 def _collect(
     config: EvaluationConfig,
-    done: dict[str, dict[str, Any]],
-    failures: list[Failure],
+    outcomes: Sequence[Outcome],
+    reused: int,
     fields: FieldSource,
     thirty: Thirty,
     method: str | None,
     seconds: float,
 ) -> Evaluation:
-    """Put the cases together."""
-    official = {case: result["official"] for case, result in done.items()}
-    ours = {case: result["medreg"] for case, result in done.items()}
-    messages = {case: tuple(result["messages"]) for case, result in done.items() if result["messages"]}
+    """Put the cases together in the form of a metric file."""
+    done = {outcome.key["case"]: outcome for outcome in outcomes if not outcome.failed}
+    failures = tuple(Failure(found.key["case"], found.error) for found in outcomes if found.failed)
+    official = {case: _values(found, "official") for case, found in done.items()}
+    ours = {case: _values(found, "medreg") for case, found in done.items()}
+    told = {case: tuple(row["text"] for row in _of(found, "message")) for case, found in done.items()}
+    messages = {case: lines for case, lines in told.items() if lines}
     name = method or fields.path.name.removesuffix(".zip")
     extra = {
         "version": __version__,
@@ -294,11 +268,20 @@ def _collect(
         "messages": {case: list(lines) for case, lines in messages.items()},
         "aggregates": corrected_aggregates(ours),
         "cases": ours,
-        "files": {case: result["field"] for case, result in done.items()},
+        "files": {case: row["name"] for case, found in done.items() for row in _of(found, "field")},
         "runtime": read_runtime(fields.path, config.pairs),
-        "evaluation_seconds": {case: result["seconds"] for case, result in done.items()},
+        "evaluation_seconds": {case: found.cost["seconds"] for case, found in done.items()},
         "evaluation_total_seconds": seconds,
     }
     metrics = MetricsFile(config.name, official, aggregates(official, config, thirty=thirty), medreg=extra)
-    reused = sum(result["reused"] for result in done.values())
-    return Evaluation(metrics, tuple(failures), messages, reused, name, config)
+    return Evaluation(metrics, failures, messages, reused, name, config)
+
+
+def _of(outcome: Outcome, source: str) -> list[Row]:
+    return [row for row in outcome.rows if row["source"] == source]
+
+
+def _values(outcome: Outcome, source: str) -> Values:
+    """Metrics of a case as metric files hold them."""
+    parts = ("mean", "detailed", "labels")
+    return {row["metric"]: {k: row[k] for k in parts if k in row} for row in _of(outcome, source)}

@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.errors import DataError, FieldFormatError
+from medreg.io.digest import digest_of_file
 from medreg.io.image import load_nibabel
-from medreg.studies.learn2reg.config import PairPaths
 from medreg.studies.learn2reg.names import Rule, accepted_names
 
 SUFFIXES = (".npz", ".nii.gz", ".nii")  # the first that exists is taken, as official code does
@@ -43,10 +44,12 @@ class Entry:
     Attributes:
         name: path inside the folder or zip, with forward slashes.
         size: bytes (in a zip: uncompressed).
+        digest: size and CRC-32 as a zip lists them; empty in a folder.
     """
 
     name: str
     size: int
+    digest: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,12 +115,8 @@ class FieldSource:
         return None
 
     def digest(self, entry: Entry) -> str:
-        """Return size and CRC-32 of a file, by which results are found again."""
-        checksum = 0
-        with self._opened(entry) as file, file.open("rb") as stream:
-            while block := stream.read(BLOCK):
-                checksum = zlib.crc32(block, checksum)
-        return f"{entry.size}-{checksum:08x}"
+        """Return a digest of the content of a file, by which results are found again; a zip has it already."""
+        return entry.digest or digest_of_file(self.path / entry.name)
 
     def read(self, entry: Entry, shape: tuple[int, ...]) -> FieldArray:
         """Read a field on the grid (X, Y, Z) of a task.
@@ -143,7 +142,9 @@ class FieldSource:
     def _opened(self, entry: Entry) -> Iterator[Path]:
         """The file itself, or a copy of a zip's member that lives while it is used."""
         if self.archive is None:
-            yield self.path / entry.name
+            file = self.path / entry.name
+            file.stat()  # raises where it has gone since the folder was listed
+            yield file
             return
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / PurePosixPath(entry.name).name
@@ -177,7 +178,10 @@ def _zip_members(archive: Path, inside: str) -> list[Entry]:
         members = [
             info for info in opened.infolist() if not info.is_dir() and info.filename.startswith(inside)
         ]
-    entries = [Entry(info.filename.removeprefix(inside), info.file_size) for info in members]
+    entries = [
+        Entry(info.filename.removeprefix(inside), info.file_size, f"{info.file_size}-{info.CRC:08x}")
+        for info in members
+    ]
     return [entry for entry in entries if _is_field(entry.name)]
 
 

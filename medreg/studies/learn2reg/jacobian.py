@@ -67,7 +67,7 @@ class Regularity:
     voxels: int
 
     @property
-    def folds_percent(self) -> float:
+    def folding_percent(self) -> float:
         """Share of folded voxels, per cent."""
         return 100 * self.folds / self.voxels if self.voxels else math.nan
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.errors import ConfigError
-from medreg.studies.learn2reg.config import PairPaths
 
 Naming: TypeAlias = Literal["short", "long", "both"]
 Rule: TypeAlias = Literal["2022", "2025", "any"]

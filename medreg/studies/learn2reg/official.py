@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medreg.data.datasets.learn2reg_config import EvaluationConfig, MetricSpec, PairPaths
 from medreg.errors import DataError
 from medreg.io.points import PointPairs
+from medreg.metrics.rows import mean_of_numbers
 from medreg.metrics.surface import structure_masks
 from medreg.metrics.surfel import hd95_mm
-from medreg.studies.learn2reg.config import EvaluationConfig, MetricSpec, PairPaths
 from medreg.studies.learn2reg.fields import FieldArray
 from medreg.studies.learn2reg.jacobian import Regularity, regularity
 from medreg.studies.learn2reg.labels import Index, LabelSet, counts, joint_counts, warp_index
@@ -31,7 +32,7 @@ UNIT = (1.0, 1.0, 1.0)  # official HD95 is in voxels for every task
 FOLDINGS = "num_foldings"
 NO_FOLDINGS = 0.0  # what official code reports: det J + 3 is clipped above 0 before it is compared with 0
 
-Values = dict[str, dict[str, Any]]
+Values = dict[str, Any]  # metric → {"mean": number, "detailed": number or list}
 
 
 @dataclass
@@ -95,11 +96,21 @@ class Case:
         """Whether each place is in the fixed and in the moving map, which makes its label count."""
         return (self.overlap.sum(axis=1) > 0) & (counts(self.moving_index, len(self.labels.ids)) > 0)
 
+    def scored(self, *metrics: str) -> list[int]:
+        """Ids that metrics of some kinds score, in the order of the config."""
+        lists = [spec.labels for spec in self.config.metrics if spec.metric in metrics]
+        return list(dict.fromkeys(label for part in lists for label in part))
+
+    def dice(self, joint: NDArray[np.int64], labels: Sequence[int]) -> list[float]:
+        """Dice of labels from joint counts of places: NaN where an original lacks the label."""
+        places = [self.labels.place(label) for label in labels]
+        sizes = joint.sum(axis=1) + joint.sum(axis=0)
+        return [float(2 * joint[p, p] / sizes[p]) if self.in_both[p] else math.nan for p in places]
+
     @cached_property
     def hd95_voxels(self) -> Mapping[int, float]:
         """Official HD95 of every label that any metric of that kind scores."""
-        lists = [spec.labels for spec in self.config.metrics if spec.metric == "hd95"]
-        labels = list(dict.fromkeys(label for part in lists for label in part))
+        labels = self.scored("hd95")
         values = surface_values(self, labels, lost=math.inf, measure=_unit_hd95)
         return dict(zip(labels, values, strict=True))
 
@@ -185,44 +196,41 @@ def official_values(case: Case) -> Values:
     for spec in case.config.metrics:
         values[spec.name] = _METRICS[spec.metric](case, spec)
         if spec.metric == "sdlogj":
-            values[FOLDINGS] = {"mean": NO_FOLDINGS, "detailed": NO_FOLDINGS}
+            values[FOLDINGS] = single(NO_FOLDINGS)
     return values
 
 
-def mean_of(values: Sequence[float]) -> float:
-    """Mean of the values that are not NaN; NaN if there is none."""
-    known = [value for value in values if not math.isnan(value)]
-    return float(np.mean(known)) if known else math.nan
-
-
-def _sdlogj(case: Case, spec: MetricSpec) -> dict[str, Any]:
-    value = case.regularity.shifted
+def single(value: float) -> dict[str, Any]:
+    """Return the entry of a metric with one value a case."""
     return {"mean": value, "detailed": value}
 
 
+def listed(values: list[float]) -> dict[str, Any]:
+    """Return the entry of a metric with a value for each label or point."""
+    return {"mean": mean_of_numbers(values), "detailed": values}
+
+
+def _sdlogj(case: Case, spec: MetricSpec) -> dict[str, Any]:
+    return single(case.regularity.shifted)
+
+
 def _dice(case: Case, spec: MetricSpec) -> dict[str, Any]:
-    places = [case.labels.place(label) for label in spec.labels]
-    sizes = case.overlap.sum(axis=1) + case.overlap.sum(axis=0)
-    detailed = [float(2 * case.overlap[p, p] / sizes[p]) if case.in_both[p] else math.nan for p in places]
-    return {"mean": mean_of(detailed), "detailed": detailed}
+    return listed(case.dice(case.overlap, spec.labels))
 
 
 def _hd95(case: Case, spec: MetricSpec) -> dict[str, Any]:
-    detailed = [case.hd95_voxels[label] for label in spec.labels]
-    return {"mean": mean_of(detailed), "detailed": detailed}
+    return listed([case.hd95_voxels[label] for label in spec.labels])
 
 
 def surface_values(
     case: Case, labels: Sequence[int], *, lost: float, measure: Callable[..., float]
 ) -> list[float]:
     """A surface distance of every label: NaN where an original lacks it, `lost` where warping lost it."""
-    found: dict[int, float] = {}
-    for label in labels:
-        place = case.labels.place(label)
+    found: list[float] = []
+    for place in map(case.labels.place, labels):
         fixed, warped = case.structures[place - 1]
-        present = bool(case.in_both[place])
-        found[label] = (measure(fixed, warped) if warped.any() else lost) if present else math.nan
-    return [found[label] for label in labels]
+        found.append((measure(fixed, warped) if warped.any() else lost) if case.in_both[place] else math.nan)
+    return found
 
 
 def _unit_hd95(fixed: NDArray[np.bool_], warped: NDArray[np.bool_]) -> float:
@@ -232,8 +240,7 @@ def _unit_hd95(fixed: NDArray[np.bool_], warped: NDArray[np.bool_]) -> float:
 def _tre(case: Case, spec: MetricSpec) -> dict[str, Any]:
     files = case.point_files[spec.name]
     if files.are_images:
-        value = centroid_error(case, files)
-        return {"mean": value, "detailed": value}
+        return single(centroid_error(case, files))
     points = case.points[spec.name]
     residual = points.first + case.cubic_displacements[spec.name] - points.second
     errors = np.linalg.norm(residual * case.moving_spacing, axis=1)
@@ -258,8 +265,7 @@ def centroid_error(case: Case, files: PointFiles) -> float:
 
 def _ndv(case: Case, spec: MetricSpec) -> dict[str, Any]:
     moving = read_voxels(case.folder.image(case.pair.moving))
-    value = non_diffeomorphic_percent(case.displacement, mask=moving > 0)
-    return {"mean": value, "detailed": value}
+    return single(non_diffeomorphic_percent(case.displacement, mask=moving > 0))
 
 
 _METRICS: Mapping[str, Callable[[Case, MetricSpec], dict[str, Any]]] = {

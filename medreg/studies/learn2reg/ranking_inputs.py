@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from medreg.data.datasets.learn2reg_config import EvaluationConfig
 from medreg.errors import DataError
-from medreg.studies.learn2reg.config import EvaluationConfig
 from medreg.studies.learn2reg.ranking_rules import kind_of
 from medreg.studies.learn2reg.ranking_runs import RESULTS, runs_as_tables
 from medreg.studies.learn2reg.schema import CASE_MEAN, read_all_metrics, read_metrics, tidy

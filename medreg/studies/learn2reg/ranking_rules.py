@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
 from medreg.errors import ConfigError
+from medreg.io.json_model import checked
 
-HARDEST = ("pooled", "case", "pooled_easiest")
 # Names that older files, and run folders of ours, have for what the rules call by its current name.
 OLDER_NAMES = {
     "DiceCoefficient": "DSC",
@@ -32,7 +34,7 @@ HARD_SUFFIX = "30"
 HARD_SHARE = 0.3  # of the items, the hardest before registration
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Rules:
     """How one task is ranked; numbers are those of `ranking_rules.yaml`, which says where they come from.
 
@@ -56,7 +58,7 @@ class Rules:
 
     task: str
     factors: tuple[str, ...]
-    hardest: str
+    hardest: Literal["pooled", "case", "pooled_easiest"]
     dice_nan: float
     hd95_nan: float
     hd95_inf: float
@@ -97,22 +99,7 @@ def read_rules(task: str, *, slips: bool = False, file: str | Path | None = None
     merged = {**tables.get("default", {}), **tables.get(task, {})}
     changes = merged.pop("slips", None) or {}
     merged |= changes if slips else {}
-    known = {field.name for field in fields(Rules)} - {"task"}
-    unknown = sorted(set(merged) - known)
-    if unknown:
-        raise ConfigError(
-            f"{where}, {task}: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}."
-        )
-    for name in ("factors", "without_runtime"):
-        if merged.get(name) is not None:
-            merged[name] = tuple(str(factor) for factor in merged[name])
-    try:
-        rules = Rules(task=task, **merged)
-    except TypeError as error:
-        raise ConfigError(f"{where}, {task}: {error}. Take ranking_rules.yaml as an example.") from error
-    if rules.hardest not in HARDEST:
-        raise ConfigError(f"{where}, {task}: hardest is {rules.hardest!r}; choose {', '.join(HARDEST)}.")
-    return rules
+    return checked(Rules, merged | {"task": task}, f"{where}, {task}", error=ConfigError)
 
 
 def base_of(factor: str) -> str:

@@ -13,6 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from medreg import __version__
+from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.data.loading import stamp
 from medreg.errors import CheckpointError, CompositionError
 from medreg.io import checkpoint
@@ -20,7 +21,6 @@ from medreg.io.image import read_image, read_labels
 from medreg.runs.record import hardware
 from medreg.runs.scans import Scan
 from medreg.runs.trained import TrainedRun
-from medreg.studies.learn2reg.config import PairPaths
 from medreg.studies.learn2reg.truth import TaskFolder
 
 MASKS = "masks"

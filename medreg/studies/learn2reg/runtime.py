@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from medreg.studies.learn2reg.config import PairPaths
+from medreg.data.datasets.learn2reg_config import PairPaths
 
 FILE = "runtime.csv"
 

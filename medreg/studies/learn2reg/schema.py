@@ -11,12 +11,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired
 
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict
+
+from medreg.data.datasets.learn2reg_config import LABEL_METRICS, EvaluationConfig, MetricSpec
 from medreg.errors import DataError
-from medreg.studies.learn2reg.config import LABEL_METRICS, EvaluationConfig, MetricSpec, read_json
+from medreg.io.atomic import write_text
+from medreg.io.json_model import checked, read_object
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +34,15 @@ OLD_NAMES = {"DiceCoefficient": "DSC", "HausdorffDistance95": "HD95", "TRE": "TR
 OLD_TASKS = {"task_01": "CuRIOUS", "task_02": "LungCT", "task_03": "AbdomenCTCT", "task_04": "HippocampusMR"}
 
 
-@dataclass(frozen=True)
+class Entry(TypedDict):
+    """Values of one metric of one case, and the label ids that they are of where ours know them."""
+
+    mean: float
+    detailed: NotRequired[float | list[float]]
+    labels: NotRequired[list[int]]
+
+
+@dataclass(frozen=True, config=ConfigDict(populate_by_name=True))
 class MetricsFile:
     """Content of a metric file.
 
@@ -41,10 +55,10 @@ class MetricsFile:
     """
 
     name: str
-    cases: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    aggregates: Mapping[str, Mapping[str, float]]
-    version: str = VERSION
-    medreg: Mapping[str, Any] = field(default_factory=dict)
+    cases: dict[str, dict[str, Entry]]
+    aggregates: dict[str, dict[str, float]]
+    version: str = Field(default=VERSION, validation_alias="eval_version", coerce_numbers_to_str=True)
+    medreg: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content in schema 2.0."""
@@ -124,17 +138,9 @@ def read_all_metrics(path: str | Path) -> tuple[MetricsFile, ...]:
     Raises:
         DataError: missing file, or not a metric file.
     """
-    content = _null_to_nan(read_json(path))
+    content = _null_to_nan(read_object(path))
     if "cases" in content and "aggregates" in content:
-        return (
-            MetricsFile(
-                str(content.get("name", "")),
-                content["cases"],
-                content["aggregates"],
-                str(content.get("eval_version", VERSION)),
-                content.get("medreg", {}),
-            ),
-        )
+        return (checked(MetricsFile, {"name": ""} | content, path),)
     tasks = {key: part for key, part in content.items() if isinstance(part, dict) and "case" in part}
     if not tasks:
         raise DataError(f"{path} is no metric file of Learn2Reg: it has neither cases nor tasks.")
@@ -156,15 +162,6 @@ def without_nan(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [without_nan(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a text file complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-    return path
 
 
 def _null_to_nan(value: Any) -> Any:
@@ -196,13 +193,12 @@ def _numbered(task: str, part: Mapping[str, Any]) -> MetricsFile:
     """A task of schema 0 or 1, its cases still named by their number."""
     old = task in OLD_TASKS
     names = OLD_NAMES if old else {}
-    cases: dict[str, dict[str, dict[str, Any]]] = {}
+    cases: dict[str, dict[str, Entry]] = {}
     for metric, values in part["case"].items():
         for number, value in values.items():
-            entry = {"mean": value, "detailed": value}
-            cases.setdefault(str(number), {})[names.get(metric, metric)] = entry
+            cases.setdefault(str(number), {})[names.get(metric, metric)] = Entry(mean=value, detailed=value)
     aggregates = {
-        names.get(metric, metric): values
+        names.get(metric, metric): dict(values)
         for metric, values in part.get("aggregates", {}).items()
         if isinstance(values, Mapping)
     }

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import csv
-import json
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths
 from medreg.errors import DataError, FieldFormatError, MedregError
-from medreg.studies.learn2reg.config import EvaluationConfig, PairPaths
+from medreg.io.atomic import replacing
 from medreg.studies.learn2reg.fields import FieldSource
-from medreg.studies.learn2reg.schema import write_text
 from medreg.studies.learn2reg.submission_format import Form
+from medreg.study.job import Progress, run_units
+from medreg.study.store import Store
+from medreg.study.unit import Outcome, Unit
 
-STATE = ".submission.json"  # in the folder of the fields: what each of them was made of
+STATE = ".submission.jsonl"  # in the folder of the fields: what each of them was made of
 RUNTIME = "runtime.csv"
 COLUMNS = ("case", "seconds", "cpu_seconds", "peak_memory_mib", "version", "hardware", "threads")
 Tell = Callable[[str, int, int], None]
@@ -41,25 +43,6 @@ class FieldMaker(Protocol):
 
     def make(self, pair: PairPaths) -> NDArray[np.floating]:
         """Return the field of a pair, (3, X, Y, Z), voxels of the moving array, index to index."""
-
-
-@dataclass(frozen=True)
-class Made:
-    """A field that was written.
-
-    Attributes:
-        digest: see `FieldMaker.digest`.
-        files: names in the folder.
-        seconds: wall time from reading the images to the field in memory; NaN where nothing was computed.
-        cpu_seconds: of this process meanwhile.
-        peak_memory_mib: growth of the process's memory, or device memory.
-    """
-
-    digest: str
-    files: tuple[str, ...]
-    seconds: float = float("nan")
-    cpu_seconds: float = float("nan")
-    peak_memory_mib: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -127,31 +110,30 @@ def make_fields(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder} cannot be made: {error.strerror}. Choose another output.") from error
-    state = _read_state(folder)
-    _nothing_foreign(folder, config, form, state)
-    failures: dict[str, str] = {}
-    made = found = 0
-    warm = False
-    for number, pair in enumerate(config.pairs, start=1):
-        files = form.files(pair)
-        try:
-            digest = maker.digest(pair)
-            known = state.get(pair.case)
-            if known and known.digest == digest and all((folder / name).is_file() for name in files):
-                found += 1
-            else:
-                if not warm:
-                    maker.warm_up(pair)
-                    warm = True
-                state[pair.case] = _make(maker, pair, config, form, folder, digest=digest)
-                _write_state(folder, state)
-                made += 1
-        except MedregError as error:
-            failures[pair.case] = str(error)
-        tell(pair.case, number, len(config.pairs))
+    store = Store(folder / STATE)
+    pairs = {pair.case: pair for pair in config.pairs}
+    units = [_unit(maker, pair, form, folder) for pair in config.pairs]
+    _nothing_foreign(units, store)
+    found = sum(1 for unit in units if (known := store.get(unit)) is not None and not known.failed)
+
+    def make(unit: Unit) -> Outcome:
+        if not warm:
+            warm.append(maker)
+            maker.warm_up(pairs[unit.key["case"]])
+        # Noted before anything is written: after a kill the file is known as ours.
+        store.add(Outcome(unit.key, unit.digest, state="failed", error="It was stopped half-way."))
+        return _make(maker, pairs[unit.key["case"]], unit, config, form)
+
+    def told(state: Progress) -> None:
+        if state.last is not None:
+            tell(str(state.last.key["case"]), state.done, state.total)
+
+    warm: list[FieldMaker] = []
+    outcomes = run_units(units, make, store, retry=True, tell=told)
     if maker.cost:
-        _write_runtimes(folder / RUNTIME, state, maker, [pair.case for pair in config.pairs])
-    return Result(made, found, failures)
+        _write_runtimes(folder / RUNTIME, outcomes, maker)
+    failures = {outcome.key["case"]: outcome.error for outcome in outcomes if outcome.failed}
+    return Result(len(units) - found - len(failures), found, failures)
 
 
 def pack(folder: Path, target: Path, config: EvaluationConfig, form: Form) -> Path:
@@ -164,22 +146,24 @@ def pack(folder: Path, target: Path, config: EvaluationConfig, form: Form) -> Pa
         raise DataError(
             f"{target} exists already and is never overwritten; choose another name or remove it."
         )
-    part = target.with_name(f".part_{target.name}")
     try:
-        with zipfile.ZipFile(part, "w", compression=zipfile.ZIP_STORED) as archive:  # fields are compressed
-            for pair in config.pairs:
-                for name in form.files(pair):
-                    archive.write(folder / name, f"{form.folder}/{name}")
-        part.replace(target)
+        with replacing(target) as part, zipfile.ZipFile(part, "w", compression=zipfile.ZIP_STORED) as archive:
+            for name in (name for pair in config.pairs for name in form.files(pair)):
+                archive.write(folder / name, f"{form.folder}/{name}")  # fields are compressed already
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise DataError(f"{target} cannot be written: {error.strerror}.") from error
     return target
 
 
-def _make(
-    maker: FieldMaker, pair: PairPaths, config: EvaluationConfig, form: Form, folder: Path, *, digest: str
-) -> Made:
+def _unit(maker: FieldMaker, pair: PairPaths, form: Form, folder: Path) -> Unit:
+    try:
+        digest = maker.digest(pair)
+    except MedregError:  # told when the case is made
+        digest = ""
+    return Unit({"case": pair.case}, digest, tuple(folder / name for name in form.files(pair)))
+
+
+def _make(maker: FieldMaker, pair: PairPaths, unit: Unit, config: EvaluationConfig, form: Form) -> Outcome:
     from medreg.metrics.runtime import RuntimeMeter
 
     cpu = time.process_time()
@@ -191,46 +175,26 @@ def _make(
             f"{pair.case}: the field has the grid {field.shape[1:]}, the task wants {config.shape}. Are these the "
             f"images of {config.name}?"
         )
-    files = form.files(pair)
-    for name in files:
-        form.write(folder / name, field)
-    if not maker.cost:
-        return Made(digest, files)
-    return Made(digest, files, meter.usage.time_s, cpu, meter.usage.peak_memory_mib)
+    for file in unit.files:
+        form.write(file, field)
+    usage = meter.usage
+    cost = {"seconds": usage.time_s, "cpu_seconds": cpu, "peak_memory_mib": usage.peak_memory_mib}
+    return Outcome(unit.key, unit.digest, [{"file": file.name} for file in unit.files], cost=cost)
 
 
-def _nothing_foreign(folder: Path, config: EvaluationConfig, form: Form, state: Mapping[str, Made]) -> None:
-    ours = {name for made in state.values() for name in made.files}
-    names = [name for pair in config.pairs for name in form.files(pair)]
-    foreign = [name for name in names if name not in ours and (folder / name).exists()]
+def _nothing_foreign(units: Sequence[Unit], store: Store) -> None:
+    """Refuse to overwrite files of cases that were never begun here."""
+    foreign = [file for unit in units if store.any(unit) is None for file in unit.files if file.exists()]
     if foreign:
         raise DataError(
-            f"{folder} holds {foreign[0]} from elsewhere ({len(foreign)} such files), and nothing is overwritten; "
-            "choose another folder."
+            f"{foreign[0].parent} holds {foreign[0].name} from elsewhere ({len(foreign)} such files), and nothing is "
+            "overwritten; choose another folder."
         )
 
 
-def _read_state(folder: Path) -> dict[str, Made]:
-    file = folder / STATE
-    if not file.is_file():
-        return {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return {case: Made(**{**made, "files": tuple(made["files"])}) for case, made in content.items()}
-    except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{file} is damaged ({error}); remove it and the fields beside it.") from error
-
-
-def _write_state(folder: Path, state: Mapping[str, Made]) -> None:
-    write_text(folder / STATE, json.dumps({case: asdict(made) for case, made in state.items()}, indent=1))
-
-
-def _write_runtimes(path: Path, state: Mapping[str, Made], maker: FieldMaker, cases: Sequence[str]) -> None:
+def _write_runtimes(path: Path, outcomes: Sequence[Outcome], maker: FieldMaker) -> None:
     """Write one row a case; the order of the columns is that of benchmarks."""
-    rows = [{"case": case, **asdict(state[case]), **maker.cost} for case in cases if case in state]
-    part = path.with_name(f".part_{path.name}")
-    with part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
+        writer.writerows({**found.key, **found.cost, **maker.cost} for found in outcomes if not found.failed)

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from medreg.data.datasets.learn2reg_config import EvaluationConfig
 from medreg.errors import MedregError
-from medreg.studies.learn2reg.config import EvaluationConfig
 from medreg.studies.learn2reg.fields import Entry, FieldSource
 from medreg.studies.learn2reg.names import Rule, accepted_names
 from medreg.studies.learn2reg.submission_format import Form
@@ -241,7 +241,8 @@ def _all_files(source: FieldSource) -> list[str]:
         with zipfile.ZipFile(source.archive) as archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
         return [name.removeprefix(source.inside) for name in names if name.startswith(source.inside)]
-    return [file.relative_to(source.path).as_posix() for file in source.path.rglob("*") if file.is_file()]
+    files = (file for file in source.path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    return [file.relative_to(source.path).as_posix() for file in files]
 
 
 def _stem(name: str) -> str:

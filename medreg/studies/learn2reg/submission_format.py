@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.errors import ConfigError
+from medreg.io.atomic import replacing
 from medreg.io.field_learn2reg import write_learn2reg_field, write_learn2reg_half_field
-from medreg.studies.learn2reg.config import PairPaths
 from medreg.studies.learn2reg.names import Naming, accepted_names, field_names
 from medreg.studies.learn2reg.submission_tasks import EDITIONS, task_folder
 
@@ -83,13 +84,11 @@ class Form:
         Raises:
             FieldFormatError: no 3-D field, or NaN.
         """
-        part = path.with_name(f".part_{path.name}")
-        if self.half:
-            write_learn2reg_half_field(part, displacement)
-        elif self.suffix == ".npz":
-            array = displacement if self.old else np.moveaxis(displacement, 0, -1)
-            part.parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(part, array.astype(np.float16))
-        else:
-            write_learn2reg_field(part, displacement)
-        part.replace(path)
+        with replacing(path) as part:
+            if self.half:
+                write_learn2reg_half_field(part, displacement)
+            elif self.suffix == ".npz":
+                array = displacement if self.old else np.moveaxis(displacement, 0, -1)
+                np.savez_compressed(part, array.astype(np.float16))
+            else:
+                write_learn2reg_field(part, displacement)

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths
 from medreg.errors import ConfigError
-from medreg.studies.learn2reg.config import EvaluationConfig, PairPaths
 
 EDITIONS = (2020, 2021, 2022)
 FOLDERS = {"val": "imagesTr", "test": "imagesTs"}

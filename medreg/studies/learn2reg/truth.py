@@ -9,24 +9,18 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medreg.data.datasets.learn2reg_config import EvaluationConfig, MetricSpec, PairPaths
 from medreg.errors import ConfigError, DataError, DatasetNotFound
 from medreg.io.image import existing_file, load_nibabel
 from medreg.io.points import PointPairs, read_points
-from medreg.studies.learn2reg.config import (
-    EvaluationConfig,
-    MetricSpec,
-    PairPaths,
-    config_from_descriptor,
-    listed_pairs,
-    listed_points,
-    named_labels,
-    read_json,
-)
+
+if TYPE_CHECKING:
+    from medreg.data.datasets.learn2reg_descriptor import Descriptor
 
 IMAGES = "images"
 SUFFIX = ".nii.gz"
@@ -83,12 +77,14 @@ class TaskFolder:
         names = [(_plain(pair.fixed).replace(IMAGES, folder)) for folder in point_folders(pair, kind)]
         return ", ".join(str(self.path / Path(name).parent) for name in names)
 
-    def descriptor(self) -> dict[str, Any]:
-        """Return the descriptor `<Task>_dataset.json`.
+    def descriptor(self) -> Descriptor:
+        """Read the descriptor `<Task>_dataset.json`.
 
         Raises:
             DatasetNotFound: there is none, or more than one.
         """
+        from medreg.data.datasets.learn2reg_descriptor import read_descriptor
+
         found = sorted(self.path.glob(f"{self.task or '*'}_dataset.json"))
         if len(found) != 1:
             there = found or sorted(self.path.glob("*_dataset.json"))
@@ -97,7 +93,7 @@ class TaskFolder:
                 f"{self.path}: one descriptor {self.task or '<Task>'}_dataset.json is expected, found {names}; "
                 "choose one by --task, or give the evaluation config with --config."
             )
-        return read_json(found[0])
+        return read_descriptor(found[0])
 
     def config(self, *, split: str = "val") -> EvaluationConfig:
         """Make the evaluation config from the descriptor and from what lies on disk.
@@ -105,16 +101,18 @@ class TaskFolder:
         Label ids that the descriptor does not name (OASIS) are those of the fixed label maps; points are
         those of the training list and of folders that hold them for every pair.
         """
+        from medreg.studies.learn2reg.config import config_from_descriptor, listed_pairs
+
         descriptor = self.descriptor()
         pairs = listed_pairs(descriptor, split=split)
         on_disk = [k for k in POINT_KINDS if all(self.point_files(pair, k) for pair in pairs)]
-        listed = [k for k in listed_points(descriptor) if k not in on_disk]
+        listed = [k for k in descriptor.points if k not in on_disk]
         return config_from_descriptor(
             descriptor,
             split=split,
             labels=self._labels(descriptor, pairs),
             points=[kind for kind in POINT_KINDS if kind in (*on_disk, *listed)],
-            shape=None if descriptor.get("tensorImageShape") else self._shape(pairs),
+            shape=None if descriptor.shapes else self._shape(pairs),
         )
 
     def _shape(self, pairs: Sequence[PairPaths]) -> tuple[int, ...]:
@@ -160,9 +158,9 @@ class TaskFolder:
             files += [found.fixed, found.moving] if found else []
         return [file for file in files if file.is_file()]
 
-    def _labels(self, descriptor: dict[str, Any], pairs: Sequence[PairPaths]) -> list[int]:
-        if named := named_labels(descriptor):
-            return list(named)
+    def _labels(self, descriptor: Descriptor, pairs: Sequence[PairPaths]) -> list[int]:
+        if descriptor.codes:
+            return list(descriptor.codes)
         files = {self.companion(pair.fixed, "labels") for pair in pairs}
         found: set[int] = set()
         for file in sorted(files):

@@ -20,6 +20,7 @@ from scipy.ndimage import gaussian_filter
 from medreg.baselines.tool import SCRIPTS, Environment, Tool
 from medreg.cli.main import main
 from medreg.config.command import BENCHMARK
+from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.data.intensity import Intensity
 from medreg.errors import ConfigError, DatasetNotFound, MissingExtra
 from medreg.studies.benchmark import job as jobs
@@ -27,7 +28,6 @@ from medreg.studies.benchmark import judging
 from medreg.studies.benchmark.cases import Preparation, TaskCases
 from medreg.studies.benchmark.records import COLUMNS, MethodFolder
 from medreg.studies.benchmark.registering import Job, register_all
-from medreg.studies.learn2reg.config import PairPaths
 
 SHAPE = (24, 20, 22)
 WORKER = '''

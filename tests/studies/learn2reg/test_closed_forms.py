@@ -66,9 +66,11 @@ def test_zero_field(tmp_path):  # B1
         tmp_path, (zeros(),) * 3, boxes=(box, moved), points=points, metrics=("sdlogj", "dice", "hd95")
     )
     assert case["sdlogj"]["mean"] == 0 == case["num_foldings"]["mean"]
-    assert case["dice"]["mean"] == pytest.approx(2 * 180 / 432) == ours["Dice_initial"]["mean"]
+    assert case["dice"]["mean"] == pytest.approx(2 * 180 / 432) == ours["dice_initial"]["mean"]
     assert case["tre"]["mean"] == pytest.approx(3.0) == ours["tre_initial_mm"]["mean"]
-    assert ours["SDlogJ"]["mean"] == ours["folds"]["mean"] == ours["NDV_percent"]["mean"] == 0
+    assert (
+        ours["sd_log_jacobian"]["mean"] == ours["folding_voxels"]["mean"] == ours["ndv_percent"]["mean"] == 0
+    )
 
 
 def test_shift_that_undoes_the_motion(tmp_path):  # B2
@@ -80,9 +82,9 @@ def test_shift_that_undoes_the_motion(tmp_path):  # B2
         tmp_path, displacement, boxes=(box, box), points=(points, points + shift), offset=shift
     )
     assert case["dice"]["mean"] == 1
-    assert case["hd95"]["mean"] == 0 == ours["ASSD_mm"]["mean"]
+    assert case["hd95"]["mean"] == 0 == ours["assd_mm"]["mean"]
     assert case["tre"]["mean"] == pytest.approx(0, abs=1e-12)
-    assert ours["Dice_initial"]["mean"] < 1
+    assert ours["dice_initial"]["mean"] < 1
 
 
 def test_affine_field_has_no_spread():  # B3
@@ -100,7 +102,7 @@ def test_sine_along_one_axis():  # B4
     found = regularity(field((wave, zeros(), zeros())))
     assert found.shifted == pytest.approx(np.log(inner + 3).std(), abs=1e-12)
     assert found.plain == pytest.approx(np.log(np.clip(inner, 1e-9, None)).std(), abs=1e-12)
-    assert found.folds_percent == pytest.approx(100 * (inner <= 0).mean())
+    assert found.folding_percent == pytest.approx(100 * (inner <= 0).mean())
 
 
 def test_mirrored_axis_folds_everywhere(tmp_path):  # B5
@@ -109,10 +111,10 @@ def test_mirrored_axis_folds_everywhere(tmp_path):  # B5
     case, ours = one_case(tmp_path, (mirror, zeros(), zeros()), boxes=(box, box), metrics=("sdlogj",))
     cropped = np.prod([size - 2 * CROP for size in SHAPE])
     assert case["num_foldings"]["mean"] == 0
-    assert ours["folds"]["mean"] == cropped
-    assert ours["folds_percent"]["mean"] == 100
+    assert ours["folding_voxels"]["mean"] == cropped
+    assert ours["folding_percent"]["mean"] == 100
     # Six times the volume of each tetrahedron is 1, negative: ten of them, two for each double one, over twelve.
-    assert ours["NDV_percent"]["mean"] == pytest.approx(100 * (8 + 2 * 2) / 12)
+    assert ours["ndv_percent"]["mean"] == pytest.approx(100 * (8 + 2 * 2) / 12)
 
 
 def test_determinant_below_minus_three_is_clipped():  # B6
@@ -143,7 +145,7 @@ def test_apart_and_nested_boxes(tmp_path):  # B8
     # 150 + 60/√2 + √3 = 194.2, the faces (150) are up to √6 away, 36 elements of the edges 2√2, the other
     # 24 (up to 192.4, more than 95 %) 3, the corners 2√3.
     assert case["hd95"]["detailed"] == pytest.approx([7, 3])
-    assert ours["HD95_mm"]["detailed"][0] == pytest.approx(14)  # 2 mm voxels along that axis
+    assert ours["hd95_mm"]["detailed"][0] == pytest.approx(14)  # 2 mm voxels along that axis
 
 
 def test_lost_label_counts_zero_and_infinite_but_leaves_our_means_alone(tmp_path):  # A2
@@ -154,8 +156,8 @@ def test_lost_label_counts_zero_and_infinite_but_leaves_our_means_alone(tmp_path
     assert case["hd95"]["detailed"] == [0, math.inf]
     assert math.isinf(case["hd95"]["mean"])
     assert ours["lost_labels"]["mean"] == 1
-    assert ours["HD95_mm"]["mean"] == 0
-    assert math.isnan(ours["ASSD_mm"]["detailed"][1])
+    assert ours["hd95_mm"]["mean"] == 0
+    assert math.isnan(ours["assd_mm"]["detailed"][1])
 
 
 def test_validity_is_that_of_the_unrounded_position():  # 4.1

@@ -10,9 +10,9 @@ import pytest
 from learn2reg_tasks import SHAPE, save_field, waves
 from scipy import ndimage
 
+from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.errors import DataError, FieldFormatError
 from medreg.io.field import write_itk_field, write_learn2reg_field, write_learn2reg_half_field
-from medreg.studies.learn2reg.config import PairPaths
 from medreg.studies.learn2reg.fields import FieldSource
 
 PAIR = PairPaths("./imagesTr/Task_0001_0000.nii.gz", "./imagesTr/Task_0002_0000.nii.gz")
@@ -108,8 +108,11 @@ def test_zip_flat_nested_and_with_files_of_macos(tmp_path):
         archive = zipped(tmp_path, *names)
         np.testing.assert_array_equal(read(archive).values, waves(1.0).astype(np.float32))
         source = FieldSource(archive)
-        loose = FieldSource(tmp_path / "loose")
-        assert source.digest(source.find(PAIR)) == loose.digest(loose.find(PAIR))
+        assert source.digest(source.find(PAIR)) == FieldSource(archive).digest(source.find(PAIR))
+    other = tmp_path / "other"
+    save_field(other, SHORT, waves(2.0).astype(np.float32))
+    loose, changed = FieldSource(tmp_path / "loose"), FieldSource(other)
+    assert loose.digest(loose.find(PAIR)) != changed.digest(changed.find(PAIR))
 
 
 def test_several_tasks_in_one_zip_must_be_told_apart(tmp_path):

@@ -71,7 +71,7 @@ def test_large_folds_scaled_integers_and_float32(tmp_path):
     evaluation, wanted = assert_parity(tasks.rough(tmp_path), "rough")
     case = "0001_0000<--0001_0001"
     assert wanted["cases"][case]["num_foldings"]["mean"] == 0
-    assert evaluation.metrics.medreg["cases"][case]["folds"]["mean"] > 1000
+    assert evaluation.metrics.medreg["cases"][case]["folding_voxels"]["mean"] > 1000
 
 
 @pytest.mark.parametrize("naming", ["long", "short"])

@@ -303,7 +303,7 @@ def test_own_rules(tmp_path):
     groups = [rows(name, "DSC", np.full((8, 4), value)) for name, value in (("a", 0.8), ("b", 0.6))]
     assert rank(table(*groups), rules=file).scores.tolist() == [1.0, 0.1]
     file.write_text("OASIS: {factor: [DSC]}\n")
-    with pytest.raises(ConfigError, match=r"unknown factor; known are .*factors"):
+    with pytest.raises(ConfigError, match=r"factor: unknown key; known are .*factors"):
         rank(table(*groups), rules=file)
 
 

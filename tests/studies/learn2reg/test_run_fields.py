@@ -7,11 +7,11 @@ import pytest
 import torch
 from tiny_task import SHAPE, identity_run, tiny_task
 
+from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.errors import CheckpointError
 from medreg.inference.registration import Registration
 from medreg.models.base import RegistrationModel
 from medreg.runs.trained import TrainedRun
-from medreg.studies.learn2reg.config import PairPaths
 from medreg.studies.learn2reg.run_fields import RunAsFields, data_root, export_run
 from medreg.studies.learn2reg.truth import TaskFolder
 

@@ -7,8 +7,8 @@ import math
 
 import pytest
 
+from medreg.data.datasets.learn2reg_config import read_config
 from medreg.errors import DataError
-from medreg.studies.learn2reg.config import read_config
 from medreg.studies.learn2reg.schema import COLUMNS, MetricsFile, read_all_metrics, read_metrics
 
 CASE = "0001_0000<--0002_0000"

@@ -13,9 +13,9 @@ import pytest
 from tiny_task import PAIRS, SHAPE, SHIFT, identity_run, tiny_task
 
 from medreg.cli.main import main
+from medreg.data.datasets.learn2reg_config import read_config
 from medreg.errors import ConfigError, DataError
 from medreg.io.field_learn2reg import write_learn2reg_field
-from medreg.studies.learn2reg.config import read_config
 from medreg.studies.learn2reg.evaluate import evaluate
 from medreg.studies.learn2reg.fields import FieldSource
 from medreg.studies.learn2reg.submission import make_fields, pack
