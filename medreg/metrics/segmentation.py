@@ -10,7 +10,8 @@ from torch import Tensor
 
 from medreg.errors import DataError
 from medreg.metrics.overlap import label_index, voxel_counts
-from medreg.metrics.structures import MetricRow, StructureEvaluator, case_name, spacing_of, with_mean
+from medreg.metrics.rows import MetricRow, row, rows_with_mean
+from medreg.metrics.structures import StructureEvaluator, case_name, spacing_of
 
 
 class SegmentationEvaluator(StructureEvaluator):
@@ -71,11 +72,11 @@ class SegmentationEvaluator(StructureEvaluator):
         voxel_ml = torch.linalg.det(affine[0, :3, :3].double()).abs().item() / 1000.0
         own = self._millilitres(found, voxel_ml)
         for name, value in own.items():
-            yield MetricRow(name, "volume_ml", value, "ml")
+            yield row(name, "volume_ml", value)
         if known is not None:
             true = self._millilitres(known, voxel_ml)
             errors = {name: abs(own[name] - true[name]) for name in self.labels}
-            yield from with_mean("volume_error_ml", "ml", errors)
+            yield from rows_with_mean("volume_error_ml", errors)
 
     def _millilitres(self, index: Tensor, voxel_ml: float) -> dict[str, float]:
         counts = voxel_counts(index, len(self.labels)).sum(0)

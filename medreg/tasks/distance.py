@@ -11,7 +11,7 @@ from torch import Tensor
 from medreg.augmentation.misalignment import Misalignment
 from medreg.augmentation.random_convolution import RandomConvolution
 from medreg.metrics.landscape import correlation, far_field_fraction, lowest, monotony
-from medreg.metrics.structures import MetricRow
+from medreg.metrics.rows import MetricRow
 from medreg.models.blocks.frame import framed
 from medreg.models.mad import DistanceNetwork, Views, measured
 from medreg.tasks.base import Batch, Task

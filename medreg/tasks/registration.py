@@ -13,8 +13,8 @@ from medreg.inference.registration import Registration
 from medreg.losses.energy import Energy, EnergyValue
 from medreg.metrics.evaluator import CaseEvaluator
 from medreg.metrics.overlap import dice
+from medreg.metrics.rows import MetricRow
 from medreg.metrics.runtime import RuntimeMeter
-from medreg.metrics.structures import MetricRow
 from medreg.models.asking import ask, masks_of
 from medreg.models.base import RegistrationModel
 from medreg.tasks.base import Batch, Task

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from medreg.metrics.rows import MetricRow
 from medreg.metrics.runtime import RuntimeUsage
-from medreg.metrics.structures import MetricRow
 
 UNREGISTERED = "unregistered"
 WHOLE = ("spacing_mm", "affine")  # of the case, not of its slices

@@ -9,7 +9,7 @@ import pytest
 
 from medreg.callbacks.results import Results
 from medreg.callbacks.tabular import read_rows
-from medreg.metrics.structures import MetricRow
+from medreg.metrics.rows import MetricRow
 from medreg.tasks.results import CaseResult
 
 EVALUATED = {"checkpoint": "best.ckpt epoch 3", "data": {"size": 16}}
