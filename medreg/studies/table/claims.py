@@ -20,7 +20,7 @@ from medreg.studies.table.table_file import ClaimSpec, TableFile
 FEW_CASES = 5  # fewer cases have no interval worth the name
 NAME = r"([\w-]+)\.([\w-]+)"
 NUMBER = r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
-CLAIM = re.compile(rf"^\s*{NAME}\s*([<>])\s*(?:{NAME}\s*(?:([+-])\s*({NUMBER}))?|([+-]?{NUMBER}))\s*$")
+CLAIM = re.compile(rf"^\s*{NAME}\s*([<>])\s*(?:([+-]?{NUMBER})|{NAME}\s*(?:([+-])\s*({NUMBER}))?)\s*$")
 Term = tuple[str, str]  # row and column
 
 
@@ -72,7 +72,7 @@ def parse_claim(text: str) -> Claim:
             f"{text!r} is no claim. Write ROW.COLUMN > ROW.COLUMN, with a margin (… - 0.005) if need be, or "
             "ROW.COLUMN < NUMBER."
         )
-    row, column, sign, other, theirs, plus, margin, number = found.groups()
+    row, column, sign, number, other, theirs, plus, margin = found.groups()
     if number is not None:
         return Claim((row, column), sign == ">", None, float(number))
     size = float(margin or 0) * (-1 if plus == "-" else 1)

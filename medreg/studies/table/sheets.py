@@ -96,7 +96,7 @@ def _notes(results: Results) -> list[str]:
     for (row, seed), standing in results.standings.items():
         if standing.state in ("missing", "failed"):
             why = f": {standing.why}" if standing.why else ""
-            notes.append(f"{results.table.label(row)}, seed {seed}, is {standing.state}{why}")
+            notes.append(f"Hole: {results.table.label(row)}, seed {seed}, {standing.state}{why}")
     stale: dict[tuple[str, str], list[str]] = {}
     for (row, seed), standing in results.standings.items():
         if standing.state == "stale":
