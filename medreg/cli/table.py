@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from medreg.reporting.tables import Table
-    from medreg.studies.table.estimates import Results
-    from medreg.studies.table.plan import Plan
+    from medreg.studies.table.estimates import TableResults
+    from medreg.studies.table.plan import TablePlan
 
 EPILOG = """\
 Examples:
@@ -99,7 +99,7 @@ def _one(place: Any, options: Sequence[str], args: argparse.Namespace, console: 
     return _print(plan, _results(plan, only, hydra, args), args, console)
 
 
-def _dry(plan: Plan, only: Sequence[str], console: Console) -> int:
+def _dry(plan: TablePlan, only: Sequence[str], console: Console) -> int:
     from medreg.studies.table.overview import dry_run
 
     jobs, seconds, unknown = dry_run(plan, only)
@@ -114,7 +114,9 @@ def _dry(plan: Plan, only: Sequence[str], console: Console) -> int:
     return 0
 
 
-def _results(plan: Plan, only: Sequence[str], hydra: Sequence[str], args: argparse.Namespace) -> Results:
+def _results(
+    plan: TablePlan, only: Sequence[str], hydra: Sequence[str], args: argparse.Namespace
+) -> TableResults:
     """Run what is missing and collect, or read what is kept."""
     from medreg.studies.table.estimates import gather
 
@@ -130,7 +132,7 @@ def _results(plan: Plan, only: Sequence[str], hydra: Sequence[str], args: argpar
     return gather(plan)
 
 
-def _print(plan: Plan, results: Results, args: argparse.Namespace, console: Console) -> int:
+def _print(plan: TablePlan, results: TableResults, args: argparse.Namespace, console: Console) -> int:
     """Write and print; return 1 for a hole, or with --check for a claim that is answered otherwise than expected."""
     from medreg.studies.table.committed import write_committed
     from medreg.studies.table.report import make_report, write_report

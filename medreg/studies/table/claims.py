@@ -40,7 +40,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClaimAnswer:
     """What the rows say to a claim.
 
     Attributes:
@@ -79,8 +79,8 @@ def parse_claim(text: str) -> Claim:
     return Claim((row, column), sign == ">", (other, theirs), size)
 
 
-def answer(spec: ClaimSpec, values: dict[Term, pd.DataFrame], table: TableFile) -> Answer:
-    """Answer a claim.
+def answer(spec: ClaimSpec, values: dict[Term, pd.DataFrame], table: TableFile) -> ClaimAnswer:
+    """ClaimAnswer a claim.
 
     Args:
         spec: the claim.
@@ -91,7 +91,7 @@ def answer(spec: ClaimSpec, values: dict[Term, pd.DataFrame], table: TableFile) 
     nothing = Interval(float("nan"), float("nan"), float("nan"), 0)
     for row, column in claim.terms:
         if values[row, column].empty:
-            return Answer(spec, "undecided", nothing, f"{table.label(row)} has no {column}")
+            return ClaimAnswer(spec, "undecided", nothing, f"{table.label(row)} has no {column}")
     left = values[claim.left]
     differences = (
         left - claim.margin if claim.right is None else _paired(left, values[claim.right]) - claim.margin
@@ -109,7 +109,7 @@ def _paired(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
     return (left[seeds] - right[seeds]).dropna(how="all")
 
 
-def _judge(spec: ClaimSpec, claim: Claim, differences: pd.DataFrame, *, fact: bool) -> Answer:
+def _judge(spec: ClaimSpec, claim: Claim, differences: pd.DataFrame, *, fact: bool) -> ClaimAnswer:
     sign = 1.0 if claim.greater else -1.0
     interval = bootstrap_mean(differences.mean(axis=1).to_numpy(dtype=float))
     by_seed = differences.mean(axis=0).to_numpy(dtype=float)
@@ -117,11 +117,11 @@ def _judge(spec: ClaimSpec, claim: Claim, differences: pd.DataFrame, *, fact: bo
     seeds = f"{agreeing} of {len(by_seed)} seeds agree"
     if fact:  # one number a run, no cases
         every = {len(by_seed): "confirmed", 0: "not confirmed"}.get(agreeing, "undecided")
-        return Answer(spec, every, interval, seeds)
+        return ClaimAnswer(spec, every, interval, seeds)
     if interval.n < FEW_CASES:
-        return Answer(spec, "undecided", interval, f"{interval.n} cases are too few")
+        return ClaimAnswer(spec, "undecided", interval, f"{interval.n} cases are too few")
     low, high = sorted((sign * interval.low, sign * interval.high))
     text = f"{interval.n} cases, {seeds}"
     if low > 0 and agreeing == len(by_seed):
-        return Answer(spec, "confirmed", interval, text)
-    return Answer(spec, "not confirmed" if high <= 0 else "undecided", interval, text)
+        return ClaimAnswer(spec, "confirmed", interval, text)
+    return ClaimAnswer(spec, "not confirmed" if high <= 0 else "undecided", interval, text)

@@ -1,4 +1,4 @@
-"""Results kept with the code: `experiments/<paper>/results/<name>.<scale>.csv`, tidy rows with the facts of their runs.
+"""Rows kept with the code: `experiments/<paper>/results/<name>.<scale>.csv`, with the facts of their runs.
 
 From them a table is printed without running anything, with the commit at which they were measured.
 """
@@ -13,8 +13,8 @@ import pandas as pd
 from medreg.errors import DataError
 from medreg.io.atomic import replacing
 from medreg.reporting.tables import OVERALL
-from medreg.studies.table.estimates import Results
-from medreg.studies.table.plan import Standing
+from medreg.studies.table.estimates import TableResults
+from medreg.studies.table.plan import UnitStanding
 from medreg.studies.table.table_file import TableFile
 
 FACTS = ("commit", "dirty", "cpu_seconds", "steps", "parameters", "seconds", "hardware")
@@ -22,7 +22,7 @@ COLUMNS = ("row", "seed", "case", "structure", "metric", "value", "unit", *FACTS
 DIGITS = 6
 
 
-def write_committed(results: Results, file: Path) -> Path:
+def write_committed(results: TableResults, file: Path) -> Path:
     """Write the rows that the columns of the table show, rounded to six digits.
 
     Raises:
@@ -51,7 +51,7 @@ def write_committed(results: Results, file: Path) -> Path:
     return file
 
 
-def read_committed(table: TableFile, scale: str, file: Path) -> Results:
+def read_committed(table: TableFile, scale: str, file: Path) -> TableResults:
     """Read kept rows; those of rows that the table no longer has are left out.
 
     Raises:
@@ -74,11 +74,13 @@ def read_committed(table: TableFile, scale: str, file: Path) -> Results:
             name: None if pd.isna(first[name]) else first[name] for name in FACTS
         }
     standings = {
-        (row, seed): Standing("there")
+        (row, seed): UnitStanding("there")
         if (row, seed) in facts
-        else Standing("missing", "not among the rows kept")
+        else UnitStanding("missing", "not among the rows kept")
         for row, seed in table.units_at(scale)
     }
     commits = sorted({str(f["commit"])[:8] for f in facts.values() if f["commit"]})
     origin = f"Rows measured at commit {', '.join(commits) or 'unknown'}, read from {file.name}."
-    return Results(table, scale, frame[list(COLUMNS[:7])].reset_index(drop=True), facts, standings, origin)
+    return TableResults(
+        table, scale, frame[list(COLUMNS[:7])].reset_index(drop=True), facts, standings, origin
+    )

@@ -13,14 +13,14 @@ from medreg.reporting.statistics import Interval, bootstrap_mean, corrected, wel
 from medreg.reporting.tables import OVERALL
 from medreg.reporting.vocabulary import COST
 from medreg.studies.table.matching import match_rows
-from medreg.studies.table.plan import Plan, Standing
+from medreg.studies.table.plan import TablePlan, UnitStanding
 from medreg.studies.table.table_file import FACTS, ColumnSpec, TableFile
 
 Key = tuple[str, int]  # row and seed
 
 
 @dataclass(frozen=True)
-class Results:
+class TableResults:
     """What is known of a table at a scale.
 
     Attributes:
@@ -36,7 +36,7 @@ class Results:
     scale: str
     frame: pd.DataFrame
     facts: Mapping[Key, Mapping[str, Any]]
-    standings: Mapping[Key, Standing]
+    standings: Mapping[Key, UnitStanding]
     origin: str = ""
     _values: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
 
@@ -138,7 +138,7 @@ def tested(table: TableFile) -> list[str]:
     ]
 
 
-def compare_rows(results: Results) -> list[Comparison]:
+def compare_rows(results: TableResults) -> list[Comparison]:
     """Test every row against the reference in every column that has a direction."""
     reference = results.table.reference
     found: list[Comparison] = []
@@ -157,7 +157,7 @@ def compare_rows(results: Results) -> list[Comparison]:
     return [replace(test, p_cases=p, p_seeds=q) for test, p, q in pairs]
 
 
-def gather(plan: Plan) -> Results:
+def gather(plan: TablePlan) -> TableResults:
     """Collect what the store of a table holds, stale rows too; each unit says how it stands."""
     frames, facts, standings = [], {}, {}
     for wave in plan.waves():
@@ -170,7 +170,7 @@ def gather(plan: Plan) -> Results:
             if found is not None and standing.state in ("there", "stale"):
                 frames.append(pd.DataFrame(list(found.rows)).assign(row=request.row, seed=request.seed))
                 facts[key] = found.cost
-    return Results(plan.table, plan.scale, joined(frames), facts, standings)
+    return TableResults(plan.table, plan.scale, joined(frames), facts, standings)
 
 
 def joined(frames: list[pd.DataFrame]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from medreg.reporting.statistics import bootstrap_mean
 from medreg.reporting.style import INK, METHOD_COLOURS, MUTED, STYLE
 from medreg.reporting.vocabulary import ARROWS
-from medreg.studies.table.estimates import Results, estimate, tested
+from medreg.studies.table.estimates import TableResults, estimate, tested
 from medreg.studies.table.sheets import PublishedNumbers
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PANELS = 6
 
 
-def table_figure(results: Results, published: PublishedNumbers) -> Figure | None:
+def table_figure(results: TableResults, published: PublishedNumbers) -> Figure | None:
     """Draw cases, seeds' means, the mean with its 95 % interval over cases, and the published value of each row.
 
     Returns:
@@ -42,7 +42,7 @@ def table_figure(results: Results, published: PublishedNumbers) -> Figure | None
     return figure
 
 
-def _panel(axis: Axes, results: Results, column: str, published: PublishedNumbers) -> None:
+def _panel(axis: Axes, results: TableResults, column: str, published: PublishedNumbers) -> None:
     for place, row in enumerate(results.rows):
         values = results.values(row, column)
         colour = METHOD_COLOURS[place % len(METHOD_COLOURS)]

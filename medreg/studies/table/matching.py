@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 
 from medreg.errors import ConfigError
 from medreg.io.digest import digest_of
-from medreg.studies.table.plan import Plan, merged
+from medreg.studies.table.plan import TablePlan, merged
 from medreg.studies.table.run_folder import read_outcome
-from medreg.studies.table.work import TrainedRun, as_override
+from medreg.studies.table.work import TrainingWork, as_override
 from medreg.study.unit import Outcome, Unit
 
 Launch = Callable[[Sequence[Sequence[str]]], None]
 
 
-def match_rows(plan: Plan, rows: Sequence[str], launch: Launch | None) -> None:
+def match_rows(plan: TablePlan, rows: Sequence[str], launch: Launch | None) -> None:
     """Set the options of rows that make them cost what the reference cost.
 
     Args:
@@ -52,7 +52,7 @@ def match_rows(plan: Plan, rows: Sequence[str], launch: Launch | None) -> None:
         plan.matched[row] = (f"trainer.max_steps={wanted}", "trainer.max_epochs=-1")
 
 
-def _step_cost(plan: Plan, row: str, launch: Launch | None, reference: str) -> float | None:
+def _step_cost(plan: TablePlan, row: str, launch: Launch | None, reference: str) -> float | None:
     """Return the CPU seconds of a step; kept, so that the same command gives the row the same steps again."""
     unit = Unit({"row": row, "seed": "probe"}, digest_of(plan.overrides(row), reference))
     found = plan.store.get(unit)
@@ -66,8 +66,8 @@ def _step_cost(plan: Plan, row: str, launch: Launch | None, reference: str) -> f
     return float(found.rows[0]["value"])
 
 
-def _probe(plan: Plan, row: str, unit: Unit, launch: Launch) -> Outcome:
-    work, spent = TrainedRun(), []
+def _probe(plan: TablePlan, row: str, unit: Unit, launch: Launch) -> Outcome:
+    work, spent = TrainingWork(), []
     jobs = []
     for steps in plan.table.probe_steps:
         words = [f"trainer.max_steps={steps}", "trainer.max_epochs=-1", "trainer.limit_val_batches=0"]

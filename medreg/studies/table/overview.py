@@ -8,7 +8,7 @@ from medreg.errors import MedregError
 from medreg.io.atomic import read_json
 from medreg.reporting.tables import Cell, Table
 from medreg.studies.table.places import Place
-from medreg.studies.table.plan import Plan, make_plan
+from medreg.studies.table.plan import TablePlan, make_plan
 from medreg.studies.table.table_file import SCALES
 from medreg.study.unit import Unit
 
@@ -36,7 +36,7 @@ def list_tables(places: Sequence[Place]) -> Table:
     return Table("Tables", ("table", *SCALES), tuple(rows), tuple(dict.fromkeys(notes)))
 
 
-def _state(plan: Plan) -> str:
+def _state(plan: TablePlan) -> str:
     units = [Unit({"row": row, "seed": seed}) for row, seed in plan.table.units_at(plan.scale)]
     done = 0
     if (plan.folder / "units.jsonl").is_file():
@@ -45,7 +45,7 @@ def _state(plan: Plan) -> str:
     return f"{done} of {len(units)}{kept}"
 
 
-def dry_run(plan: Plan, only: Sequence[str] = ()) -> tuple[Table, float, int]:
+def dry_run(plan: TablePlan, only: Sequence[str] = ()) -> tuple[Table, float, int]:
     """Return the units with their state and cost, the seconds still to spend, and how many of these are not known."""
     rows, total, unknown = [], 0.0, 0
     for wave in plan.waves(only):
@@ -68,7 +68,7 @@ def _partly(folder: object) -> str:
     return {None: "", "finished": "its run is there"}.get(status, f"its run is {status}, to be continued")
 
 
-def _measured(plan: Plan, row: str) -> float | None:
+def _measured(plan: TablePlan, row: str) -> float | None:
     """Return the seconds that a row took here before: the mean over its seeds."""
     known = [
         float(found.cost["seconds"])

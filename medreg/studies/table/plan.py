@@ -22,14 +22,14 @@ from medreg.studies.table.published import read_published
 from medreg.studies.table.reading import Source, read_table
 from medreg.studies.table.run_folder import began
 from medreg.studies.table.table_file import RowSpec, TableFile
-from medreg.studies.table.work import Request, TestedElsewhere, TrainedRun, Work, as_override
+from medreg.studies.table.work import EvaluationWork, Request, TrainingWork, Work, as_override
 from medreg.study.store import Store
 
 State = Literal["there", "stale", "failed", "missing"]
 
 
 @dataclass(frozen=True)
-class Standing:
+class UnitStanding:
     """How a unit stands: there, stale (there, but made by other code or of other data), failed or missing; and why."""
 
     state: State
@@ -37,7 +37,7 @@ class Standing:
 
 
 @dataclass
-class Plan:
+class TablePlan:
     """A table at a scale.
 
     Attributes:
@@ -93,7 +93,7 @@ class Plan:
         """Return the kind of work of a row."""
         spec = self.rows[row]
         if spec.work is None:
-            return TestedElsewhere() if spec.of else TrainedRun()
+            return EvaluationWork() if spec.of else TrainingWork()
         try:
             found: Work = build(spec.work)
         except MedregError as error:
@@ -138,7 +138,7 @@ class Plan:
         assert isinstance(plain, dict)
         code = code_of({str(key): value for key, value in plain.items()})
         kind = type(work)
-        if kind not in (TrainedRun, TestedElsewhere):
+        if kind not in (TrainingWork, EvaluationWork):
             code |= code_of_targets([f"{kind.__module__}.{kind.__qualname__}"])
         return Request(
             row, seed, spec.method, words, work.folder(cfg, self.folder / "work" / f"{row}_s{seed}"),
@@ -150,17 +150,17 @@ class Plan:
         units = [(seed, row) for row in rows for seed in self.table.seeds_at(self.scale, row)]
         return [self.request(row, seed) for seed, row in sorted(units, key=lambda unit: unit[0])]
 
-    def standing(self, request: Request) -> Standing:
+    def standing(self, request: Request) -> UnitStanding:
         """Say whether a unit has rows, and whether these are what today's code and data would give."""
         found = self.store.any(request.unit)
         if found is None:
-            return Standing("missing")
+            return UnitStanding("missing")
         if found.failed:
-            return Standing("failed", found.error)
+            return UnitStanding("failed", found.error)
         if Path(str(found.cost.get("folder", request.folder))).name != request.folder.name:
-            return Standing("missing", "options changed since")
+            return UnitStanding("missing", "options changed since")
         why = self._changes(request, found.cost, found.digest)
-        return Standing("stale", why) if why else Standing("there")
+        return UnitStanding("stale", why) if why else UnitStanding("there")
 
     def _changes(self, request: Request, facts: Any, digest: str) -> str:
         if digest != request.unit.digest:
@@ -191,7 +191,7 @@ class Plan:
         return self._data[key]
 
 
-def make_plan(place: Place, scale: str, options: Sequence[str] = ()) -> Plan:
+def make_plan(place: Place, scale: str, options: Sequence[str] = ()) -> TablePlan:
     """Read a table and check everything that can be checked before work is done, its published numbers among it.
 
     Raises:
@@ -202,10 +202,10 @@ def make_plan(place: Place, scale: str, options: Sequence[str] = ()) -> Plan:
     read_published(place.published, place.name, table)
     if scale not in table.scales:
         raise source.error(("scales",), f"there is no scale {scale!r}; it has {', '.join(table.scales)}.")
-    return Plan(place, table, source, scale, tuple(options))
+    return TablePlan(place, table, source, scale, tuple(options))
 
 
-def known_rows(plan: Plan, names: Sequence[str]) -> list[str]:
+def known_rows(plan: TablePlan, names: Sequence[str]) -> list[str]:
     """Return names of rows, or raise a `ConfigError` for one that the table does not have at this scale."""
     for name in names:
         if name not in plan.rows:

@@ -16,8 +16,8 @@ from medreg.io.atomic import replacing, write_text
 from medreg.reporting.formats import to_html, to_latex, to_markdown
 from medreg.reporting.style import to_png
 from medreg.reporting.tables import Table
-from medreg.studies.table.claims import Answer, answer, parse_claim
-from medreg.studies.table.estimates import Comparison, Results, compare_rows, estimate
+from medreg.studies.table.claims import ClaimAnswer, answer, parse_claim
+from medreg.studies.table.estimates import Comparison, TableResults, compare_rows, estimate
 from medreg.studies.table.figure import table_figure
 from medreg.studies.table.places import Place
 from medreg.studies.table.published import read_published
@@ -48,10 +48,10 @@ class Report:
     """
 
     place: Place
-    results: Results
+    results: TableResults
     published: PublishedNumbers
     comparisons: tuple[Comparison, ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[ClaimAnswer, ...]
     sheets: tuple[Table, ...]
 
     @property
@@ -59,13 +59,13 @@ class Report:
         """The command that makes the table."""
         return f"medreg table {self.place} --scale {self.results.scale}"
 
-    def differing(self) -> list[Answer]:
+    def differing(self) -> list[ClaimAnswer]:
         """Return the claims whose answer is not the one that the table file expects."""
         scale = self.results.scale
         return [a for a in self.answers if a.expected(scale) not in (None, a.answer)]
 
 
-def make_report(place: Place, results: Results) -> Report:
+def make_report(place: Place, results: TableResults) -> Report:
     """Compute everything that is printed."""
     published = read_published(place.published, place.name, results.table)
     comparisons = tuple(compare_rows(results))
@@ -77,7 +77,7 @@ def make_report(place: Place, results: Results) -> Report:
     return Report(place, results, published, comparisons, answers, tuple(s for s in sheets if s is not None))
 
 
-def _answer(results: Results, number: int) -> Answer:
+def _answer(results: TableResults, number: int) -> ClaimAnswer:
     spec = results.table.claims[number]
     terms = parse_claim(spec.claim).terms
     return answer(spec, {term: results.values(*term) for term in terms}, results.table)
@@ -113,7 +113,7 @@ def _page(report: Report, commands: str, picture: bytes | None) -> str:
     )  # fmt: skip
 
 
-def _commands(results: Results) -> str:
+def _commands(results: TableResults) -> str:
     """The command of every run, to copy."""
     lines = [
         f"{f['command']}  # {row}, seed {seed}"

@@ -13,7 +13,7 @@ from medreg.io.atomic import read_json, write_json
 from medreg.io.lock import exclusive
 from medreg.runs.code import changed
 from medreg.studies.table.matching import match_rows
-from medreg.studies.table.plan import Plan, Standing
+from medreg.studies.table.plan import TablePlan, UnitStanding
 from medreg.studies.table.work import Request, Work
 from medreg.study.job import run_units
 from medreg.study.unit import Outcome, Unit
@@ -23,7 +23,12 @@ INTERRUPTED = 130
 
 
 def make_table(
-    plan: Plan, start: Starter, *, only: Sequence[str] = (), hydra: Sequence[str] = (), refresh: bool = False
+    plan: TablePlan,
+    start: Starter,
+    *,
+    only: Sequence[str] = (),
+    hydra: Sequence[str] = (),
+    refresh: bool = False,
 ) -> None:
     """Do every unit that is missing or failed, and with `refresh` those that are stale.
 
@@ -53,12 +58,12 @@ def make_table(
             _collect(plan, todo, works)
 
 
-def _wanted(standing: Standing, *, refresh: bool) -> bool:
+def _wanted(standing: UnitStanding, *, refresh: bool) -> bool:
     return standing.state in ("missing", "failed") or (refresh and standing.state == "stale")
 
 
 def _jobs(
-    plan: Plan, requests: Sequence[Request], works: dict[str, Work], *, refresh: bool
+    plan: TablePlan, requests: Sequence[Request], works: dict[str, Work], *, refresh: bool
 ) -> list[list[str]]:
     """Return the options of every job that the launcher has to run."""
     jobs = []
@@ -69,7 +74,7 @@ def _jobs(
     return jobs
 
 
-def _anew(plan: Plan, request: Request, *, refresh: bool) -> bool:
+def _anew(plan: TablePlan, request: Request, *, refresh: bool) -> bool:
     """Say whether a run begins again: one to refresh, or one that other code began and did not end.
 
     A refresh that was killed is continued: its folder no longer holds the run that the rows came from.
@@ -93,7 +98,7 @@ def _launch(folder: Path, jobs: Sequence[Sequence[str]], start: Starter, hydra: 
         raise KeyboardInterrupt
 
 
-def _collect(plan: Plan, requests: Sequence[Request], works: dict[str, Work]) -> None:
+def _collect(plan: TablePlan, requests: Sequence[Request], works: dict[str, Work]) -> None:
     by_id: dict[str, Request] = {request.unit.id: request for request in requests}
 
     def work(unit: Unit) -> Outcome:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from medreg.reporting.statistics import Interval, p_value
 from medreg.reporting.tables import Cell, Table
 from medreg.reporting.vocabulary import ARROWS, COST
-from medreg.studies.table.claims import Answer
-from medreg.studies.table.estimates import Comparison, Estimate, Results, estimate
+from medreg.studies.table.claims import ClaimAnswer
+from medreg.studies.table.estimates import Comparison, Estimate, TableResults, estimate
 from medreg.studies.table.published import Published
 
 PublishedNumbers = Mapping[tuple[str, str], Published]
@@ -24,12 +24,12 @@ def number(value: float, digits: int, *, sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
 
-def estimates_of(results: Results, column: str) -> dict[str, Estimate | None]:
+def estimates_of(results: TableResults, column: str) -> dict[str, Estimate | None]:
     """Return row → cell of a column."""
     return {row: estimate(results.values(row, column)) for row in results.rows}
 
 
-def best_of(results: Results, column: str) -> set[str]:
+def best_of(results: TableResults, column: str) -> set[str]:
     """Return the rows that are best in a column, all that print the same; none where no direction is better."""
     spec = results.table.columns[column]
     found = {row: e.mean for row, e in estimates_of(results, column).items() if e is not None}
@@ -39,7 +39,7 @@ def best_of(results: Results, column: str) -> set[str]:
     return {row for row, mean in found.items() if round(mean, spec.digits) == round(best, spec.digits)}
 
 
-def main_sheet(results: Results, published: PublishedNumbers) -> Table:
+def main_sheet(results: TableResults, published: PublishedNumbers) -> Table:
     """The numbers: mean ± SD over cases, SD over seeds below, best in bold, published values beside."""
     table = results.table
     header, columns = [""], []
@@ -76,12 +76,12 @@ def _published(theirs: Published | None, ours: Estimate | None, digits: int) -> 
     return Cell(f"{number(theirs.value, digits)}, {theirs.standing}", less)
 
 
-def _label(results: Results, row: str) -> str:
+def _label(results: TableResults, row: str) -> str:
     stale = any(s.state == "stale" for (name, _), s in results.standings.items() if name == row)
     return f"{results.table.label(row)} {STALE}" if stale else results.table.label(row)
 
 
-def _notes(results: Results) -> list[str]:
+def _notes(results: TableResults) -> list[str]:
     cells = [estimate(results.values(r, c)) for r in results.rows for c in results.table.columns]
     cases = sorted({e.cases for e in cells if e})
     seeds = sorted({e.seeds for e in cells if e})
@@ -111,7 +111,7 @@ def _span(counts: Sequence[int]) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def test_sheet(results: Results, comparisons: Sequence[Comparison]) -> Table | None:
+def test_sheet(results: TableResults, comparisons: Sequence[Comparison]) -> Table | None:
     """Rows against the reference; None where there is nothing to test."""
     if not comparisons:
         return None
@@ -155,7 +155,7 @@ def _raw(value: float) -> str:
     )
 
 
-def claim_sheet(results: Results, answers: Sequence[Answer]) -> Table | None:
+def claim_sheet(results: TableResults, answers: Sequence[ClaimAnswer]) -> Table | None:
     """Claims with their answers; None without claims."""
     if not answers:
         return None
@@ -184,7 +184,7 @@ def claim_sheet(results: Results, answers: Sequence[Answer]) -> Table | None:
     return Table("Claims", header, tuple(rows), notes)
 
 
-def cost_sheet(results: Results) -> Table:
+def cost_sheet(results: TableResults) -> Table:
     """What every row cost: steps, CPU time of training, parameters, time a case, tuning."""
     rows = []
     for row in results.rows:
@@ -214,7 +214,7 @@ def cost_sheet(results: Results) -> Table:
     return Table("Cost", header, tuple(rows), notes)
 
 
-def _all(results: Results, of: Callable[[Mapping[str, object]], str]) -> str:
+def _all(results: TableResults, of: Callable[[Mapping[str, object]], str]) -> str:
     return ", ".join(sorted({of(facts) for facts in results.facts.values()})) or NONE
 
 

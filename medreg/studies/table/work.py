@@ -83,7 +83,7 @@ class Work(Protocol):
         ...
 
 
-class TrainedRun:
+class TrainingWork:
     """Train and test, or only test a method that has nothing to train."""
 
     launched = True
@@ -112,7 +112,7 @@ class TrainedRun:
         return Outcome(request.unit.key, digest, found.rows, found.state, found.error, found.cost)
 
 
-class TestedElsewhere(TrainedRun):
+class EvaluationWork(TrainingWork):
     """Test the trained run of another row with other options: other data, refinement, another checkpoint."""
 
     def settings(self, seed: int, source: Path | None) -> dict[str, Any]:
