@@ -128,7 +128,10 @@ def _results(
     from medreg.config.application import launch
     from medreg.studies.table.running import make_table
 
-    make_table(plan, lambda words: launch(job, words), only=only, hydra=hydra, refresh=args.refresh)
+    def start(words: Sequence[str]) -> int:
+        return launch(job, words, complete=list, report=lambda folder: 0)
+
+    make_table(plan, start, only=only, hydra=hydra, refresh=args.refresh)
     return gather(plan)
 
 

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from medreg.config.instantiate import ALLOWED, allowed_prefixes, targets
+from medreg.config.instantiate import targets, trusted_prefixes
 from medreg.io.atomic import read_json, write_json
 from medreg.io.digest import digest_of
 
@@ -41,7 +41,7 @@ def code_of(config: Mapping[str, Any]) -> dict[str, str]:
 
 def code_of_targets(names: Iterable[str]) -> dict[str, str]:
     """Return module → digest for the modules that dotted names lie in and for all that these import."""
-    packages = {"medreg", *(p.split(".")[0] for p in allowed_prefixes() if p not in ALLOWED)}
+    packages = {"medreg", *(prefix.split(".")[0] for prefix in trusted_prefixes())}
     known = read_json(_memory()) or {}
     before = dict(known)
     found: dict[str, str] = {}

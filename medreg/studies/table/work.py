@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from omegaconf import DictConfig, OmegaConf
 
 from medreg.config.compose import compose
-from medreg.runs.identity import run_name
+from medreg.config.identity import run_name
 from medreg.studies.table.run_folder import is_finished, read_outcome
 from medreg.study.unit import Outcome, Unit
 
