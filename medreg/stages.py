@@ -19,6 +19,7 @@ from medreg.config.instantiate import build
 from medreg.config.validate import check_dimensions, check_keys, check_options
 from medreg.errors import CheckpointError
 from medreg.io import checkpoint
+from medreg.runs.code import code_of
 from medreg.runs.record import RunRecord
 
 log = logging.getLogger("medreg")
@@ -87,7 +88,8 @@ def _write_down(
         "sections": list(task.sections),
     }
     if trainer.is_global_zero:
-        record.start(overrides=context.overrides, **{k: v for k, v in facts.items() if k != "overrides"})
+        told = {key: value for key, value in facts.items() if key != "overrides"}
+        record.start(overrides=context.overrides, code=code_of(resolved), **told)
         (context.folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(resolved)))
         data.save_split(context.folder / "split.csv")
         data.save_inventory(context.folder / "inventory.csv")

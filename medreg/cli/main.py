@@ -26,6 +26,7 @@ VERBS = (
     "benchmark",
     "sweep",
     "capture_range",
+    "table",
 )
 
 
@@ -63,6 +64,9 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     """Parse; who writes key=value where --set is wanted is told so."""
     parser = build_parser()
     args, unknown = parser.parse_known_args(words)
+    if hasattr(args, "overrides"):  # argparse takes no options of Hydra after a flag of its own
+        args.overrides += [word for word in unknown if not word.startswith("-")]
+        unknown = [word for word in unknown if word.startswith("-")]
     if unknown:
         given = next((word for word in unknown if "=" in word and not word.startswith("-")), None)
         hint = f"; write --set {given}" if given is not None and hasattr(args, "set") else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,13 +83,43 @@ def bootstrap_mean(values: Array, *, confidence: float = 0.95, seed: int = 0) ->
     n = len(finite)
     if n < 2:
         return Interval(float(finite[0]) if n else float("nan"), float("nan"), float("nan"), n)
-    generator = np.random.default_rng(seed)
-    # Drawing how often each case appears equals drawing cases, and is one matrix product.
-    counts = generator.multinomial(n, np.full(n, 1.0 / n), size=RESAMPLES)
-    means = counts @ finite / n
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, (tail, 1 - tail))
-    return Interval(float(finite.mean()), float(low), float(high), n)
+    from scipy.stats import bootstrap
+
+    found = bootstrap(
+        (finite,), np.mean, n_resamples=RESAMPLES, confidence_level=confidence, method="percentile", rng=seed
+    ).confidence_interval
+    return Interval(float(finite.mean()), float(found.low), float(found.high), n)
+
+
+def welch(first: Array, second: Array) -> float:
+    """Two-sided p value of Welch's t-test of two independent samples, such as the means of seeds; NaN below two each.
+
+    Source: B. L. Welch, Biometrika 34, 1947.
+    """
+    from scipy.stats import ttest_ind
+
+    one, two = (np.asarray(v, dtype=float)[np.isfinite(v)] for v in (first, second))
+    if min(len(one), len(two)) < 2:
+        return float("nan")
+    if max(np.ptp(one), np.ptp(two)) <= 1e-12 * max(abs(one).max(), abs(two).max()):  # no spread: not defined
+        return float("nan")
+    with warnings.catch_warnings():  # one of the two may be without spread
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return float(ttest_ind(one, two, equal_var=False).pvalue)
+
+
+def corrected(p_values: Sequence[float]) -> list[float]:
+    """P values corrected for their number by Holm's step-down method; NaN stays and does not count.
+
+    Source: S. Holm, Scandinavian Journal of Statistics 6, 1979.
+    """
+    values = np.asarray(p_values, dtype=float)
+    finite = np.isfinite(values)
+    if finite.any():
+        from statsmodels.stats.multitest import multipletests
+
+        values[finite] = multipletests(values[finite], method="holm")[1]
+    return [float(value) for value in values]
 
 
 def wilcoxon(differences: Array) -> float:

@@ -1,0 +1,68 @@
+"""Refuse a table that cannot work before anything is computed: names that point nowhere, options that do not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from medreg.config.suggest import nearest
+from medreg.errors import ConfigError
+from medreg.reporting.vocabulary import METRICS
+from medreg.studies.table.claims import parse_claim
+from medreg.studies.table.reading import Source
+from medreg.studies.table.table_file import FACTS, TableFile
+
+
+def check_names(table: TableFile, source: Source) -> None:
+    """Check references between the parts of a table file.
+
+    Raises:
+        ConfigError: with file and line.
+    """
+    _check_columns(table, source)
+    if table.reference is not None:
+        _known(source, ("reference",), table.reference, table.rows, "row")
+    if table.match != "none" and table.reference is None:
+        raise source.error(("match",), "rows are matched to a reference; name one (reference: ROW).")
+    for name, row in table.rows.items():
+        if row.of is not None:
+            _known(source, ("rows", name, "of"), row.of, table.rows, "row")
+            if table.rows[row.of].of is not None:
+                raise source.error(
+                    ("rows", name, "of"), f"{row.of} trains nothing itself; name a row that does."
+                )
+    for scale, spec in table.scales.items():
+        for name in spec.rows:
+            _known(source, ("scales", scale, "rows", name), name, table.rows, "row")
+    _check_claims(table, source)
+
+
+def _check_columns(table: TableFile, source: Source) -> None:
+    for name, column in table.columns.items():
+        if column.metric not in METRICS and not column.fact and column.better is None:
+            near = nearest(column.metric, [*METRICS, *FACTS])
+            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise source.error(
+                ("columns", name, "metric"),
+                f"{column.metric!r} is no metric that is known here.{hint} A metric of your own says "
+                "`better: higher`, lower or neither.",
+            )
+
+
+def _check_claims(table: TableFile, source: Source) -> None:
+    for number, spec in enumerate(table.claims):
+        where = ("claims", number)
+        try:
+            claim = parse_claim(spec.claim)
+        except ConfigError as error:
+            raise source.error(where, str(error)) from error
+        for row, column in claim.terms:
+            _known(source, where, row, table.rows, "row")
+            _known(source, where, column, table.columns, "column")
+
+
+def _known(source: Source, where: tuple[str | int, ...], name: str, known: Iterable[str], what: str) -> None:
+    names = list(known)
+    if name not in names:
+        near = nearest(name, names)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise source.error(where, f"there is no {what} {name!r}.{hint} The {what}s are {', '.join(names)}.")

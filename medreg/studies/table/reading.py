@@ -1,0 +1,103 @@
+"""Read a table file; what is wrong with it is told with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from medreg.config.suggest import nearest
+from medreg.errors import ConfigError
+from medreg.studies.table.table_file import ClaimSpec, ColumnSpec, RowSpec, ScaleSpec, TableFile
+
+Path_ = tuple[str | int, ...]
+KEYS = {name for part in (TableFile, RowSpec, ColumnSpec, ScaleSpec, ClaimSpec) for name in part.model_fields}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where every part of a file stands.
+
+    Attributes:
+        file: the file.
+        lines: path of keys → line, from 1.
+    """
+
+    file: Path
+    lines: Mapping[Path_, int]
+
+    def error(self, where: Path_, text: str) -> ConfigError:
+        """Return an error that names file, line and place; for a part that is not there, those of what holds it."""
+        found = where
+        while found and found not in self.lines:
+            found = found[:-1]
+        place = ".".join(str(part) for part in where)
+        return ConfigError(f"{self.file}:{self.lines.get(found, 1)}: {place}: {text}" if place else
+                           f"{self.file}:{self.lines.get(found, 1)}: {text}")  # fmt: skip
+
+
+def read_table(file: Path) -> tuple[TableFile, Source]:
+    """Read a table file and check its form.
+
+    Raises:
+        ConfigError: unreadable, a name twice, an unknown key, a value of the wrong kind; with file, line and remedy.
+    """
+    plain, source = read_yaml(file)
+    if not isinstance(plain, dict):
+        raise source.error((), "a table file is a mapping; docs/how-to/tables.md shows one.")
+    try:
+        return TableFile.model_validate(plain), source
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = tuple(part for part in first["loc"] if part != "[key]")
+        raise source.error(where, _said(first, where)) from error
+
+
+def _said(problem: Any, where: Path_) -> str:
+    if problem["type"] == "extra_forbidden":
+        close = nearest(str(where[-1]), KEYS)
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        return f"there is no such key.{hint} docs/how-to/tables.md lists them."
+    if problem["type"] == "missing":
+        return "is missing; add it."
+    return f"{problem['msg']} (found {problem['input']!r})."
+
+
+def read_yaml(file: Path) -> tuple[Any, Source]:
+    """Read a YAML file whose names must not repeat; return plain values and where they stand."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror or error}.") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{file}:{line}: this is not YAML: {error.problem}.") from error
+    lines: dict[Path_, int] = {}
+    if node is not None:
+        _walk(node, (), lines, file)
+    return yaml.safe_load(text), Source(file, lines)
+
+
+def _walk(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: Path) -> None:
+    """Note the line of every part; refuse a key that a mapping has twice, of which YAML would keep the last."""
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in seen:
+                what = "two rows have" if path == ("rows",) else "two keys have"
+                raise ConfigError(
+                    f"{file}:{line}: {what} the name {name!r} (the first is in line {seen[name]}); rename one."
+                )
+            seen[name] = line
+            lines[(*path, name)] = line
+            _walk(value, (*path, name), lines, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            _walk(item, (*path, number), lines, file)

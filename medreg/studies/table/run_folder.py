@@ -1,0 +1,82 @@
+"""What a table takes from a run folder: rows of its cases, and facts of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medreg.io.atomic import read_json
+from medreg.reporting.results import read_run
+from medreg.reporting.tables import methods_in, with_means
+from medreg.study.unit import Outcome
+
+COLUMNS = ("case", "structure", "metric", "value", "unit")
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether the run of a folder ended well and was tested."""
+    record = read_json(folder / "run.json") or {}
+    return record.get("status") == "finished" and "test" in record.get("done", {})
+
+
+def began(folder: Path) -> str | None:
+    """Return when the run of a folder began, None if it has not."""
+    record = read_json(folder / "run.json") or {}
+    return record.get("started")
+
+
+def read_outcome(folder: Path, method: str = "") -> Outcome:
+    """Return rows and facts of a run, or why there are none; the key and the digest are left to the caller.
+
+    Args:
+        folder: of the run.
+        method: one of the methods in its results; the last if empty.
+    """
+    if not (folder / "run.json").is_file():
+        return Outcome(
+            {}, "", state="failed", error=f"{folder} holds no run; what stopped it is printed above."
+        )
+    run = read_run(folder)
+    facts = _facts(run.record, run.history)
+    facts["folder"] = str(folder)
+    if not is_finished(folder):
+        text = str(run.record.get("error") or f"the run stopped without a word ({run.status})")
+        return Outcome({}, "", state="failed", error=text, cost=facts)
+    methods = methods_in(run.results) if not run.results.empty else []
+    wanted = method or (methods[-1] if methods else "")
+    if wanted not in methods:
+        text = f"{folder / 'results.csv'} has no method {wanted!r}, only {', '.join(methods) or 'nothing'}."
+        return Outcome({}, "", state="failed", error=text, cost=facts)
+    rows = with_means(run.results[run.results["method"] == wanted])[list(COLUMNS)]
+    return Outcome({}, "", rows=tuple(_plain(rows)), cost=facts)
+
+
+def _plain(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    records: list[dict[Any, Any]] = rows.to_dict("records")
+    for record in records:  # JSON has no NaN
+        record["value"] = float(record["value"]) if np.isfinite(record["value"]) else None
+        record["case"] = str(record["case"])
+    return records
+
+
+def _facts(record: dict[str, Any], history: pd.DataFrame) -> dict[str, Any]:
+    cpu = (record.get("cpu_seconds") or {}).get("fit")
+    steps = int(history["step"].max()) if not history.empty else None
+    hardware = (record.get("environment") or record).get("hardware") or {}
+    return {
+        "seconds": record.get("seconds"),
+        "cpu_seconds": cpu if steps else None,
+        "steps": steps,
+        "epochs": int(history["epoch"].max()) + 1 if not history.empty else None,
+        "parameters": record.get("parameters"),
+        "commit": record.get("commit"),
+        "dirty": record.get("dirty"),
+        "started": record.get("started"),
+        "device": record.get("device"),
+        "hardware": f"{hardware.get('cpus')} CPUs, {hardware.get('machine')}" if hardware else None,
+        "code": record.get("code"),
+        "data": record.get("data_fingerprint"),
+    }
