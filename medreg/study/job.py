@@ -67,7 +67,7 @@ def run_units(
             done += 1
             if tell is not None:
                 tell(Progress(done, len(units), outcome))
-    return [outcome for unit in units if (outcome := store.get(unit)) is not None]
+    return [found for unit in units if (found := store.get(unit)) is not None]
 
 
 def _missing(store: Store, unit: Unit, *, retry: bool) -> bool:

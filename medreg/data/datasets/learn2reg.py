@@ -205,7 +205,7 @@ class Learn2Reg(DataSource):
                 kind = pair_points(points, *numbers)
                 files = [self.descriptor.companion(record.image, kind, None) for record in ends]
                 if None not in files:
-                    ends = [replace(end, **{field: file}) for end, file in zip(ends, files, strict=True)]
+                    ends = [replace(end, **{field: file}) for end, file in zip(ends, files, strict=True)]  # type: ignore[arg-type]
         return ends[0], ends[1]
 
     def _pairs(self) -> list[ListedPair]:

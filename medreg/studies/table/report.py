@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment
-from markupsafe import Markup
 
-from medreg import __version__
 from medreg.io.atomic import replacing, write_text
-from medreg.reporting.formats import to_html, to_latex, to_markdown
-from medreg.reporting.style import to_png
+from medreg.reporting.formats import to_latex, to_markdown
+from medreg.reporting.page import Page, Section, figure, paragraph, render, to_html, verbatim
+from medreg.reporting.pictures import Picture
 from medreg.reporting.tables import Table
 from medreg.studies.table.claims import ClaimAnswer, answer, parse_claim
 from medreg.studies.table.estimates import Comparison, TableResults, compare_rows, estimate
@@ -34,7 +31,6 @@ CAPTION = (
     "Faint dots: cases. Strokes: means of seeds. Dot and line: mean with its 95 % bootstrap interval over cases. "
     "Diamond: published value."
 )
-SHARP = 160  # dots per inch
 
 
 @dataclass(frozen=True)
@@ -92,25 +88,37 @@ def write_report(report: Report, folder: Path) -> Path:
     write_text(folder / "table.tex", "\n".join(to_latex(sheet) for sheet in report.sheets))
     with replacing(folder / "table.csv") as part:
         tidy(report).to_csv(part, index=False)
-    figure = table_figure(report.results, report.published)
-    picture = None if figure is None else to_png(figure, dpi=SHARP)
+    drawn = table_figure(report.results, report.published)
+    alt = "Rows of the table, one panel a column."
+    picture = None if drawn is None else Picture.of(drawn, "figure", caption=CAPTION, alt=alt)
     if picture is not None:
         with replacing(folder / "figure.png") as part:
-            part.write_bytes(picture)
-    return write_text(folder / "table.html", _page(report, commands, picture))
+            part.write_bytes(picture.png)
+    return write_text(folder / "table.html", render(_page(report, commands, picture)))
 
 
-def _page(report: Report, commands: str, picture: bytes | None) -> str:
-    template = resources.files("medreg.studies.table").joinpath("page.html.j2").read_text(encoding="utf-8")
-    style = resources.files("medreg.reporting").joinpath("templates/report.css").read_text(encoding="utf-8")
-    results = report.results
-    return Environment(autoescape=True).from_string(template).render(
-        name=str(report.place), table=results.table, scale=results.scale,
-        about=results.table.scales[results.scale].about,  # type: ignore[index]
-        style=Markup(style), command=report.command, commands=commands, version=__version__,
-        sheets=[Markup(to_html(sheet)) for sheet in report.sheets], caption=CAPTION,
-        picture=base64.b64encode(picture).decode("ascii") if picture else "",
-    )  # fmt: skip
+def _page(report: Report, commands: str, picture: Picture | None) -> Page:
+    results, table = report.results, report.results.table
+    return Page(
+        title=table.title,
+        name=f"{report.place}, scale {results.scale}",
+        status="",
+        facts={term: text for term, text in (("Data", table.data), ("Protocol", table.protocol)) if text},
+        command=report.command,
+        sections=list(_sections(report, commands, picture)),
+        again=report.command,
+    )
+
+
+def _sections(report: Report, commands: str, picture: Picture | None) -> Iterator[Section]:
+    results, first = report.results, report.sheets[0]
+    about = results.table.scales[results.scale].about  # type: ignore[index]
+    told = [paragraph(text) for text in (results.table.about, results.table.source, about) if text]
+    shown = () if picture is None else (figure(picture),)
+    yield Section("Results", (*told, to_html(first), *shown))
+    for sheet in report.sheets[1:]:
+        yield Section(sheet.title, (to_html(Table("", sheet.header, sheet.rows, sheet.notes)),))
+    yield Section("Commands", (verbatim(commands),))
 
 
 def _commands(results: TableResults) -> str:
