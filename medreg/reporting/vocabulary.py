@@ -38,6 +38,8 @@ METRICS = {
     "translation_bias": Metric("translation, bias", "lower", 2),
     "translation_far_field": Metric("translation, far field", "higher", 2),
     "translation_spearman": Metric("translation, monotony", "higher", 3),
+    "volume_error_ml": Metric("volume error", "lower", 2),
+    "volume_ml": Metric("volume", "neither", 1),
     "rmse_image": Metric("image RMSE", "lower", 4),
     "time_s": Metric("time", "lower", 3),
     "cpu_s": Metric("CPU time", "lower", 2),
