@@ -34,7 +34,7 @@ def draw(arrays: Mapping[str, Array], title: str, labels: Mapping[int, str]) -> 
 
     Volumes use the optional array `affine` (4, 4) for the orientation; slices are shown in stored order.
     """
-    volume = arrays["displacement"].shape[-4:-3] == (3,) and arrays["fixed"].ndim >= 3
+    volume = arrays["displacement"].shape[-4:] == (3, *arrays["fixed"].shape[-3:])  # no stack of three slices
     return overview(
         arrays["fixed"],
         arrays["moving"],

@@ -154,6 +154,14 @@ def test_names_that_look_like_markup_are_text(make_run, rows, frame):
     assert evil in page.text
 
 
+def test_a_stack_of_three_slices_is_no_volume(make_run, case):
+    arrays = {name: np.stack([array] * 3) for name, array in case().items() if name != "spacing_mm"}
+    whole = {**arrays, "spacing_mm": np.ones(2), "affine": np.eye(4)}
+    page, text = read(make_run(record={"status": "finished"}, cases={"stack": whole}))
+    assert "was left out" not in text
+    assert len(page.images) == 1
+
+
 def test_damaged_case_is_left_out_with_a_word(make_run, case):
     short = case() | {"moving": np.ones((3, 3))}
     folder = make_run(record={"status": "finished"}, cases={"short": short, "whole": case()})
