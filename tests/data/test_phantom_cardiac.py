@@ -21,6 +21,7 @@ from medreg.data.phantoms.cardiac import CardiacPhantom
 from medreg.data.phantoms.cardiac_heart import GROUPS
 from medreg.data.phantoms.cardiac_motion import contraction_curve
 from medreg.data.phantoms.cardiac_noise import smooth_plane
+from medreg.data.phantoms.writing import MARKER
 from medreg.errors import ConfigError
 from medreg.geometry.derivatives import jacobian_determinant
 from medreg.geometry.warp import warp
@@ -338,7 +339,7 @@ def test_a_killed_writer_is_continued(tmp_path):
         time.sleep(0.005)
     os.kill(writer.pid, signal.SIGKILL)
     writer.wait()
-    assert not (made.folder / cardiac.MARKER).exists()
+    assert not (made.folder / MARKER).exists()
     written = [k for k in range(1, 11) if made.patient(k).is_dir()]
     assert 0 < len(written) < 10
     stamp = made.patient(written[0]).stat().st_mtime_ns
@@ -367,7 +368,7 @@ def test_a_failing_patient_leaves_no_half_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(cardiac, "write_truth", full_disk)
     with pytest.raises(OSError, match="No space"):
         made.ensure()
-    assert not (made.folder / cardiac.MARKER).exists()
+    assert not (made.folder / MARKER).exists()
     assert list(made.folder.rglob("*patient*")) == []
     monkeypatch.undo()
     made.ensure()
