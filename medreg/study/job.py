@@ -92,13 +92,12 @@ def _outcomes(
         for unit in units:
             yield _outcome(unit, work, stops, alone=True)
         return
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        waiting = [pool.submit(_outcome, unit, work, stops, alone=False) for unit in units]
-        try:
-            for one in as_completed(waiting):
-                yield one.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ThreadPoolExecutor(max_workers=workers)
+    try:
+        for one in as_completed([pool.submit(_outcome, unit, work, stops, alone=False) for unit in units]):
+            yield one.result()
+    finally:  # after Ctrl-C nobody waits here for what runs: the study may have to end it first
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _outcome(unit: Unit, work: Work, stops: tuple[type[Exception], ...], *, alone: bool) -> Outcome:
