@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,14 +82,17 @@ def _curve(
     trained: TrainedRun, others: list[TrainedRun], cases: Cases, args: argparse.Namespace
 ) -> list[Path]:
     from medreg.reporting.style import save
-    from medreg.studies.smoothness.curve import save_table, weight_curve
+    from medreg.studies.smoothness.curve import weight_curve
     from medreg.studies.smoothness.curves_figure import weight_curve_figure
+    from medreg.studies.smoothness.result import FOLDER
+    from medreg.studies.smoothness.scores import Scores
+    from medreg.study.view import write_csv
 
-    table = weight_curve(trained, args.lambdas, others, cases)
+    table = weight_curve(trained, args.lambdas, others, cases, Scores(trained.folder / FOLDER))
     figure = weight_curve_figure(
         table, title=f"{trained.folder.name}, {len(cases.batches)} {cases.split} cases"
     )
-    file = save_table(table, trained.folder / "lambda" / "curve.csv")
+    file = write_csv(table, trained.folder / FOLDER / "curve.csv", digits=7)
     return [file, save(figure, trained.folder / "figures" / "lambda_curve.png")]
 
 
@@ -97,19 +101,22 @@ def _fields(trained: TrainedRun, cases: Cases, args: argparse.Namespace) -> list
 
     from medreg.models.chosen_weight import ChosenWeight
     from medreg.reporting.style import save
-    from medreg.studies.smoothness.curve import save_table
     from medreg.studies.smoothness.maps_figure import field_sheet
     from medreg.studies.smoothness.planes import field_plane, uniform_answers
-    from medreg.studies.smoothness.scores import registering, score
+    from medreg.studies.smoothness.result import FOLDER
+    from medreg.studies.smoothness.scores import Scores
+    from medreg.study.view import write_csv
 
     batch = cases.batches[args.case]
     planes = [field_plane(batch, answer) for answer in uniform_answers(trained, batch, args.lambdas)]
     sheet = field_sheet(planes, rows=FIELDS, title=batch["case"][0])
-    rows: list[dict[str, object]] = []
-    for weight in args.lambdas:
-        (one,) = score(registering(trained, ChosenWeight(weight)), [batch], cases.labels)
-        rows.append({"case": one.case, "weight": weight, **one.values})
-    file = save_table(pd.DataFrame(rows), trained.folder / "lambda" / "fields.csv")
+    scores, only = Scores(trained.folder / FOLDER), replace(cases, batches=[batch])
+    rows = [
+        {"case": one.case, "weight": weight, **one.values}
+        for weight in args.lambdas
+        for one in scores.of(trained, ChosenWeight(weight), only)
+    ]
+    file = write_csv(pd.DataFrame(rows), trained.folder / FOLDER / "fields.csv", digits=7)
     return [file, save(sheet, trained.folder / "figures" / "lambda_fields.png")]
 
 
@@ -117,17 +124,18 @@ def _two_regions(trained: TrainedRun, cases: Cases, args: argparse.Namespace) ->
     import pandas as pd
 
     from medreg.reporting.style import save
-    from medreg.studies.smoothness.curve import save_table
     from medreg.studies.smoothness.maps_figure import field_sheet
     from medreg.studies.smoothness.planes import field_plane
+    from medreg.studies.smoothness.result import FOLDER
     from medreg.studies.smoothness.two_regions import answers, region_of, two_region_rows
+    from medreg.study.view import write_csv
 
     codes = None if args.region is None else label_list(args.region)
     (low, high), batch = args.two, cases.batches[args.case]
     found = answers(trained, batch, region_of(batch, codes), low=low, high=high)
     sheet = field_sheet([field_plane(batch, answer) for answer in found], rows=MAPS, title=batch["case"][0])
     table = pd.DataFrame(two_region_rows(trained, cases, codes, low=low, high=high))
-    file = save_table(table, trained.folder / "lambda" / "two_regions.csv")
+    file = write_csv(table, trained.folder / FOLDER / "two_regions.csv", digits=7)
     return [file, save(sheet, trained.folder / "figures" / "lambda_two_regions.png")]
 
 

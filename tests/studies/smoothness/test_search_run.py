@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -16,7 +17,11 @@ from small_run import arguments, tiny_acdc
 
 from medreg.cli.main import main
 from medreg.config.compose import compose
-from medreg.models.chosen_weight import read_choice
+from medreg.models.chosen_weight import ChosenWeight, read_choice
+from medreg.runs.trained import TrainedRun
+from medreg.studies.smoothness.methods import GridSearch
+from medreg.studies.smoothness.run_cases import load_cases, load_run
+from medreg.studies.smoothness.scores import Scores
 
 MODEL = {"_target_": "conditional_models.ShiftByWeight", "reach": 1.0, "takes_maps": True}
 
@@ -168,3 +173,52 @@ def test_found_weights_are_measured_on_other_cases(tmp_path, config):
     table = pd.read_csv(run / "lambda" / "coordinate_label_dice_regions_dataset_test.csv")
     assert table["split"].eq("test").all()
     assert table["choice"].tolist()[:3] == ["model's own", "uniform, best of the search cases", "found"]
+
+
+def test_a_search_goes_on_where_it_stopped(tmp_path, config, monkeypatch, capsys):
+    run = run_folder(tmp_path / "run", config)
+    words = ["search-lambda", str(run), "--method", "grid", "--set", "step=0.5", "--scope", "pair"]
+    real, calls = GridSearch.minimise, []
+
+    def stops(self, problem, trace):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        real(self, problem, trace)
+
+    monkeypatch.setattr(GridSearch, "minimise", stops)
+    assert main(words) == 130
+    (file,) = (run / "lambda").glob("grid_*.yaml")
+    assert len(yaml.safe_load(file.read_text())["groups"]) == 1
+    assert main(words) == 0
+    first = yaml.safe_load(file.read_text())
+    assert (len(first["groups"]), len(calls)) == (2, 3)  # the second group was begun twice
+    assert main(words) == 0
+    assert yaml.safe_load(file.read_text()) == first  # CPU seconds too: it was read
+    assert main([*words, "--again"]) == 0
+    assert len(calls) == 5
+    assert main([*words[:4], "--set", "step=0.25", *words[6:]]) == 0
+    assert len(calls) == 7
+
+
+def test_scores_are_measured_once(tmp_path, config, monkeypatch, capsys):
+    run = run_folder(tmp_path / "run", config)
+    real, calls = TrainedRun.displacement, []
+
+    def counted(self, batch, **options):
+        calls.append(1)
+        return real(self, batch, **options)
+
+    monkeypatch.setattr(TrainedRun, "displacement", counted)
+    cases = load_cases(load_run(run), "val")
+    scores = Scores(tmp_path / "scores")
+    first = scores.of(load_run(run), ChosenWeight(0.5), cases)
+    again = Scores(tmp_path / "scores").of(load_run(run), ChosenWeight(0.5), cases)
+    assert len(calls) == len(first) == 2
+    assert again == first
+    scores.of(load_run(run), ChosenWeight(0.75), cases)
+    assert len(calls) == 4
+    cases.batches[0]["moving_image"].add_(0.1)
+    changed = replace(cases, batches=list(cases.batches))
+    scores.of(load_run(run), ChosenWeight(0.5), changed)
+    assert len(calls) == 5  # the other case is the same
