@@ -62,7 +62,7 @@ def evaluate_found(
         found = scores.of(run, result.choice(weights), cases)
         words = " ".join(f"{value:.3f}" for value in weights)
         rows.append(
-            {"choice": name, "lambda": words, "split": cases.split, "cases": len(found), **means(found)}
+            {"choice": name, "smoothness": words, "split": cases.split, "cases": len(found), **means(found)}
         )
     return pd.DataFrame(rows)
 

@@ -31,7 +31,7 @@ class SearchPlan:
     """What is searched, and how.
 
     Attributes:
-        method: option of configs/search, or a YAML file.
+        method: option of configs/smoothness, or a YAML file.
         objective: see `objectives.OBJECTIVES`.
         by_region: one λ for each region of training instead of one for everything.
         scope: "dataset" shares λ among all cases, "group" among `group_size` consecutive ones, "pair" among none.
@@ -64,16 +64,16 @@ class SearchPlan:
 
 def method_names() -> list[str]:
     """Return the methods that come with medreg."""
-    return names_of("search")
+    return names_of("smoothness")
 
 
 def load_method(name: str, overrides: Sequence[str] = ()) -> tuple[SearchMethod, dict[str, Any]]:
-    """Read and build a method of configs/search or of a YAML file, with its settings.
+    """Read and build a method of configs/smoothness or of a YAML file, with its settings.
 
     Raises:
         ConfigError: an unknown method or key; the nearest names are given.
     """
-    file, plain = read_settings("search", name, overrides, kind="method")
+    file, plain = read_settings("smoothness", name, overrides, kind="method")
     method = build(plain)
     if not isinstance(method, SearchMethod):
         raise ConfigError(f"{file} builds a {type(method).__name__}, which is no method of a search.")

@@ -18,7 +18,7 @@ from medreg.studies.smoothness.problem import Effort
 from medreg.study.unit import Outcome
 from medreg.study.view import write_csv
 
-FOLDER = "lambda"  # of a run folder, where searches and figures are kept
+FOLDER = "smoothness"  # of a run folder, where searches and figures are kept
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class SearchResult:
         return ChosenWeight(rest, labels)
 
     def content(self) -> dict[str, Any]:
-        """Return what the YAML file holds; `weight` and `labels` are what `--lambda-file` reads."""
+        """Return what the YAML file holds; `weight` and `labels` are what `--smoothness-file` reads."""
         chosen = self.choice(self.weights)
         labels = dict(chosen.labels)
         effort = self.effort
@@ -130,7 +130,7 @@ class SearchResult:
                 "step": point.step,
                 "evaluations": point.evaluations,
                 "objective": point.objective,
-                **{f"lambda_{region}": value for region, value in enumerate(point.weights)},
+                **{f"smoothness_{region}": value for region, value in enumerate(point.weights)},
             }
             for number, group in enumerate(self.groups)
             for point in group.trace.points

@@ -1,4 +1,4 @@
-"""`medreg search-lambda`: find the smoothness λ of a conditional model on validation cases, without retraining."""
+"""`medreg search-smoothness`: find the smoothness λ of a conditional model on validation cases, without retraining."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 UNIFORM_STEP = 0.1  # of the uniform λ that --evaluate compares with
 SHUFFLE_SEED = 0
 EPILOG = """\
-Files written to RUN/lambda/:
+Files written to RUN/smoothness/:
   METHOD_OBJECTIVE_{scalar,regions}_SCOPE.yaml         λ, objective before and after, evaluations, CPU seconds
   METHOD_OBJECTIVE_{scalar,regions}_SCOPE_trace.csv    every λ that was tried
   METHOD_OBJECTIVE_{scalar,regions}_SCOPE_SPLIT.csv    with --evaluate: beside uniform λ and λ in wrong regions
   cost.csv                                             CPU time of search and training, also of the runs of --against
 
 Examples:
-  medreg search-lambda outputs/csain                                one λ on all validation cases, by its gradient
-  medreg search-lambda outputs/csain --regions --scope pair         one λ for each region and case
-  medreg search-lambda outputs/csain --method coordinate --regions  without gradients
-  medreg search-lambda outputs/csain --against outputs/fixed_*      beside a grid search with retrained models
-  medreg register f.nii.gz m.nii.gz -o out --ckpt outputs/csain --lambda-file outputs/csain/lambda/NAME.yaml
+  medreg search-smoothness outputs/csain                                one λ on all validation cases, by its gradient
+  medreg search-smoothness outputs/csain --regions --scope pair         one λ for each region and case
+  medreg search-smoothness outputs/csain --method coordinate --regions  without gradients
+  medreg search-smoothness outputs/csain --against outputs/fixed_*      beside a grid search with retrained models
+  medreg register f.nii.gz m.nii.gz -o out --ckpt outputs/csain --smoothness-file outputs/csain/smoothness/NAME.yaml
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb with its options."""
     parser = subparsers.add_parser(
-        "search-lambda",
+        "search-smoothness",
         help="find λ of a conditional model on validation cases",
         description="Search the smoothness λ of a conditional model: one number, or one for each region.",
         epilog=EPILOG,
