@@ -26,7 +26,7 @@ OTHERWISE = {
     "hydra": "names of run folders, logging and the help page; not chosen",
     "hydra/launcher": "where the jobs of a sweep run; plug-ins bring more: [Sweeps](../how-to/sweeps.md)",
     "preset": "settings of `medreg register --preset NAME`; not part of a run",
-    "search": "methods of `medreg search-lambda --method NAME`: [Conditional models](../how-to/conditional.md)",
+    "smoothness": "methods of `medreg search-smoothness --method NAME`: [Conditional models](../how-to/conditional.md)",
     "measure": "measures of `medreg capture-range measure=[NAME,…]`: [Capture range](../how-to/capture-range.md)",
     "benchmark": "tasks of `medreg benchmark benchmark=NAME`: [Compare methods](../how-to/benchmark.md)",
     "method": "methods of `medreg benchmark method=[NAME,…]`: [Other tools](../how-to/other-tools.md)",

@@ -57,3 +57,13 @@ def test_public_names_have_docstrings():
             if not ast.get_docstring(node):
                 bare.append(f"{file.name}: {getattr(node, 'name', 'module')}")
     assert len(bare) <= 0.02 * total, bare
+
+
+def test_names_that_tempt_name_one_class_each():
+    """A job, a table, a picture is one thing in the package; what is another thing has another name."""
+    found: dict[str, list[str]] = {}
+    for file, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and node.name in ("Job", "Table", "Picture", "Inputs", "Stack"):
+                found.setdefault(node.name, []).append(file.relative_to(PACKAGE).as_posix())
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}

@@ -25,17 +25,17 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Run folder of a sixth of the steps of experiments/csain, as `medreg draw-lambda` leaves it."""
+    """Run folder of a sixth of the steps of experiments/csain, as `medreg draw-smoothness` leaves it."""
     made = small_run.trained(
         tmp_path_factory.mktemp("csain"), ["mode=fit", "experiment=csain_phantom", "seed=1"]
     )
-    words = ["draw-lambda", str(made), "--split", "val", "--two", "0.05", "1", "--lambdas", *LAMBDAS]
+    words = ["draw-smoothness", str(made), "--split", "val", "--two", "0.05", "1", "--smoothness", *LAMBDAS]
     assert main(words) == 0
     return made
 
 
 def test_b1_smoothness_is_monotone_in_the_weight(trained):
-    curve = pd.read_csv(trained / "lambda" / "curve.csv").sort_values("weight")
+    curve = pd.read_csv(trained / "smoothness" / "curve.csv").sort_values("weight")
     assert list(curve["weight"]) == [float(weight) for weight in LAMBDAS]
     assert (curve["gradient_energy"].diff().dropna() < 0).all()
     assert (curve["sd_log_jacobian"].diff().dropna() < 0).all()
@@ -50,7 +50,7 @@ def test_b1_smoothness_is_monotone_in_the_weight(trained):
     ids=["A stiff", "B stiff"],
 )
 def test_b2_each_region_has_its_own_smoothness(trained, stiff, free, named):
-    energy = pd.read_csv(trained / "lambda" / "two_regions.csv").set_index("map")
+    energy = pd.read_csv(trained / "smoothness" / "two_regions.csv").set_index("map")
     soft = energy.loc["0.05 everywhere"]
     found = energy.loc[named]
     assert found[f"energy_{stiff}"] <= 0.6 * soft[f"energy_{stiff}"]
@@ -59,11 +59,11 @@ def test_b2_each_region_has_its_own_smoothness(trained, stiff, free, named):
 
 def test_b5_b6_the_search_gains_and_its_regions_matter(trained):
     options = "--regions --set iterations=15 --set learning_rate=0.05 --evaluate test --shuffles 3"
-    assert main(["search-lambda", str(trained), *options.split()]) == 0
-    folder = trained / "lambda"
+    assert main(["search-smoothness", str(trained), *options.split()]) == 0
+    folder = trained / "smoothness"
     trace = pd.read_csv(folder / "adam_label_dice_regions_dataset_trace.csv")
     assert trace["objective"].min() < trace["objective"].iloc[0]
-    moved = trace.filter(like="lambda_").diff().iloc[1].abs()
+    moved = trace.filter(like="smoothness_").diff().iloc[1].abs()
     assert (moved > 0).all()  # every region has a gradient
     dice = pd.read_csv(folder / "adam_label_dice_regions_dataset_test.csv").set_index("choice")["dice"]
     shuffled = dice[dice.index.str.startswith("shuffled")]

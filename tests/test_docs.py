@@ -370,8 +370,8 @@ def test_other_commands_parse(capsys):
             "submit",
             "evaluate",
             "benchmark",
-            "search-lambda",
-            "draw-lambda",
+            "search-smoothness",
+            "draw-smoothness",
         ),
     )
     for block, words in shell_commands():

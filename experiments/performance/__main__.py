@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from medreg.errors import ConfigError, MedregError
@@ -71,10 +72,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Parse, run, and say in a sentence what a person can mend."""
     try:
-        return run(parser().parse_args())
+        return run(parser().parse_args(words))
     except MedregError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

@@ -13,10 +13,10 @@ import torch
 from rich.console import Console
 
 from experiments.performance.machine import machine_facts
+from experiments.performance.measurements import Measurements
 from experiments.performance.report import fill_document, write_report
 from experiments.performance.sections import run_sections
 from experiments.performance.session import Session, Settings
-from experiments.performance.table import Table
 from medreg.errors import ConfigError
 
 
@@ -31,16 +31,18 @@ def bench(
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: torch sees no CUDA device here; use --device cpu.")
     torch.set_num_threads(settings.threads)
-    table = Table(output, facts=machine_facts(settings.device, threads=settings.threads))
+    measured = Measurements(output, facts=machine_facts(settings.device, threads=settings.threads))
     begun = time.monotonic()
     with _silence():
-        run_sections(Session(settings, table, console), names)
+        run_sections(Session(settings, measured, console), names)
     for sheet in write_report(output):
         console.print(sheet.rich())
     if document is not None:
         fill_document(document, output)
     minutes = (time.monotonic() - begun) / 60
-    console.print(f"{minutes:.1f} minutes; {output / 'report.md'}, {table.file} and figures", highlight=False)
+    console.print(
+        f"{minutes:.1f} minutes; {output / 'report.md'}, {measured.file} and figures", highlight=False
+    )
 
 
 @contextmanager

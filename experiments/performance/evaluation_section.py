@@ -9,11 +9,11 @@ import numpy as np
 
 from experiments.performance.inputs import Inputs
 from experiments.performance.learn2reg import compare_with_official
+from experiments.performance.measurements import Row
 from experiments.performance.peers import all_peers
 from experiments.performance.peers.ours import Ours
 from experiments.performance.session import CONTENDER_ERRORS, Session
 from experiments.performance.sizes import parse_size
-from experiments.performance.table import Row
 from experiments.performance.timing import Budget, take_turns
 from experiments.performance.work import Evaluate
 
@@ -26,7 +26,7 @@ def run_evaluation(session: Session) -> None:
     size = parse_size(QUICK if session.settings.quick else FULL)
     inputs = Inputs(size)
     session.say(f"evaluation of a pair, {size.title}, {inputs.labels} labels")
-    if not session.table.has(SECTION, ITEM, size.name, MODE):
+    if not session.measured.has(SECTION, ITEM, size.name, MODE):
         _measure(session, inputs)
     if session.settings.l2r is not None:
         compare_with_official(session, inputs, section=SECTION)
@@ -68,6 +68,6 @@ def _measure(session: Session, inputs: Inputs) -> None:
     for name in works:
         for metric, value in (works[name].values or {"failed": math.nan}).items():
             rows.append(Row(SECTION, ITEM, size, name, MODE, metric, value, version=versions[name]))
-    session.table.add(rows)
+    session.measured.add(rows)
     for name, samples in found.items():
         session.say(f"  {name}: {float(np.median(samples.wall)):.3g} s")

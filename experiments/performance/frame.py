@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from experiments.performance.measurements import FILE
 from experiments.performance.session import OURS
 from experiments.performance.sizes import parse_size
-from experiments.performance.table import FILE
 
 FLOOR = "floor"
 KEYS = ("section", "item", "size", "contender", "mode", "quantity")

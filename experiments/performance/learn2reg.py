@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from experiments.performance.inputs import Inputs
+from experiments.performance.measurements import Row
 from experiments.performance.session import OURS, Session
-from experiments.performance.table import Row
 from experiments.performance.timing import Samples
 from medreg.errors import ConfigError
 from medreg.io.field_learn2reg import write_learn2reg_field
@@ -55,7 +55,7 @@ def compare_with_official(session: Session, inputs: Inputs, *, section: str) -> 
         )
     size = inputs.size.name
     for pairs, item in list(ITEMS.items())[: 1 if session.settings.quick else None]:
-        if not session.table.has(section, item, size, MODE):
+        if not session.measured.has(section, item, size, MODE):
             _compare(session, inputs, script, section=section, item=item, pairs=pairs)
 
 
@@ -83,7 +83,7 @@ def _compare(session: Session, inputs: Inputs, script: Path, *, section: str, it
             for contender, table in runs.items()
         ]
         rows += _value_rows(folder, section=section, item=item, size=size)
-    session.table.add(rows)
+    session.measured.add(rows)
     for row in rows:
         if row.quantity in ("wall_s", "cpu_s", MEMORY, "difference"):
             session.say(f"  {row.item}: {row.contender}: {row.quantity} {row.value:.4g} {row.note}")

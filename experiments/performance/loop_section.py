@@ -13,13 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from experiments.performance.measurements import Row
 from experiments.performance.session import OURS, Session
-from experiments.performance.table import Row
 
 SECTION, MODE = "loop", "epoch"
 WORK = ("forward", "backward", "optimiser")
 HELP = (("train --help", ("train", "--help")), ("--help", ("--help",)))
 _STARTS = 3
+# The stopwatch is a class of this repository and not of medreg: the run has to find it, and to trust it.
+REPOSITORY = Path(__file__).resolve().parents[2]
+OWN = {
+    "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    "MEDREG_ALLOW": ",".join(["experiments", *filter(None, [os.environ.get("MEDREG_ALLOW")])]),
+}
 
 
 @dataclass(frozen=True)
@@ -61,18 +67,18 @@ QUICK = (
 def run_loop(session: Session) -> None:
     """Watch training runs in processes of their own, as a user starts them, and time the help."""
     for title, words in HELP:
-        if not session.table.has(SECTION, title, "", "start"):
+        if not session.measured.has(SECTION, title, "", "start"):
             spent = np.array([_start_seconds(words) for _ in range(_STARTS)]).min(0)
-            session.table.add(
+            session.measured.add(
                 Row(SECTION, title, "", OURS, "start", quantity, value)
                 for quantity, value in zip(("wall_min_s", "cpu_min_s"), spent.tolist(), strict=True)
             )
             session.say(f"medreg {title}: {spent[0]:.2f} s, CPU {spent[1]:.2f} s")
     for run in QUICK if session.settings.quick else FULL:
-        if not session.table.has(SECTION, run.name, "", MODE):
+        if not session.measured.has(SECTION, run.name, "", MODE):
             session.say(f"epochs of {run.name}")
-            rows = shares(run, watch(run, session.table.folder / "loop", threads=session.settings.threads))
-            session.table.add(rows)
+            rows = shares(run, watch(run, session.measured.folder / "loop", threads=session.settings.threads))
+            session.measured.add(rows)
             for row in rows:
                 session.say(f"  {row.quantity} {row.value:.3g}")
 
@@ -106,7 +112,7 @@ def watch(run: Run, folder: Path, *, threads: int) -> dict[str, Any]:
     command += [f"paths.cache={(folder / 'cache').resolve()}"]
     command += ["+callbacks.stopwatch._target_=experiments.performance.stopwatch.Stopwatch"]
     command += [f"+callbacks.stopwatch.file={file}", "+callbacks.stopwatch.skip=1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", **OWN}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if not file.is_file():
         raise RuntimeError(f"the run {run.name} failed: {(done.stdout + done.stderr)[-1500:]}")

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.performance.inputs import Inputs
+from experiments.performance.measurements import Row
 from experiments.performance.memory import cost_alone
 from experiments.performance.operators import OPERATORS, Floor
 from experiments.performance.peers import all_peers
 from experiments.performance.peers.ours import Ours
 from experiments.performance.session import CONTENDER_ERRORS, OURS, Session
 from experiments.performance.sizes import Size
-from experiments.performance.table import Row
 from experiments.performance.timing import take_turns
 from experiments.performance.work import Contender, Work, difference
 
@@ -54,11 +54,11 @@ def _measure(
     session: Session, operator: str, inputs: Inputs, peers: list[Contender], *, item: str = ""
 ) -> None:
     item, size = item or operator, inputs.size
-    if not session.table.has(SECTION, item, size.name, FORWARD):
+    if not session.measured.has(SECTION, item, size.name, FORWARD):
         works, rows = _works(operator, inputs, peers, item=item)
-        session.table.add(rows)
+        session.measured.add(rows)
         _time(session, works, operator, inputs, item=item, mode=FORWARD)
-    if session.table.has(SECTION, item, size.name, BOTH) or operator in METRICS:
+    if session.measured.has(SECTION, item, size.name, BOTH) or operator in METRICS:
         return
     works, _ = _works(operator, inputs, peers, item=item)
     works = {name: work for name, work in works.items() if work.leaves}
@@ -122,7 +122,7 @@ def _time(
     least = OPERATORS[operator].floor(inputs) if mode == FORWARD else OPERATORS[operator].both(inputs)
     floor = _seconds(session, least)
     rows.append(Row(SECTION, item, size, "floor", mode, "wall_s", floor, note=_bound(session, least)))
-    session.table.add(rows)
+    session.measured.add(rows)
     others = {name: float(np.median(samples.wall)) for name, samples in found.items()}
     mine = others.pop(OURS)
     text = ", ".join(f"{name} {1e3 * seconds:.3g}" for name, seconds in others.items())
@@ -148,7 +148,7 @@ def _memory(session: Session, names: list[str], operator: str, inputs: Inputs, *
             device=session.settings.device,
         )
         row = Row(SECTION, item, inputs.size.name, name, BOTH, "memory_mib", peak.mib, note=peak.note)
-        session.table.add([row])
+        session.measured.add([row])
 
 
 def _call(contender: str, operator: str, inputs: Inputs) -> Callable[[], object]:

@@ -10,11 +10,11 @@ from functools import partial
 import numpy as np
 
 from experiments.performance.inputs import Inputs
+from experiments.performance.measurements import Row
 from experiments.performance.memory import cost_alone
 from experiments.performance.peers.ours import Ours
 from experiments.performance.session import OURS, Session
 from experiments.performance.sizes import Size
-from experiments.performance.table import Row
 from medreg.kernels.allocator import keep_freed_memory
 
 SECTION = "scaling"
@@ -65,9 +65,9 @@ def run_scaling(session: Session) -> None:
         if sizes:
             session.say(f"{series.item} against {series.mode}")
         for size in sizes:
-            if not session.table.has(SECTION, series.item, size.name, series.mode):
+            if not session.measured.has(SECTION, series.item, size.name, series.mode):
                 _measure(session, series, size)
-        if sizes and not session.table.has(SECTION, series.item, "", series.mode):
+        if sizes and not session.measured.has(SECTION, series.item, "", series.mode):
             _fit(session, series, sizes)
 
 
@@ -93,7 +93,7 @@ def _measure(session: Session, series: Series, size: Size) -> None:
         calls=_CALLS,
     )
     values = dict(zip(QUANTITIES, (cost.wall_s, cost.cpu_s, cost.mib), strict=True))
-    session.table.add(
+    session.measured.add(
         Row(SECTION, series.item, size.name, OURS, series.mode, quantity, value, note=cost.note)
         for quantity, value in values.items()
     )
@@ -102,7 +102,7 @@ def _measure(session: Session, series: Series, size: Size) -> None:
 
 
 def _fit(session: Session, series: Series, sizes: Sequence[Size]) -> None:
-    rows = session.table.rows()
+    rows = session.measured.rows()
     for quantity in QUANTITIES:
         found = {
             row["size"]: float(row["value"])
@@ -113,7 +113,7 @@ def _fit(session: Session, series: Series, sizes: Sequence[Size]) -> None:
         points = [(size.voxels, found[size.name]) for size in sizes if size.name in found]
         value = exponent(points, least=0 if series.mode == BATCH else _LEAST)
         row = Row(SECTION, series.item, "", OURS, series.mode, f"exponent_{quantity}", value)
-        session.table.add([row])
+        session.measured.add([row])
         session.say(f"  {quantity} ∝ {series.mode}^{value:.2f}")
 
 

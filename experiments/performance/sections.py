@@ -26,6 +26,6 @@ SECTIONS: Mapping[str, Callable[[Session], None]] = MappingProxyType(
 def run_sections(session: Session, names: list[str]) -> None:
     """Run the named sections, each continued where an earlier call was interrupted."""
     for name in names:
-        session.table.begin(name, session.settings.describe())
+        session.measured.begin(name, session.settings.describe())
         SECTIONS[name](session)
-        session.table.finish(name)
+        session.measured.finish(name)

@@ -1,4 +1,4 @@
-"""One call of `python -m experiments.performance`: its settings, its table and what it prints."""
+"""One call of `python -m experiments.performance`: its settings, its measurements and what it prints."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from rich.console import Console
 
 from experiments.performance.machine import Rates, measure_rates
+from experiments.performance.measurements import Measurements, Row
 from experiments.performance.sizes import Size, parse_size
-from experiments.performance.table import Row, Table
 from experiments.performance.timing import Budget, Samples, ratio
 
 OURS = "medreg"
@@ -63,10 +63,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Session:
-    """Settings, table and console of one call."""
+    """Settings, measurements and console of one call."""
 
     settings: Settings
-    table: Table
+    measured: Measurements
     console: Console
 
     @property
@@ -85,7 +85,7 @@ class Session:
         """What this machine reaches, measured when first asked for and written down."""
         found = measure_rates(self.settings.device, seconds=1.0 if self.settings.quick else 3.0)
         for name, value in (("copy", found.bytes_per_s), ("matmul", found.flops_per_s)):
-            self.table.add([Row("floors", name, "", "torch", "forward", "rate_per_s", value)])
+            self.measured.add([Row("floors", name, "", "torch", "forward", "rate_per_s", value)])
         return found
 
     def say(self, text: str) -> None:

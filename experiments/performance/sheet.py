@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rich import box
-from rich.table import Table as RichTable
-from rich.text import Text
+from medreg.reporting.formats import to_markdown, to_rich
+from medreg.reporting.tables import Cell, Table
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
 
 
 @dataclass(frozen=True)
@@ -31,22 +34,16 @@ class Sheet:
     figure: str = ""
 
     def markdown(self) -> str:
-        """The table without its title, and the note."""
-        lines = [
-            "| " + " | ".join(self.columns) + " |",
-            "| " + " | ".join("---" for _ in self.columns) + " |",
-            *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in self.rows),
-        ]
-        return "\n".join([*lines, *(["", self.note] if self.note else [])])
+        """Return the table without its title, and the note."""
+        return to_markdown(self._table("")).rstrip("\n")
 
     def rich(self) -> RichTable:
-        """For the terminal."""
-        table = RichTable(box=box.SIMPLE, title=self.title, title_justify="left", caption=self.note or None)
-        for position, column in enumerate(self.columns):
-            table.add_column(Text(column), justify="left" if position == 0 else "right", overflow="fold")
-        for row in self.rows:
-            table.add_row(*(Text(cell) for cell in row))
-        return table
+        """Return the table for the terminal."""
+        return to_rich(self._table(self.title))
+
+    def _table(self, title: str) -> Table:
+        rows = tuple(tuple(map(Cell, row)) for row in self.rows)
+        return Table(title, tuple(self.columns), rows, (self.note,) if self.note else ())
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from experiments.performance.inputs import Inputs
+from experiments.performance.measurements import Row
 from experiments.performance.memory import cost_alone
 from experiments.performance.parity import differences
 from experiments.performance.peers import all_peers, released
 from experiments.performance.peers.ours import Ours
 from experiments.performance.session import CONTENDER_ERRORS, OURS, Session
 from experiments.performance.sizes import Size, parse_size
-from experiments.performance.table import Row
 from experiments.performance.timing import Budget, take_turns
 from experiments.performance.work import Contender, StepMaker, TrainingStep
 
@@ -34,7 +34,7 @@ def run_steps(session: Session) -> None:
     sizes = session.settings.sizes or (QUICK_SIZES if session.settings.quick else FULL_SIZES)
     for size in map(parse_size, sizes):
         for network in session.settings.networks or NETWORKS:
-            if not session.table.has(SECTION, network, size.name, STEP):
+            if not session.measured.has(SECTION, network, size.name, STEP):
                 session.say(f"{network}, step at {size.title}")
                 _measure(session, network, Inputs(size, session.settings.device))
 
@@ -65,7 +65,7 @@ def _measure(session: Session, network: str, inputs: Inputs) -> None:
             rows.append(_row(network, inputs, name, "failed", float("nan"), str(error).splitlines()[0][:100]))
             steps.pop(name, None)
     if not steps:
-        session.table.add(rows)
+        session.measured.add(rows)
         session.say("  no contender has this step at this size")
         return
     rows += [_row(network, inputs, name, "parameters", step.parameters, "") for name, step in steps.items()]
@@ -84,7 +84,7 @@ def _measure(session: Session, network: str, inputs: Inputs) -> None:
     steps.clear()
     gc.collect()
     rows += [_memory_row(session, network, inputs, name) for name in names]
-    session.table.add(rows)
+    session.measured.add(rows)
     for row in rows:
         if row.quantity in ("wall_s", "cpu_s", "memory_mib") or row.quantity.endswith("_difference"):
             session.say(f"  {row.contender}: {row.quantity} {row.value:.4g}")

@@ -6,6 +6,8 @@ voxel j lies at A_f j in the world and a world displacement d means u(i) = A_fâ
 
 from __future__ import annotations
 
+from typing import Any, overload
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,3 +63,15 @@ def _unnormalised(shift: Array, moving_shape: tuple[int, ...]) -> Array:
         still = 2.0 * index / max(size - 1, 1) - 1.0
         result[axis] = (still + shift[2 - axis] + 1.0) * (other - 1) / 2.0 - index
     return result
+
+
+@overload
+def fitted(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]: ...
+@overload
+def fitted(array: None, shape: tuple[int, ...]) -> None: ...
+def fitted(array: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """Return an array cut or padded with zeros at its far ends, so that indices keep their meaning."""
+    if array is None or array.shape == shape:
+        return array
+    cut = array[tuple(slice(0, size) for size in shape)]
+    return np.pad(cut, [(0, size - have) for size, have in zip(shape, cut.shape, strict=True)])

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Sequence
 
 from medreg import __version__
+from medreg.cli.renamed import renamed
 from medreg.errors import MedregError
 
 VERBS = (
     "train",
     "register",
-    "search_weights",
-    "draw_weights",
+    "search_smoothness",
+    "draw_smoothness",
     "warp",
     "doctor",
     "show",
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code; errors that a person can mend are one paragraph, not a traceback."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = renamed(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["train"]:  # argparse would take Hydra's flags for its own
         from medreg.cli.train import main as train
 

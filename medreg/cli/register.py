@@ -27,7 +27,7 @@ Examples:
   medreg register ed.nii.gz es.nii.gz -o out --fixed-labels ed_gt.nii.gz --moving-labels es_gt.nii.gz
   medreg register ct0.nii.gz ct1.nii.gz -o out --preset lung --fixed-mask l0.nii.gz --moving-mask l1.nii.gz
   medreg register fixed.nii.gz moving.nii.gz -o out --ckpt outputs/gradirn_acdc --refine
-  medreg register f.nii.gz m.nii.gz -o out --ckpt outputs/csain --fixed-labels f_seg.nii.gz --lambda-label 3=0.5
+  medreg register f.nii.gz m.nii.gz -o out --ckpt outputs/csain --fixed-labels f_seg.nii.gz --smoothness-label 3=0.5
 """
 
 
@@ -78,18 +78,18 @@ def _add_method(group: Any) -> None:
 
 
 def _add_weights(group: Any) -> None:
-    group.add_argument("--lambda", type=float, metavar="X", dest="weight", help="one λ everywhere")
+    group.add_argument("--smoothness", type=float, metavar="X", dest="weight", help="one λ everywhere")
     group.add_argument(
-        "--lambda-map", metavar="FILE", help="λ of every voxel, on the grid of the fixed image"
+        "--smoothness-map", metavar="FILE", help="λ of every voxel, on the grid of the fixed image"
     )
     group.add_argument(
-        "--lambda-label",
+        "--smoothness-label",
         action="append",
         default=[],
         metavar="ID=X",
-        help="λ where --fixed-labels is ID (0: background); repeatable; others: --lambda",
+        help="λ where --fixed-labels is ID (0: background); repeatable; others: --smoothness",
     )
-    group.add_argument("--lambda-file", metavar="FILE", help="λ as medreg search-lambda has found it")
+    group.add_argument("--smoothness-file", metavar="FILE", help="λ as medreg search-smoothness has found it")
 
 
 def _add_inputs(group: Any) -> None:
@@ -150,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
             overrides=args.set,
             device=args.device,
             smoothness=SmoothnessRequest(
-                args.weight, args.lambda_map, label_weights(args.lambda_label), args.lambda_file
+                args.weight, args.smoothness_map, label_weights(args.smoothness_label), args.smoothness_file
             ),
             progress=report,
         )
@@ -174,10 +174,10 @@ def label_weights(pairs: Sequence[str]) -> dict[int, float]:
             number, weight = int(code), float(value)
         except ValueError as error:
             raise ConfigError(
-                f"--lambda-label {word}: write ID=X with the integer of a label and its λ, as in 3=0.5."
+                f"--smoothness-label {word}: write ID=X with the integer of a label and its λ, as in 3=0.5."
             ) from error
         if number in weights:
-            raise ConfigError(f"--lambda-label names label {number} twice.")
+            raise ConfigError(f"--smoothness-label names label {number} twice.")
         weights[number] = weight
     return weights
 

@@ -18,7 +18,7 @@ from medreg.data.loading import record_item
 from medreg.data.preprocess import Choice, Prepared, Preprocess
 from medreg.data.records import Item, Record
 from medreg.data.slices import Slices
-from medreg.data.stacks import KeptStacks, Stack
+from medreg.data.stacks import KeptStacks, PreparedStack
 from medreg.data.store import RecordStore
 
 SKIPPED = "skipped"  # key under which an item reports what could not be read instead
@@ -134,7 +134,7 @@ class ItemDataset(Dataset, Generic[AnyItem]):
             sample = self.arranged(slice_sample(made), item)
         return {**sample, **self.facts(item, len(sample["slice_index"]))}
 
-    def stack(self, item: AnyItem, slices: Slices) -> Stack:
+    def stack(self, item: AnyItem, slices: Slices) -> PreparedStack:
         """Return all slices of an item, and those among which training may choose."""
         candidates: list[int] = []
 
@@ -142,7 +142,7 @@ class ItemDataset(Dataset, Generic[AnyItem]):
             candidates.extend(slices.candidates(depth, labels, self.codes))
             return list(range(depth))
 
-        return Stack(self.arranged(slice_sample(self.prepared(item, choose)), item), candidates)
+        return PreparedStack(self.arranged(slice_sample(self.prepared(item, choose)), item), candidates)
 
     def _chooser(self, slices: Slices, generator: np.random.Generator) -> Choice:
         def choose(labels: list[Tensor], depth: int) -> list[int]:

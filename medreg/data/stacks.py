@@ -13,7 +13,7 @@ from medreg.data.records import Item
 
 
 @dataclass(frozen=True)
-class Stack:
+class PreparedStack:
     """All slices of a prepared item.
 
     Attributes:
@@ -46,13 +46,13 @@ class KeptStacks:
     def __init__(self, items: Sequence[Item], *, images: int) -> None:
         few = len({item.id for item in items}) <= images
         self._known = frozenset(items) if few else frozenset()
-        self._stacks: dict[str, Stack] = {}
+        self._stacks: dict[str, PreparedStack] = {}
 
     def takes(self, item: Item) -> bool:
         """Whether this process keeps the item: one of the set, not one that was just drawn."""
         return item in self._known and get_worker_info() is None
 
-    def get(self, item: Item, make: Callable[[], Stack]) -> Stack:
+    def get(self, item: Item, make: Callable[[], PreparedStack]) -> PreparedStack:
         """Return the stack of an item, made at the first call."""
         if item.id not in self._stacks:
             self._stacks[item.id] = make()

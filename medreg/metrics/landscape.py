@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
 
-def far_field_fraction(values: Array, measure: Array) -> float:
+def far_field_fraction(values: ArrayLike, measure: ArrayLike) -> float:
     """Share of the rise that lies beyond a third of the way: FFF = (D(end) − D(end/3)) / (D(end) − D(0)).
 
     Mean over both signs. Near 1 the measure still tells far from farther, near 0 it is flat far away; 2/3 for a
@@ -17,12 +17,16 @@ def far_field_fraction(values: Array, measure: Array) -> float:
     Args:
         values: (V,) ascending parameter values on both sides of 0.
         measure: (V,) D at these values, lower is better.
+
+    Returns:
+        The fraction; NaN where D is no higher at one of the ends than at 0, since there is no rise to share.
     """
-    start = np.interp(0.0, values, measure)
+    x, y = np.asarray(values, dtype=np.float64), np.asarray(measure, dtype=np.float64)
+    start = np.interp(0.0, x, y)
     shares = []
-    for end in (values[0], values[-1]):
-        far, third = np.interp(end, values, measure), np.interp(end / 3, values, measure)
-        shares.append((far - third) / (far - start) if far != start else np.nan)
+    for end in (x[0], x[-1]):
+        far, third = np.interp(end, x, y), np.interp(end / 3, x, y)
+        shares.append((far - third) / (far - start) if far > start else np.nan)
     return float(np.mean(shares))
 
 

@@ -114,7 +114,7 @@ def range_note(model: ConditionalModel, weight: Tensor) -> str | None:
 
 
 def read_choice(path: str | Path) -> ChosenWeight:
-    """Read the λ that `medreg search-lambda` has found: YAML with `weight` and, by region, `labels`.
+    """Read the λ that `medreg search-smoothness` has found: YAML with `weight` and, by region, `labels`.
 
     Raises:
         DataError: a file that is missing, is no YAML, or holds no λ.
@@ -124,14 +124,14 @@ def read_choice(path: str | Path) -> ChosenWeight:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(
-            f"{path} cannot be read as a file of λ ({reason}); `medreg search-lambda` writes one."
+            f"{path} cannot be read as a file of λ ({reason}); `medreg search-smoothness` writes one."
         ) from error
     known = isinstance(content, Mapping) and ("weight" in content or "labels" in content)
     labels = content.get("labels") or {} if known else {}
     if not known or not isinstance(labels, Mapping):
         raise DataError(
             f"{path} holds no λ: it needs `weight: NUMBER` and may have `labels: {{CODE: NUMBER}}`, as "
-            "`medreg search-lambda` writes them."
+            "`medreg search-smoothness` writes them."
         )
     try:
         return ChosenWeight(content.get("weight"), labels)

@@ -34,7 +34,7 @@ class SmoothnessRequest:
         weight: one λ, or that of labels without one of their own.
         map: image of λ on the grid of the fixed image.
         labels: λ by label code of the fixed image.
-        file: result of `medreg search-lambda`.
+        file: result of `medreg search-smoothness`.
 
     Raises:
         ConfigError: two that exclude one another.
@@ -46,8 +46,8 @@ class SmoothnessRequest:
     file: str | Path | None = None
 
     def __post_init__(self) -> None:
-        numbers = "--lambda" if self.weight is not None else "--lambda-label" if self.labels else None
-        given = {"--lambda-map": self.map, "--lambda-file": self.file, numbers: numbers}
+        numbers = "--smoothness" if self.weight is not None else "--smoothness-label" if self.labels else None
+        given = {"--smoothness-map": self.map, "--smoothness-file": self.file, numbers: numbers}
         used = [str(name) for name, value in given.items() if value is not None]
         if len(used) > 1:
             raise ConfigError(
@@ -168,7 +168,7 @@ def _check_labels(choice: ChosenWeight, pair: Pair) -> None:
     if pair.fixed_labels is None:
         raise CompositionError(
             "λ by label needs the label map of the fixed image, which says where each label is: give --fixed-labels "
-            "FILE, one number with --lambda, or a map with --lambda-map."
+            "FILE, one number with --smoothness, or a map with --smoothness-map."
         )
     there = sorted(int(code) for code in np.unique(pair.fixed_labels.array))
     if not set(choice.labels) & set(there):

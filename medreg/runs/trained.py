@@ -1,7 +1,8 @@
 """A trained run: what its folder on disk means, and the one field that it gives for a pair.
 
-Whatever registers with a run (`mode=test`, `register --ckpt`, `benchmark`, `submit`, `search-lambda`, `draw-lambda`)
-asks a `TrainedRun`, so that all of them use the same weights, preparation of images, λ, masks and refinement.
+Whatever registers with a run (`mode=test`, `register --ckpt`, `benchmark`, `submit`, `search-smoothness`,
+`draw-smoothness`) asks a `TrainedRun`, so that all of them use the same weights, preparation of images, λ, masks and
+refinement.
 """
 
 from __future__ import annotations
@@ -250,7 +251,7 @@ class TrainedRun:
         if isinstance(chosen, ChosenWeight) and chosen.labels and fixed.label is None:
             raise CompositionError(
                 f"{self.path} registers at a λ for every label (task.label_weights, task.weight_file), so the fixed "
-                "image needs a label map: give --fixed-labels FILE, or one λ with --lambda."
+                "image needs a label map: give --fixed-labels FILE, or one λ with --smoothness."
             )
         prepared, axis = self.prepare(fixed, moving), self.slice_axis
         batch = sliced(prepared.batch, axis)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from medreg.errors import MedregError
 from medreg.io.lock import exclusive
@@ -41,6 +43,8 @@ def run_units(
     retry: bool = False,
     again: bool = False,
     tell: Tell | None = None,
+    stops: tuple[type[Exception], ...] = (),
+    lock: Path | None = None,
 ) -> list[Outcome]:
     """Do every unit that has no outcome yet; a second command on the same store waits, then finds them done.
 
@@ -52,21 +56,27 @@ def run_units(
         workers: units at a time, in threads: work that computes starts processes of its own.
         retry: do failed units again.
         again: do all units again.
-        tell: told after every unit.
+        tell: told at the beginning and after every unit.
+        stops: kinds of `MedregError` that concern the command and not the unit, such as a tool that is not
+            installed; they stop the study and are not noted.
+        lock: file that one command at a time holds; None locks the whole store. Commands that do different units of
+            one store may hold different locks.
 
     Returns:
         One outcome a unit, in order. After Ctrl-C what has not begun never will, and what runs is not noted.
     """
-    with exclusive(store.file.with_suffix(".run.lock")):
+    with exclusive(lock or store.file.with_suffix(".run.lock")):
+        store.refresh()  # another command may have done units while this one waited
         missing = [unit for unit in units if again or _missing(store, unit, retry=retry)]
         done = len(units) - len(missing)
         if tell is not None:
             tell(Progress(done, len(units), None))
-        for outcome in _outcomes(missing, work, workers):
-            store.add(outcome)
-            done += 1
-            if tell is not None:
-                tell(Progress(done, len(units), outcome))
+        with closing(_outcomes(missing, work, workers, stops)) as coming:
+            for outcome in coming:
+                store.add(outcome)
+                done += 1
+                if tell is not None:
+                    tell(Progress(done, len(units), outcome))
     return [found for unit in units if (found := store.get(unit)) is not None]
 
 
@@ -75,30 +85,33 @@ def _missing(store: Store, unit: Unit, *, retry: bool) -> bool:
     return found is None or (found.failed and retry)
 
 
-def _outcomes(units: Sequence[Unit], work: Work, workers: int) -> Iterable[Outcome]:
+def _outcomes(
+    units: Sequence[Unit], work: Work, workers: int, stops: tuple[type[Exception], ...]
+) -> Generator[Outcome]:
     if workers <= 1:
-        yield from (_outcome(unit, work) for unit in units)
+        for unit in units:
+            yield _outcome(unit, work, stops, alone=True)
         return
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        waiting = [pool.submit(_outcome, unit, work) for unit in units]
-        try:
-            for one in as_completed(waiting):
-                yield one.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ThreadPoolExecutor(max_workers=workers)
+    try:
+        for one in as_completed([pool.submit(_outcome, unit, work, stops, alone=False) for unit in units]):
+            yield one.result()
+    finally:  # after Ctrl-C nobody waits here for what runs: the study may have to end it first
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _outcome(unit: Unit, work: Work) -> Outcome:
+def _outcome(unit: Unit, work: Work, stops: tuple[type[Exception], ...], *, alone: bool) -> Outcome:
     began, cpu = time.perf_counter(), sum(os.times()[:4])
     try:
         found = work(unit)
         if isinstance(found, Outcome):
             return found
         rows = tuple(found)
+    except stops:
+        raise
     except MedregError as error:
         return Outcome(unit.key, unit.digest, state="failed", error=str(error))
-    cost = {
-        "seconds": round(time.perf_counter() - began, 4),
-        "cpu_seconds": round(sum(os.times()[:4]) - cpu, 4),
-    }
+    cost = {"seconds": round(time.perf_counter() - began, 4)}
+    if alone:  # the time of the process is that of all threads together
+        cost["cpu_seconds"] = round(sum(os.times()[:4]) - cpu, 4)
     return Outcome(unit.key, unit.digest, rows, cost=cost)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +32,8 @@ class Store:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._known: dict[str, Outcome] = {}
-        self._read_to = 0
-        self._refresh()
+        self._read_to, self._inode = 0, -1
+        self.refresh()
 
     def __iter__(self) -> Iterator[Outcome]:
         """Yield the last outcome of every key, in the order in which the keys came first."""
@@ -63,22 +63,22 @@ class Store:
         Raises:
             DataError: the file cannot be written; what it held stays.
         """
-        line = json.dumps(asdict(outcome), default=_plain, ensure_ascii=False)
+        text = _line(outcome)
         try:
-            with exclusive(self.file.with_suffix(".lock")), self.file.open("ab") as stream:
+            with exclusive(self._lock), self.file.open("ab", buffering=0) as stream:
                 start = stream.tell()
                 if start and not self._ends_whole():
-                    line = "\n" + line  # a cut line before this one must not swallow it
+                    text = b"\n" + text  # a cut line before this one must not swallow it
                 try:
-                    stream.write(line.encode() + b"\n")
-                    stream.flush()
+                    while text:  # a disk that fills up takes a part first
+                        text = text[stream.write(text) :]
                     os.fsync(stream.fileno())
                 except OSError:
                     stream.truncate(start)
                     raise
         except OSError as error:
             raise DataError(f"{self.file} cannot be written: {error.strerror or error}.") from error
-        self._refresh()
+        self.refresh()
 
     def frame(self, units: Sequence[Unit] | None = None) -> pd.DataFrame:
         """Return the rows of all units that are done as one table: the columns of the key, then those of the rows.
@@ -91,29 +91,38 @@ class Store:
         chosen = list(self) if units is None else [found for unit in units if (found := self.get(unit))]
         return pd.DataFrame([{**found.key, **row} for found in chosen for row in found.rows])
 
-    def compact(self) -> None:
-        """Rewrite the file with the last outcome of each key only."""
-        with exclusive(self.file.with_suffix(".lock")), replacing(self.file) as part:
-            self._refresh()
-            lines = (json.dumps(asdict(found), default=_plain, ensure_ascii=False) for found in self)
-            part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        self._known, self._read_to = {}, 0
-        self._refresh()
+    def compact(self, keep: Callable[[Outcome], bool] | None = None) -> int:
+        """Rewrite the file with the last outcome of each key only.
 
-    def _ends_whole(self) -> bool:
-        with self.file.open("rb") as stream:
-            stream.seek(-1, os.SEEK_END)
-            return stream.read(1) == b"\n"
+        Args:
+            keep: says which of them stay; None keeps all.
 
-    def _refresh(self) -> None:
-        """Read what has been appended since, by this process or another."""
+        Returns:
+            Number of outcomes that went.
+        """
+        if not self.file.is_file():
+            return 0
+        with exclusive(self._lock):
+            self.refresh()
+            kept = [found for found in self if keep is None or keep(found)]
+            gone = len(self) - len(kept)
+            with replacing(self.file) as part:
+                part.write_bytes(b"".join(map(_line, kept)))
+        self.refresh()
+        return gone
+
+    def refresh(self) -> None:
+        """Read what has been added since, by this process or another."""
         try:
             with self.file.open("rb") as stream:
-                if os.fstat(stream.fileno()).st_size < self._read_to:  # rewritten by another process
-                    self._known, self._read_to = {}, 0
+                state = os.fstat(stream.fileno())
+                if state.st_ino != self._inode or state.st_size < self._read_to:  # rewritten
+                    self._forget()
+                    self._inode = state.st_ino
                 stream.seek(self._read_to)
                 text = stream.read()
         except FileNotFoundError:
+            self._forget()
             return
         whole = text[: text.rfind(b"\n") + 1]
         self._read_to += len(whole)
@@ -122,17 +131,33 @@ class Store:
             if found is not None:
                 self._known[key_id(found.key)] = found
 
+    @property
+    def _lock(self) -> Path:
+        return self.file.with_suffix(".lock")
+
+    def _forget(self) -> None:
+        self._known, self._read_to, self._inode = {}, 0, -1
+
+    def _ends_whole(self) -> bool:
+        with self.file.open("rb") as stream:
+            stream.seek(-1, os.SEEK_END)
+            return stream.read(1) == b"\n"
+
+
+def _line(outcome: Outcome) -> bytes:
+    return json.dumps(asdict(outcome), default=_plain, ensure_ascii=False).encode() + b"\n"
+
 
 def _outcome(line: bytes) -> Outcome | None:
     try:
-        content = json.loads(line)
-        return Outcome(**content)
+        found = Outcome(**json.loads(line))
     except (ValueError, TypeError):
         return None
+    return found if isinstance(found.key, dict) else None
 
 
 def _plain(value: Any) -> Any:
-    """Numbers of numpy and torch as Python's; everything else as text."""
+    """Return numbers of numpy and torch as Python's, other mappings as a dict, everything else as text."""
     if isinstance(value, Mapping):
         return dict(value)
     return value.item() if hasattr(value, "item") else str(value)

@@ -75,7 +75,7 @@ class ConditionalTask(RegistrationTask):
         seed: of the draws of λ.
         weight: λ at which test cases are registered; None is the model's own.
         label_weights: λ by label of the fixed image there, 0 for the background; other labels take `weight`.
-        weight_file: λ as `medreg search-lambda` has found it, instead of the two.
+        weight_file: λ as `medreg search-smoothness` has found it, instead of the two.
         evaluator: as in `RegistrationTask`, like all that follow.
 
     Raises:

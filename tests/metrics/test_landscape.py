@@ -23,6 +23,18 @@ def test_far_field_is_the_mean_of_both_sides_and_interpolates():
     assert far_field_fraction(VALUES, measure) == pytest.approx((2 / 3 + 0) / 2)
 
 
+@pytest.mark.parametrize(
+    "measure",
+    [
+        [0.0, 1.0, 0.0],  # ends where it began
+        [2.0, 1.0, 0.5],  # falls on one side: one share alone would be no mean of both
+        [-2.0, 0.0, -1.0],  # lower at both ends: the quotient of two falls is no share of a rise
+    ],
+)
+def test_a_landscape_that_does_not_rise_has_no_far_field(measure):
+    assert np.isnan(far_field_fraction([-1, 0, 1], measure))
+
+
 def test_bias_is_where_the_minimum_lies():
     assert lowest(VALUES, (VALUES - 15) ** 2) == 15
 

@@ -116,10 +116,13 @@ def test_the_command_line_writes_down_what_it_was_told(files, tmp_path):
     run, out = conditional_run(tmp_path / "run"), tmp_path / "out"
     words = ["register", str(files["fixed"]), str(files["moving"]), "-o", str(out), "--ckpt", str(run)]
     words += ["--no-overview", "--no-surface", "--fixed-labels", str(files["labels"])]
-    assert main([*words, "--lambda", "0.75", "--lambda-label", "1=0.5", "--lambda-label", "3=1.0"]) == 0
+    assert (
+        main([*words, "--smoothness", "0.75", "--smoothness-label", "1=0.5", "--smoothness-label", "3=1.0"])
+        == 0
+    )
     content = json.loads((out / "metrics.json").read_text())
     assert content["settings"]["smoothness"] == {"weight": 0.75, "labels": {"1": 0.5, "3": 1.0}}
-    assert main([*words, "--lambda", "0"]) == 0
+    assert main([*words, "--smoothness", "0"]) == 0
     assert json.loads((out / "metrics.json").read_text())["settings"]["smoothness"] == {"weight": 0.0}
 
 
@@ -186,16 +189,16 @@ def test_a_preset_has_no_such_weight(files):
 
 
 def test_contradictions_are_refused(tmp_path, files, capsys):
-    with pytest.raises(ConfigError, match="--lambda-map and --lambda-file exclude"):
+    with pytest.raises(ConfigError, match="--smoothness-map and --smoothness-file exclude"):
         SmoothnessRequest(map="a.nii.gz", file="b.yaml")
-    with pytest.raises(ConfigError, match="--lambda-map and --lambda-label exclude"):
+    with pytest.raises(ConfigError, match="--smoothness-map and --smoothness-label exclude"):
         SmoothnessRequest(map="a.nii.gz", labels={1: 0.3})
     words = ["register", str(files["fixed"]), str(files["moving"]), "-o", str(tmp_path / "out")]
     for more, told in (
-        (["--lambda", "0.3", "--lambda-map", "x.nii.gz"], "exclude one another"),
-        (["--lambda-label", "LV=0.3"], "write ID=X"),
-        (["--lambda-label", "3=0.3", "--lambda-label", "3=0.4"], "label 3 twice"),
-        (["--lambda", "nan"], "give a finite number"),
+        (["--smoothness", "0.3", "--smoothness-map", "x.nii.gz"], "exclude one another"),
+        (["--smoothness-label", "LV=0.3"], "write ID=X"),
+        (["--smoothness-label", "3=0.3", "--smoothness-label", "3=0.4"], "label 3 twice"),
+        (["--smoothness", "nan"], "give a finite number"),
     ):
         run = tmp_path / "run" if (tmp_path / "run").exists() else conditional_run(tmp_path / "run")
         assert main([*words, "--ckpt", str(run), *more]) == 1
@@ -204,7 +207,7 @@ def test_contradictions_are_refused(tmp_path, files, capsys):
 
 def test_files_without_a_weight_are_named(tmp_path):
     file = tmp_path / "found.yaml"
-    with pytest.raises(DataError, match="search-lambda"):
+    with pytest.raises(DataError, match="search-smoothness"):
         read_choice(file)
     for text in ("a: [", "dice: 0.8", "weight: high", "weight: 0.2\nlabels: {LV: 0.3}", "- 1"):
         file.write_text(text)

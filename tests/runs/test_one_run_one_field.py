@@ -19,9 +19,8 @@ from medreg.config.compose import compose
 from medreg.config.instantiate import build
 from medreg.io.field import read_displacement
 from medreg.models.chosen_weight import ChosenWeight
-from medreg.studies.benchmark import registering, worker
+from medreg.studies.benchmark import crew, worker
 from medreg.studies.smoothness.run_cases import load_cases, load_run
-from medreg.studies.smoothness.scores import registering as scored
 from medreg.tasks.registration import RegistrationTask
 
 TINY = ("model.encoder=[4,4]", "model.decoder=[4]", "model.out=[4]")
@@ -122,7 +121,7 @@ def fields(folder, task, tmp_path, monkeypatch):
     found["register"] = read_displacement(tmp_path / "pair/displacement.nii.gz").displacement
     submitted = ["--task", "Tiny", "--data", str(task), "-o", str(tmp_path / "fields")]
     assert main(["submit", "--run", str(folder), *submitted]) == 0
-    monkeypatch.setattr(registering, "Worker", InProcess)
+    monkeypatch.setattr(crew, "Worker", InProcess)
     out = tmp_path / "benchmark"
     words = [f"data.root={task}", "data.task=Tiny", "data.generate=null", "method=[]", "threads=1"]
     assert main(["benchmark", *words, f"runs=[{folder}]", "only=register", f"out={out}"]) == 0
@@ -132,7 +131,7 @@ def fields(folder, task, tmp_path, monkeypatch):
         found[name] = np.moveaxis(np.asarray(nib.load(file).dataobj), -1, 0)
     opened = load_run(folder)
     first = min(load_cases(opened, "test").batches, key=lambda batch: batch["case"][0])
-    found["search-lambda, draw-lambda"] = scored(opened)(first)[0].numpy()
+    found["search-smoothness, draw-smoothness"] = opened.displacement(first)[0].numpy()
     return found
 
 

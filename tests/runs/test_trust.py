@@ -82,8 +82,8 @@ def commands(folder, task, out):
         "register FILE": ["register", *images, "-o", str(out), "--ckpt", str(folder / "checkpoints/best.ckpt")],
         "submit": ["submit", "--run", str(folder), *about, "-o", str(out / "fields")],
         "container": ["submit", "--container", str(out / "box"), "--run", str(folder), *about],
-        "search-lambda": ["search-lambda", str(folder)],
-        "draw-lambda": ["draw-lambda", str(folder)],
+        "search-smoothness": ["search-smoothness", str(folder)],
+        "draw-smoothness": ["draw-smoothness", str(folder)],
         "benchmark": [
             "benchmark", f"runs=[{folder}]", "method=[]", f"data.root={task}", "data.task=Tiny",
             "data.generate=null", f"out={out}",

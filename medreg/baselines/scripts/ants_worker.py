@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from serving import Answer, Picture, Register, serve
+from serving import Answer, CaseImage, Register, serve
 
 
 def load() -> Register:
@@ -18,7 +18,7 @@ def load() -> Register:
     return register
 
 
-def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
+def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
     """Register and compose all transforms into one displacement field.
 
     Args:
@@ -47,7 +47,7 @@ def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> An
     return Answer(field, "lps_mm", found["warpedmovout"].numpy())
 
 
-def _image(ants: Any, picture: Picture, values: np.ndarray | None = None) -> Any:
+def _image(ants: Any, picture: CaseImage, values: np.ndarray | None = None) -> Any:
     """ANTs image of a picture, or of other values on its grid."""
     return ants.from_numpy(
         picture.array if values is None else values.astype(np.float32),

@@ -9,7 +9,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from serving import Answer, Picture, Register, serve
+from serving import Answer, CaseImage, Register, serve
 
 
 def load() -> Register:
@@ -20,7 +20,7 @@ def load() -> Register:
     return register
 
 
-def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
+def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
     """Register by array index; the tool knows no geometry.
 
     Args:
@@ -47,7 +47,7 @@ def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> An
     return Answer(np.asarray(found)[tuple(slice(0, n) for n in shape)], "voxel")
 
 
-def _masks(fixed: Picture, moving: Picture, size: tuple[int, ...], folder: Path) -> dict[str, Any]:
+def _masks(fixed: CaseImage, moving: CaseImage, size: tuple[int, ...], folder: Path) -> dict[str, Any]:
     """Arguments by which the tool reads masks from files; none without masks."""
     if fixed.mask is None or moving.mask is None:
         return {}

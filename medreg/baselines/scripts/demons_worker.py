@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving import Answer, Picture, Register, serve
+from serving import Answer, CaseImage, Register, serve
 
 
 def load() -> Register:
@@ -15,7 +15,7 @@ def load() -> Register:
     return register
 
 
-def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
+def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
     """Register by demons on every level, the field of one the start of the next.
 
     Args:

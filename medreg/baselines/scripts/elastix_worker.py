@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from serving import Answer, Picture, Register, serve
+from serving import Answer, CaseImage, Register, serve
 
 
 def load() -> Register:
@@ -19,7 +19,7 @@ def load() -> Register:
     return register
 
 
-def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
+def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
     """Register with elastix and ask transformix for the field.
 
     Args:
@@ -51,7 +51,7 @@ def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> An
     return Answer(np.swapaxes(field, 0, 2), "lps_mm", np.swapaxes(itk.array_from_image(warped), 0, 2))
 
 
-def _image(itk: Any, picture: Picture, values: np.ndarray | None = None) -> Any:
+def _image(itk: Any, picture: CaseImage, values: np.ndarray | None = None) -> Any:
     """ITK image of a picture, or of other values on its grid."""
     image = itk.image_from_array(np.ascontiguousarray((picture.array if values is None else values).T))
     image.SetSpacing([float(value) for value in picture.spacing])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from serving import Answer, Picture, Register, serve
+from serving import Answer, CaseImage, Register, serve
 
 
 def load() -> Register:
@@ -18,7 +18,7 @@ def load() -> Register:
     return register
 
 
-def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
+def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
     """Register on the device of the settings.
 
     Args:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from serving import Picture
+from serving import CaseImage
 
 
-def to_image(picture: Picture) -> Any:
+def to_image(picture: CaseImage) -> Any:
     """Return the SimpleITK image of an array (X, Y, Z) with spacing, origin and direction."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(picture.array.T))
     image.SetSpacing([float(value) for value in picture.spacing])
@@ -18,7 +18,7 @@ def to_image(picture: Picture) -> Any:
     return image
 
 
-def to_mask(picture: Picture) -> Any:
+def to_mask(picture: CaseImage) -> Any:
     """Return the mask of an image as a SimpleITK image of 0 and 1, None where it has none."""
     if picture.mask is None:
         return None

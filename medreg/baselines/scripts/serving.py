@@ -24,7 +24,7 @@ MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Picture:
+class CaseImage:
     """An image.
 
     Attributes:
@@ -71,7 +71,7 @@ class Answer:
     warped: np.ndarray | None = None
 
 
-Register = Callable[[Picture, Picture, Mapping[str, Any]], Answer]
+Register = Callable[[CaseImage, CaseImage, Mapping[str, Any]], Answer]
 
 
 def serve(load: Callable[[], Register]) -> None:
@@ -113,7 +113,7 @@ def _answer(register: Register, request: Mapping[str, Any]) -> dict[str, Any]:
     return reply
 
 
-def _pictures(request: Mapping[str, Any]) -> list[Picture]:
+def _pictures(request: Mapping[str, Any]) -> list[CaseImage]:
     """Read the fixed and the moving image with their masks, where there are any."""
     found = []
     for side in ("fixed", "moving"):
@@ -122,11 +122,11 @@ def _pictures(request: Mapping[str, Any]) -> list[Picture]:
         file = request.get(f"{side}_mask")
         drawn: Any = None if file is None else nib.load(file)
         mask = None if file is None else np.asanyarray(drawn.dataobj).astype(np.uint8)
-        found.append(Picture(array, image.affine, mask, request[side]))
+        found.append(CaseImage(array, image.affine, mask, request[side]))
     return found
 
 
-def _centre(picture: Picture) -> Picture:
+def _centre(picture: CaseImage) -> CaseImage:
     """The middle of an image, whole; the affine is that of all of it, which a warm-up does not need right."""
     starts = [max((size - WARM_UP_SIZE) // 2, 0) for size in picture.array.shape]
     piece = picture.array[tuple(slice(a, a + WARM_UP_SIZE) for a in starts)].copy()

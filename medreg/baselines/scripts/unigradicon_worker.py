@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from serving import Answer, Picture, Register, serve
+from serving import Answer, CaseImage, Register, serve
 
 
 def load() -> Register:
@@ -23,13 +23,13 @@ def load() -> Register:
     with contextlib.chdir(sys.prefix):
         network = get_unigradicon()
 
-    def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
+    def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
         return _register(network, fixed, moving, settings)
 
     return register
 
 
-def _register(network: Any, fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
+def _register(network: Any, fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
     """Register as the package's documentation does: preprocess, `register_pair`, the ITK transform as a field.
 
     Args:
@@ -67,7 +67,7 @@ def _register(network: Any, fixed: Picture, moving: Picture, settings: Mapping[s
     )
 
 
-def _image(itk: Any, picture: Picture, values: np.ndarray | None = None) -> Any:
+def _image(itk: Any, picture: CaseImage, values: np.ndarray | None = None) -> Any:
     """ITK image of a picture, or of other values on its grid."""
     image = itk.image_from_array(np.ascontiguousarray((picture.array if values is None else values).T))
     image.SetSpacing([float(value) for value in picture.spacing])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from serving import Answer, Picture, Register, serve
+from serving import Answer, CaseImage, Register, serve
 
 
 def load() -> Register:
@@ -14,7 +14,7 @@ def load() -> Register:
     return register
 
 
-def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
+def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
     """Return zeros."""
     return Answer(np.zeros((*fixed.array.shape, 3), np.float32), "voxel")
 

@@ -34,7 +34,7 @@ class Appearance:
 
 
 @dataclass(frozen=True)
-class Stack:
+class StackGrid:
     """Grid of a person's slices.
 
     Attributes:
@@ -88,7 +88,7 @@ class Person:
     heart: Heart
     detail: Detail
     body: Body
-    stack: Stack
+    stack: StackGrid
     drifts: tuple[Drift, ...]
     contraction: NDArray[np.float64]
     end_diastole: int
@@ -163,7 +163,7 @@ def draw_person(
     # the whole heart, not the left ventricle, is in the middle
     shift = 0.3 * front * np.array([np.cos(turn), np.sin(turn)]) / spacing
     centre = [(n - 1) / 2 + s + g.uniform(-5, 5) / spacing for n, s in zip(shape, shift, strict=True)]
-    stack = Stack(
+    stack = StackGrid(
         (shape[0], shape[1], len(heart.slices)), (spacing, spacing, thickness), (centre[0], centre[1]), turn
     )
     end_systole = max(1, round(g.uniform(0.33, 0.42) * frames))
@@ -198,7 +198,7 @@ def _drifts(count: int, reach_mm: float, g: np.random.Generator) -> tuple[Drift,
 
 
 @dataclass(frozen=True)
-class Picture:
+class FineSlice:
     """A slice at end-diastole on a grid `FINER` times the voxels.
 
     Attributes:
@@ -212,7 +212,7 @@ class Picture:
     skin: Array
 
 
-def picture(person: Person, k: int, contrasts: Sequence[str]) -> Picture:
+def picture(person: Person, k: int, contrasts: Sequence[str]) -> FineSlice:
     """Paint slice k at end-diastole, averaged over the thickness of the slice."""
     stack = person.stack
     count = [FINER * n for n in stack.shape[:2]]
@@ -240,7 +240,7 @@ def picture(person: Person, k: int, contrasts: Sequence[str]) -> Picture:
         total += np.float32(weight) * canvas.layers
     canvas.layers = total
     signal = ndimage.gaussian_filter(canvas.signal(), (0, 0.35 * FINER, 0.35 * FINER))
-    return Picture(signal, blood, skin)
+    return FineSlice(signal, blood, skin)
 
 
 def _box(points: Array, reach_mm: float) -> tuple[slice, slice]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -20,8 +19,10 @@ from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths, r
 from medreg.data.datasets.learn2reg_descriptor import Descriptor, find_descriptors, read_descriptor
 from medreg.data.intensity import Intensity, scale
 from medreg.errors import ConfigError, DataError, DatasetNotFound
+from medreg.io.digest import digest_of, digest_of_file
 from medreg.io.header import SKEW_TOLERANCE, skew
 from medreg.io.image import read_image, read_labels, write_image, write_labels
+from medreg.studies.benchmark.methods import Method
 from medreg.studies.learn2reg.config import config_from_descriptor, listed_pairs
 
 PAIRS = ("listed", "ring", "all")
@@ -60,8 +61,8 @@ class Preparation:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """The files of one case that methods read, and their digest.
+class CaseFiles:
+    """The files of one case that a method reads.
 
     Attributes:
         fixed: NIfTI file.
@@ -69,7 +70,6 @@ class Inputs:
             Learn2Reg fields match voxels by index and every method is to start from that alignment.
         affine: (4, 4) of both.
         moving_shape: (X, Y, Z).
-        digest: of voxels, geometry and masks.
         fixed_mask: NIfTI file of 0 and 1 beside the fixed image, None for methods that get none.
         moving_mask: the same beside the moving image.
     """
@@ -78,7 +78,6 @@ class Inputs:
     moving: Path
     affine: NDArray[np.float64]
     moving_shape: tuple[int, ...]
-    digest: str
     fixed_mask: Path | None = None
     moving_mask: Path | None = None
 
@@ -168,7 +167,34 @@ class TaskCases:
             shape=shape,
         )
 
-    def inputs(self, folder: Path, pair: PairPaths, target: Path, *, takes_masks: bool) -> Inputs:
+    def digest(self, folder: Path, pair: PairPaths, method: Method) -> str:
+        """Return a digest of what decides the files that a method gets: those of the task, and their preparation."""
+        images = [folder / name for name in (pair.fixed, pair.moving)]
+        masks = [] if self.prepare.mask == "none" and not method.prepares else self._mask_files(folder, pair)
+        content = [_digest(file) for file in (*images, *masks)]
+        handed = self.prepare.hands_over(takes_masks=method.masks)
+        return digest_of(content, None if method.prepares else [repr(self.prepare), handed])
+
+    def files(self, folder: Path, pair: PairPaths, target: Path, method: Method) -> CaseFiles:
+        """Return the files of a case for a method: prepared here, or for a method that prepares them as they are.
+
+        Args:
+            folder: the task folder.
+            pair: the case.
+            target: folder to write to.
+            method: who reads them.
+
+        Raises:
+            DataError: an image that cannot be read.
+        """
+        if not method.prepares:
+            return self.prepared(folder, pair, target, takes_masks=method.masks)
+        files = [folder / name for name in (pair.fixed, pair.moving)]
+        fixed, moving = (read_image(file) for file in files)
+        masks = [mask if mask.is_file() else None for mask in self._mask_files(folder, pair)]
+        return CaseFiles(files[0], files[1], fixed.affine, moving.shape, *masks)
+
+    def prepared(self, folder: Path, pair: PairPaths, target: Path, *, takes_masks: bool) -> CaseFiles:
         """Write the prepared images of a case, and its masks where they are handed over.
 
         Args:
@@ -184,49 +210,45 @@ class TaskCases:
         affine = fixed.affine
         if skew(affine) > SKEW_TOLERANCE:  # ITK tools refuse such headers; voxel sizes are what matters here
             affine = np.diag([*fixed.spacing_mm, 1.0])
-        masks = [self._mask(folder, name) for name in (pair.fixed, pair.moving)]
+        masks = [
+            None if self.prepare.mask == "none" else read_labels(file).array
+            for file in self._mask_files(folder, pair)
+        ]
         handed = self.prepare.hands_over(takes_masks=takes_masks)
         arrays = [
             self.prepare.apply(image.array, None if handed else mask)
             for image, mask in zip((fixed, moving), masks, strict=True)
         ]
-        digest = hashlib.sha256(np.ascontiguousarray(affine).tobytes())
-        files = []
-        for side, array in zip(("fixed", "moving"), arrays, strict=True):
-            digest.update(json.dumps(array.shape).encode() + np.ascontiguousarray(array).tobytes())
-            files.append(write_image(target / f"{side}.nii", array, affine))
-        written: list[Path | None] = [None, None]
+        sides = ("fixed", "moving")
+        files = [
+            write_image(target / f"{side}.nii", array, affine)
+            for side, array in zip(sides, arrays, strict=True)
+        ]
+        written: list[Path] = []
         if handed:
-            for k, (side, mask) in enumerate(zip(("fixed", "moving"), masks, strict=True)):
+            for side, mask, array, name in zip(sides, masks, arrays, (pair.fixed, pair.moving), strict=True):
                 assert mask is not None
-                _same_grid(mask, arrays[k], (pair.fixed, pair.moving)[k])
+                _same_grid(mask, array, name)
                 ones = np.ascontiguousarray(mask > 0).astype(np.uint8)
-                digest.update(ones.tobytes())
-                written[k] = write_labels(target / f"{side}_mask.nii", ones, affine)
-        key = digest.hexdigest()[:16]
-        return Inputs(files[0], files[1], affine, arrays[1].shape, key, *written)
+                written.append(write_labels(target / f"{side}_mask.nii", ones, affine))
+        return CaseFiles(files[0], files[1], affine, arrays[1].shape, *written)
 
-    def originals(self, folder: Path, pair: PairPaths) -> Inputs:
-        """Return the files of a case as the task holds them, for a method that prepares images itself.
+    def _mask_files(self, folder: Path, pair: PairPaths) -> list[Path]:
+        return [folder / name.replace("images", "masks") for name in (pair.fixed, pair.moving)]
 
-        Raises:
-            DataError: an image that cannot be read.
-        """
-        names = (pair.fixed, pair.moving)
-        files = [folder / name for name in names]
-        fixed, moving = (read_image(file) for file in files)
-        masks = [folder / name.replace("images", "masks") for name in names]
-        found = [mask if mask.is_file() else None for mask in masks]
-        digest = hashlib.sha256(json.dumps([mask is not None for mask in found]).encode())
-        for file in (*files, *found):
-            digest.update(b"" if file is None else file.read_bytes())
-        key = digest.hexdigest()[:16]
-        return Inputs(files[0], files[1], fixed.affine, moving.shape, key, *found)
 
-    def _mask(self, folder: Path, name: str) -> NDArray[Any] | None:
-        if self.prepare.mask == "none":
-            return None
-        return read_labels(folder / name.replace("images", "masks")).array
+def _digest(file: Path) -> str:
+    """Return the digest of a file; of one that cannot be read, which fails later by name, an empty one."""
+    try:
+        status = file.stat()
+        return _digest_of_version(file, status.st_mtime_ns, status.st_size)
+    except OSError:
+        return ""
+
+
+@functools.lru_cache(maxsize=4096)  # an image is in many pairs
+def _digest_of_version(file: Path, _changed: int, _size: int) -> str:
+    return digest_of_file(file)
 
 
 def _same_grid(mask: NDArray[Any], image: NDArray[np.float32], name: str) -> None:

@@ -2,65 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
 from medreg.config.instantiate import build
-from medreg.data.datasets.learn2reg_config import EvaluationConfig
 from medreg.errors import ConfigError, MissingExtra
-from medreg.studies.benchmark.cases import TaskCases
+from medreg.io.atomic import write_json, write_text
 from medreg.studies.benchmark.methods import Method, Run
-from medreg.studies.benchmark.records import CaseRecord, MethodFolder
-from medreg.studies.benchmark.registering import Job, register_all
+from medreg.studies.benchmark.plan import Benchmark, Entry, MethodFolder
+from medreg.studies.benchmark.registering import register_all, registered_before
+from medreg.study.progress import progress_line, tell_failures
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 MISSING = ("stop", "skip")
 PARTS = ("all", "register", "report")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A method of a benchmark under its name, with its folder and what became of its cases."""
-
-    name: str
-    method: Method
-    folder: MethodFolder
-    records: tuple[CaseRecord, ...] = ()
-
-    @property
-    def failures(self) -> tuple[CaseRecord, ...]:
-        """Cases without a field."""
-        return tuple(record for record in self.records if record.failure)
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A composed benchmark.
-
-    Attributes:
-        name: of the benchmark.
-        out: folder of all results.
-        task: task folder of the data.
-        cases: the data.
-        config: pairs, shape and metrics.
-        entries: methods that can run here, in order.
-        left_out: name → why it cannot.
-    """
-
-    name: str
-    out: Path
-    task: Path
-    cases: TaskCases
-    config: EvaluationConfig
-    entries: tuple[Entry, ...]
-    left_out: Mapping[str, str]
 
 
 def methods_of(cfg: DictConfig) -> dict[str, Method]:
@@ -169,44 +130,31 @@ def _mirror(benchmark: Benchmark, cfg: DictConfig) -> None:
 
 
 def _registered(entry: Entry, benchmark: Benchmark, cfg: DictConfig, console: Console) -> Entry:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    names_again = [str(name) for name in cfg.again]
-    job = Job(
-        method=entry.method,
-        folder=entry.folder,
-        cases=benchmark.cases,
-        task=benchmark.task,
-        workers=int(cfg.workers),
-        retry=bool(cfg.retry),
-        again=entry.name in names_again,
-        frozen=cfg.only == "report",
-    )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        line = bar.add_task(entry.name, total=len(benchmark.config.pairs))
-        records = register_all(
-            job, benchmark.config.pairs, tell=lambda done, _: bar.update(line, completed=done)
-        )
-    found = Entry(entry.name, entry.method, entry.folder, tuple(records))
-    seconds = sum(record.cpu_seconds for record in records if not record.failure)
+    if cfg.only == "report":
+        outcomes = registered_before(benchmark, entry)
+    else:
+        with progress_line(console, entry.name) as tell:
+            outcomes = register_all(
+                benchmark,
+                entry,
+                workers=int(cfg.workers),
+                retry=bool(cfg.retry),
+                again=entry.name in list(cfg.again),
+                tell=tell,
+            )
+    found = replace(entry, outcomes=tuple(outcomes))
+    seconds = sum(float(str(cost["cpu_seconds"])) for cost in found.costs.values())
     console.print(
-        f"{entry.name}: {len(records) - len(found.failures)} of {len(benchmark.config.pairs)} fields, "
-        f"{seconds:.1f} CPU s",
+        f"{entry.name}: {len(found.costs)} of {len(benchmark.config.pairs)} fields, {seconds:.1f} CPU s",
         highlight=False,
     )
-    for record in found.failures[:3]:
-        console.print(f"  [yellow]{record.case}[/] {record.failure}", highlight=False, soft_wrap=True)
-    if len(found.failures) > 3:
-        console.print(f"  and {len(found.failures) - 3} more; retry=true runs them again", highlight=False)
+    tell_failures(console, outcomes)
     return found
 
 
 def _write_plan(benchmark: Benchmark, cfg: DictConfig) -> None:
-    benchmark.out.mkdir(parents=True, exist_ok=True)
-    (benchmark.out / "benchmark.yaml").write_text(OmegaConf.to_yaml(cfg), encoding="utf-8")
-    text = json.dumps(benchmark.config.to_json(), indent=4)
-    (benchmark.out / "evaluation_config.json").write_text(text + "\n", encoding="utf-8")
+    write_text(benchmark.out / "benchmark.yaml", OmegaConf.to_yaml(cfg))
+    write_json(benchmark.out / "evaluation_config.json", benchmark.config.to_json(), indent=4)
 
 
 def recipes(names: Sequence[str]) -> dict[str, str]:

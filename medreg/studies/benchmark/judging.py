@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from medreg.errors import MedregError
-from medreg.studies.benchmark.job import Benchmark, Entry
+from medreg.studies.benchmark.plan import Benchmark, Entry
 from medreg.studies.learn2reg.bootstrap import Stability, bootstrap
 from medreg.studies.learn2reg.evaluate import Evaluation, evaluate
 from medreg.studies.learn2reg.ranking import Ranking, rank
@@ -68,7 +68,7 @@ def evaluate_all(
     rows: list[tuple[Any, ...]] = []
     problems: dict[str, dict[str, str]] = {}
     for entry in entries:
-        problems[entry.name] = {record.case: record.failure for record in entry.failures}
+        problems[entry.name] = dict(entry.failures)
         if len(problems[entry.name]) == len(benchmark.config.pairs) or not entry.folder.fields.is_dir():
             console.print(f"{entry.name}: no field to evaluate", highlight=False)
             continue
@@ -97,11 +97,10 @@ def _rows(entry: Entry, found: Evaluation) -> Iterator[tuple[Any, ...]]:
     for case, row in found.metric_rows():
         if row.structure != "mean":
             yield (*start, case, row.structure, row.metric, row.unit, row.value)
-    costs = {record.case: record for record in entry.records if not record.failure}
-    for case in found.metrics.cases:
-        if case in costs:
+    for case, cost in entry.costs.items():
+        if case in found.metrics.cases:
             for key, (metric, unit) in COSTS.items():
-                yield (*start, case, "all", metric, unit, getattr(costs[case], key))
+                yield (*start, case, "all", metric, unit, cost[key])
 
 
 def _ranked(

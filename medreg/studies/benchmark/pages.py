@@ -19,8 +19,8 @@ from medreg.reporting.page import (
 )
 from medreg.reporting.pictures import Picture
 from medreg.reporting.tables import Cell, Table
-from medreg.studies.benchmark.job import Benchmark, Entry
 from medreg.studies.benchmark.judging import Judged
+from medreg.studies.benchmark.plan import Benchmark, Entry
 
 FAILURES = 30  # rows of the table of cases that are missing
 
@@ -67,15 +67,14 @@ def page(benchmark: Benchmark, judged: Judged, tables: Sequence[Table], drawn: S
 def _methods(entries: Sequence[Entry]) -> Table:
     rows = []
     for entry in entries:
-        version = next((record.version for record in entry.records if record.version), "")
-        done = len(entry.records) - len(entry.failures)
+        version = next((str(cost["version"]) for cost in entry.costs.values()), "")
         rows.append(
             (
                 Cell(entry.method.title),
                 Cell(entry.name),
                 Cell(version),
                 Cell(str(entry.method.threads)),
-                Cell(str(done)),
+                Cell(str(len(entry.costs))),
                 Cell(entry.method.source),
             )
         )

@@ -10,15 +10,15 @@ from typing import Literal
 import numpy as np
 import torch
 
+from medreg.baselines.conversion import fitted
 from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.geometry.warp import warp
 from medreg.io.field_learn2reg import read_learn2reg_field
 from medreg.io.image import read_image, read_labels
 from medreg.reporting.pictures import Picture
 from medreg.reporting.planes import Array
-from medreg.studies.benchmark.job import Benchmark
 from medreg.studies.benchmark.judging import Judged
-from medreg.studies.benchmark.registering import stem_of
+from medreg.studies.benchmark.plan import Benchmark
 from medreg.studies.benchmark.rows_table import MethodResult, method_rows
 
 MOST = 12  # rows of a picture
@@ -29,15 +29,15 @@ def case_picture(
 ) -> Picture | None:
     """Draw one case of all methods that have its field; None where no method has."""
     folders = {entry.name: entry.folder for entry in judged.entries}
-    files = {name: folders[name].field(stem_of(pair)) for name in order[:MOST]}
+    files = {name: folders[name].field(pair) for name in order[:MOST]}
     files = {name: file for name, file in files.items() if file.is_file()}
     if not files:
         return None
     with tempfile.TemporaryDirectory() as scratch:
-        inputs = benchmark.cases.inputs(benchmark.task, pair, Path(scratch), takes_masks=True)
+        inputs = benchmark.cases.prepared(benchmark.task, pair, Path(scratch), takes_masks=True)
         fixed, moving = read_image(inputs.fixed), read_image(inputs.moving)
     labels = [_labels(benchmark.task, name) for name in (pair.fixed, pair.moving)]
-    shown = moving.array if moving.shape == fixed.shape else _fitted(moving.array, fixed.shape)
+    shown = fitted(moving.array, fixed.shape)
     if any(label is None or label.shape != fixed.shape for label in labels):
         labels = [None, None]
     results = []
@@ -79,9 +79,3 @@ def _warped(array: Array, displacement: Array, *, mode: Literal["linear", "neare
     image = image if mode == "nearest" else image.float()
     field = torch.from_numpy(np.ascontiguousarray(displacement))[None]
     return np.asarray(warp(image, field, mode=mode, padding="zeros")[0, 0].numpy())
-
-
-def _fitted(array: Array, shape: tuple[int, ...]) -> Array:
-    """Cut or pad an array at its far ends, so that indices keep their meaning."""
-    cut = array[tuple(slice(0, size) for size in shape)]
-    return np.pad(cut, [(0, size - have) for size, have in zip(shape, cut.shape, strict=True)])

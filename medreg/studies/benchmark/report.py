@@ -14,7 +14,6 @@ from medreg.reporting.formats import to_csv, to_latex, to_markdown, to_rich
 from medreg.reporting.pictures import Picture, save_pictures
 from medreg.reporting.tables import Table
 from medreg.studies.benchmark.boxes import method_boxes
-from medreg.studies.benchmark.job import Benchmark
 from medreg.studies.benchmark.judging import Judged
 from medreg.studies.benchmark.methods_table import (
     Standing,
@@ -25,6 +24,7 @@ from medreg.studies.benchmark.methods_table import (
 )
 from medreg.studies.benchmark.pages import page
 from medreg.studies.benchmark.pictures import case_picture
+from medreg.studies.benchmark.plan import Benchmark
 from medreg.studies.learn2reg.rank_files import printed_tables, write_ranking
 from medreg.studies.learn2reg.rank_plot import rank_plot
 from medreg.studies.learn2reg.ranking import find_initial
@@ -114,12 +114,10 @@ def _tables(benchmark: Benchmark, judged: Judged, order: Sequence[str]) -> list[
 def _cost_notes(judged: Judged) -> list[str]:
     if "time_s" not in shown_metrics(judged.results):
         return []
-    first = next(record for entry in judged.entries for record in entry.records if not record.failure)
-    threads = sorted(
-        {record.threads for entry in judged.entries for record in entry.records if record.threads}
-    )
+    costs = [cost for entry in judged.entries for cost in entry.costs.values()]
+    threads = "/".join(map(str, sorted({int(str(cost["threads"])) for cost in costs})))
     return [
-        f"Time from reading the images to writing the field, {'/'.join(map(str, threads))} threads, {first.hardware}; "
+        f"Time from reading the images to writing the field, {threads} threads, {costs[0]['hardware']}; "
         "without start-up and imports, of ours, ConvexAdam also without a warm-up on a small piece. CPU time is of "
         "all threads; memory is the largest resident size of the worker process, the tool's libraries included.",
         "Dice, HD95, ASSD, folds and SD log J are the corrected values of medreg; the ranking takes the official ones.",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from medreg.baselines.scripts.serving import Answer, Picture, Register, serve
+from medreg.baselines.conversion import fitted
+from medreg.baselines.scripts.serving import Answer, CaseImage, Register, serve
 
 if TYPE_CHECKING:
     from medreg.runs.scans import Scan
@@ -25,7 +25,7 @@ def load() -> Register:
     keep_freed_memory()
     built: dict[str, Register] = {}
 
-    def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
+    def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
         key = json.dumps(settings, sort_keys=True)
         if key not in built:
             built[key] = _trained(settings) if "ckpt" in settings else _composed(settings)
@@ -45,13 +45,13 @@ def _composed(settings: Mapping[str, Any]) -> Register:
     device = torch.device(settings["device"])
     model = build(settings["model"]).to(device)
 
-    def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
-        arrays = (fixed.array, _fitted(moving.array, fixed.array.shape))
+    def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
+        arrays = (fixed.array, fitted(moving.array, fixed.array.shape))
         images = [torch.from_numpy(array)[None, None].to(device) for array in arrays]
         spacing = torch.tensor(fixed.spacing, dtype=torch.float32, device=device)[None]
         masks = [
             None if mask is None else torch.from_numpy(mask).float()[None, None].to(device)
-            for mask in (fixed.mask, _fitted(moving.mask, fixed.array.shape))
+            for mask in (fixed.mask, fitted(moving.mask, fixed.array.shape))
         ]
         names = ("fixed_image", "moving_image", "fixed_mask", "moving_mask")
         batch = dict(zip(names, (*images, *masks), strict=True))
@@ -71,14 +71,14 @@ def _trained(settings: Mapping[str, Any]) -> Register:
     torch.set_num_threads(int(settings["threads"]))
     run = TrainedRun.open(settings["ckpt"], device=settings["device"])
 
-    def register(fixed: Picture, moving: Picture, settings: Mapping[str, Any]) -> Answer:
+    def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
         found = run.register(_scan(fixed), _scan(moving)).sampling_displacement()[0].numpy()
         return Answer(np.moveaxis(found, 0, -1), "voxel")
 
     return register
 
 
-def _scan(picture: Picture) -> Scan:
+def _scan(picture: CaseImage) -> Scan:
     """An image as medreg reads its file; a piece of one, which has none, as it is."""
     from medreg.io.image import Volume, read_image
     from medreg.runs.scans import Scan
@@ -89,18 +89,6 @@ def _scan(picture: Picture) -> Scan:
     )
     mask = None if picture.mask is None else Volume(picture.mask, image.affine, image.spacing_mm)
     return Scan(image, mask=mask)
-
-
-@overload
-def _fitted(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]: ...
-@overload
-def _fitted(array: None, shape: tuple[int, ...]) -> None: ...
-def _fitted(array: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any] | None:
-    """Return an array cut or padded with zeros at its far ends, so that indices keep their meaning."""
-    if array is None:
-        return None
-    cut = array[tuple(slice(0, size) for size in shape)]
-    return np.pad(cut, [(0, size - have) for size, have in zip(shape, cut.shape, strict=True)])
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ UNITS = ("pixel", "mm")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of B starts, each (B,).
+class StageResult:
+    """What one stage made of B starts, each (B,).
 
     Attributes:
         start: root mean square displacement of the known misalignment.
@@ -74,7 +74,7 @@ def register_starts(
     poses: Tensor,
     half: Tensor,
     spacing_mm: Sequence[float],
-) -> tuple[Outcome, ...]:
+) -> tuple[StageResult, ...]:
     """Move the aligned images away by known poses, register them back, and measure what each stage left.
 
     Args:
@@ -86,7 +86,7 @@ def register_starts(
         spacing_mm: (D,) mm.
 
     Returns:
-        One outcome a stage; energies are those of the first, seconds those of all together.
+        One result a stage; energies are those of the first, seconds those of all together.
     """
     transformation = model.transformation
     assert isinstance(transformation, AffinePose)
@@ -100,12 +100,12 @@ def register_starts(
     energy = model.energies[0]
     assert isinstance(energy, Energy)
 
-    def outcome(displacement: Tensor) -> Outcome:
+    def result(displacement: Tensor) -> StageResult:
         pose = transformation.pose(transformation.restrict(displacement, fixed.shape[2:]))
         with torch.no_grad():
             before, _ = energy.dissimilarity(fixed, moving, torch.zeros_like(displacement))
             after, _ = energy.dissimilarity(fixed, moving, displacement)
-        return Outcome(
+        return StageResult(
             start=affine_distance(truth, half),
             final=residual_distance(pose_matrix(pose, physical), truth, half),
             energy_start=before,
@@ -114,7 +114,7 @@ def register_starts(
             seconds=seconds,
         )
 
-    return tuple(outcome(step) for step in found.steps)
+    return tuple(result(step) for step in found.steps)
 
 
 def _inside(transformation: AffinePose, pose: Tensor) -> Tensor:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from medreg.errors import DataError
+from medreg.io.atomic import write_text
+from medreg.reporting.formats import to_markdown
+from medreg.reporting.tables import Cell, Table
 from medreg.studies.capture_range.figures import draw_residuals, draw_success
 from medreg.studies.capture_range.landscape_figures import draw_landscapes
 from medreg.studies.capture_range.summary import (
@@ -48,9 +51,7 @@ def write_report(out: Path, criterion: Criterion, *, reference: str, unit: str) 
         table.to_csv(out / "tables" / "landscapes.csv", index=False)
         draw_landscapes(landscapes, out / "figures" / "landscapes.png")
         parts += ["\n## Landscapes\n", markdown(table), "\n![landscapes](figures/landscapes.png)\n"]
-    page = out / "report.md"
-    page.write_text("\n".join(parts), encoding="utf-8")
-    return page
+    return write_text(out / "report.md", "\n".join(parts))
 
 
 def _starts(starts: pd.DataFrame, out: Path, criterion: Criterion, *, reference: str, unit: str) -> list[str]:
@@ -76,13 +77,11 @@ def _starts(starts: pd.DataFrame, out: Path, criterion: Criterion, *, reference:
 
 def markdown(table: pd.DataFrame) -> str:
     """Return a table in Markdown, numbers to three digits."""
-    shown = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-    head = [str(name) for name in table.columns]
-    rows = [head, ["---"] * len(head), *shown]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    rows = tuple(tuple(Cell(_text(value)) for value in row) for row in table.itertuples(index=False))
+    return to_markdown(Table("", tuple(map(str, table.columns)), rows))
 
 
-def _cell(value: object) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, float):
         return str(value)
     return "–" if math.isnan(value) else f"{value:.3g}"  # not run

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from medreg.metrics.landscape import far_field_fraction, lowest
 
 Curve = NDArray[np.float64]
 
@@ -141,28 +142,13 @@ def landscape_table(landscapes: pd.DataFrame) -> pd.DataFrame:
                 "title": title,
                 "family": family,
                 "far_field_fraction": far_field_fraction(values, energies),
-                "bias": float(abs(values[int(np.argmin(energies))])),
+                "bias": abs(lowest(values, energies)),
                 "basin_low": low,
                 "basin_high": high,
                 "cases": int(group["case"].nunique()),
             }
         )
     return pd.DataFrame(found)
-
-
-def far_field_fraction(values: Sequence[float] | Curve, energies: Sequence[float] | Curve) -> float:
-    """(D(end) − D(end/3)) / (D(end) − D(0)), averaged over both sides.
-
-    Near 1: still informative far away; near 0: flat there. D between grid points is interpolated.
-    """
-    x, y = np.asarray(values, dtype=float), np.asarray(energies, dtype=float)
-    middle = float(np.interp(0.0, x, y))
-    sides = []
-    for end in (x[0], x[-1]):
-        far, third = float(np.interp(end, x, y)), float(np.interp(end / 3, x, y))
-        # A landscape that is no higher at its end than at alignment has no rise to be a fraction of.
-        sides.append((far - third) / (far - middle) if far > middle else float("nan"))
-    return float(np.mean(sides))
 
 
 def basin(values: Curve, energies: Curve) -> tuple[float, float]:

@@ -9,11 +9,10 @@ import numpy as np
 
 from medreg.models.chosen_weight import ChosenWeight, require_conditional
 from medreg.runs.trained import TrainedRun
-from medreg.studies.smoothness.curve import means
 from medreg.studies.smoothness.methods import grid
 from medreg.studies.smoothness.result import SearchResult
 from medreg.studies.smoothness.run_cases import Cases
-from medreg.studies.smoothness.scores import registering, score
+from medreg.studies.smoothness.scores import Scores, mean_of, means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +23,7 @@ def evaluate_found(
     result: SearchResult,
     searched: Cases,
     cases: Cases,
+    scores: Scores,
     *,
     step: float,
     shuffles: int,
@@ -39,6 +39,7 @@ def evaluate_found(
         result: of the search.
         searched: cases of the search, which choose the uniform λ.
         cases: other cases, on which everything is measured.
+        scores: where what is measured is kept.
         step: of the grid of uniform λ.
         shuffles: number of permutations; 0 for none, and none without regions.
         seed: of the permutations.
@@ -47,10 +48,8 @@ def evaluate_found(
 
     model = require_conditional(run.model)
     values = grid(model.weight_range, step)
-    on_search = [
-        means(score(registering(run, ChosenWeight(v)), searched.batches, searched.labels)) for v in values
-    ]
-    uniform = values[int(np.nanargmax([found["dice"] for found in on_search]))]
+    on_search = [mean_of(scores.of(run, ChosenWeight(value), searched), "dice") for value in values]
+    uniform = values[int(np.nanargmax(on_search))]
     count = len(result.weights)
     settings = [
         ("model's own", [model.weight] * count),
@@ -60,10 +59,10 @@ def evaluate_found(
     ]
     rows = []
     for name, weights in settings:
-        scores = score(registering(run, result.choice(weights)), cases.batches, cases.labels)
+        found = scores.of(run, result.choice(weights), cases)
         words = " ".join(f"{value:.3f}" for value in weights)
         rows.append(
-            {"choice": name, "lambda": words, "split": cases.split, "cases": len(scores), **means(scores)}
+            {"choice": name, "smoothness": words, "split": cases.split, "cases": len(found), **means(found)}
         )
     return pd.DataFrame(rows)
 

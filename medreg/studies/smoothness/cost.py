@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,10 @@ from medreg.models.chosen_weight import read_choice
 from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.result import SearchResult
 from medreg.studies.smoothness.run_cases import Cases, trained_weight, training_cpu_seconds
-from medreg.studies.smoothness.scores import mean_of, registering, score
+from medreg.studies.smoothness.scores import CaseScore, Scores, mean_of
+from medreg.study.store import Store
+from medreg.study.unit import Outcome
+from medreg.study.view import write_csv
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,12 @@ class CostRow:
 
 
 def compare_cost(
-    run: TrainedRun, result: SearchResult, file: Path, retrained: Sequence[TrainedRun], cases: Cases
+    run: TrainedRun,
+    result: SearchResult,
+    file: Path,
+    retrained: Sequence[TrainedRun],
+    cases: Cases,
+    scores: Scores,
 ) -> list[CostRow]:
     """Return the rows of the search and of the grid of retrained models.
 
@@ -55,18 +62,18 @@ def compare_cost(
         file: where that result was written.
         retrained: runs that were each trained for one λ.
         cases: those that the search used; the retrained model with the best Dice on them is chosen.
+        scores: where what is measured is kept.
 
     Raises:
         ConfigError: a run that was not trained for one λ.
     """
-    rows = [_searched(run, result, file, cases)]
+    rows = [_searched(run, result, file, scores.of(run, read_choice(file), cases))]
     if retrained:
-        rows.append(_retrained(run, retrained, cases))
+        rows.append(_retrained(run, {other: scores.of(other, None, cases) for other in retrained}))
     return rows
 
 
-def _searched(run: TrainedRun, result: SearchResult, file: Path, cases: Cases) -> CostRow:
-    scores = score(registering(run, read_choice(file)), cases.batches, cases.labels)
+def _searched(run: TrainedRun, result: SearchResult, file: Path, scores: Sequence[CaseScore]) -> CostRow:
     training = training_cpu_seconds(run)
     return CostRow(
         way=f"one conditional model, {file.stem}",
@@ -81,25 +88,21 @@ def _searched(run: TrainedRun, result: SearchResult, file: Path, cases: Cases) -
     )
 
 
-def _retrained(reference: TrainedRun, runs: Sequence[TrainedRun], cases: Cases) -> CostRow:
-    weights, scores = [], []
-    started = time.process_time()
-    for run in runs:
-        weights.append(weight_of(run, reference))
-        scores.append(score(registering(run), cases.batches, cases.labels))
-    spent = time.process_time() - started
-    best = max(range(len(runs)), key=lambda number: mean_of(scores[number], "dice"))
-    training = math.fsum(training_cpu_seconds(run) for run in runs)
+def _retrained(reference: TrainedRun, found: Mapping[TrainedRun, Sequence[CaseScore]]) -> CostRow:
+    weights = {run: weight_of(run, reference) for run in found}
+    best = max(found, key=lambda run: mean_of(found[run], "dice"))
+    spent = math.fsum(one.cpu_seconds for scores in found.values() for one in scores)
+    training = math.fsum(map(training_cpu_seconds, found))
     return CostRow(
-        way=f"grid search over {len(runs)} retrained models",
-        models=len(runs),
+        way=f"grid search over {len(found)} retrained models",
+        models=len(found),
         training_cpu_s=training,
-        evaluations=len(runs) * len(cases.batches),
+        evaluations=sum(map(len, found.values())),
         search_cpu_s=spent,
         total_cpu_s=training + spent,
         chosen=f"{weights[best]:.3f}",
-        dice=mean_of(scores[best], "dice"),
-        sd_log_jacobian=mean_of(scores[best], "sd_log_jacobian"),
+        dice=mean_of(found[best], "dice"),
+        sd_log_jacobian=mean_of(found[best], "sd_log_jacobian"),
     )
 
 
@@ -131,14 +134,8 @@ def _objective(run: TrainedRun) -> Mapping[str, Any]:
 
 
 def write_cost(rows: Sequence[CostRow], folder: Path) -> Path:
-    """Write `cost.csv` into a folder, and keep the rows of other ways that it holds already."""
-    import pandas as pd
-
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "cost.csv"
-    table = pd.DataFrame([asdict(row) for row in rows], columns=[entry.name for entry in fields(CostRow)])
-    if file.is_file():
-        earlier = pd.read_csv(file)
-        table = pd.concat([earlier[~earlier["way"].isin(table["way"])], table])
-    table.to_csv(file, index=False, float_format="%.6g")
-    return file
+    """Write `cost.csv` into a folder: these rows, and those of other ways that were found before."""
+    store = Store(folder / "cost.jsonl")
+    for row in rows:
+        store.add(Outcome({"way": row.way}, "", (asdict(row),)))
+    return write_csv(store.frame(), folder / "cost.csv", digits=6)

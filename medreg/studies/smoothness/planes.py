@@ -11,7 +11,6 @@ from medreg.models.chosen_weight import ChosenWeight, require_conditional
 from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.maps_figure import FieldPlane
 from medreg.studies.smoothness.problem import Batch
-from medreg.studies.smoothness.scores import registering
 from medreg.studies.smoothness.two_regions import MapAnswer
 
 
@@ -24,7 +23,7 @@ def uniform_answers(run: TrainedRun, batch: Batch, weights: list[float]) -> list
     require_conditional(run.model)
     found = []
     for weight in weights:
-        field = registering(run, ChosenWeight(weight))(batch)
+        field = run.displacement(batch, smoothness=ChosenWeight(weight))
         found.append(
             MapAnswer(f"λ = {weight:g}", field.new_full((field.shape[0], 1, *field.shape[2:]), weight), field)
         )

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from medreg.io.atomic import write_text
 from medreg.models.chosen_weight import ChosenWeight
 from medreg.models.conditional import Regions
-from medreg.studies.smoothness.methods import Trace
+from medreg.studies.smoothness.methods import Trace, TracePoint
 from medreg.studies.smoothness.problem import Effort
+from medreg.study.unit import Outcome
+from medreg.study.view import write_csv
 
-FOLDER = "lambda"  # of a run folder, where searches and figures are kept
+FOLDER = "smoothness"  # of a run folder, where searches and figures are kept
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,16 @@ class GroupResult:
     trace: Trace
     effort: Effort
     error: str | None = None
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> GroupResult:
+        """Return the group of a unit of the search."""
+        points = [
+            TracePoint(**{**row, "weights": tuple(row["weights"])}) for row in outcome.rows if "step" in row
+        ]
+        left_out = {row["left_out"] for row in outcome.rows if "left_out" in row}
+        cases = tuple(case for case in outcome.key["cases"] if case not in left_out)
+        return cls(cases, Trace(points), Effort(**outcome.cost), outcome.error or None)
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,7 @@ class SearchResult:
         return ChosenWeight(rest, labels)
 
     def content(self) -> dict[str, Any]:
-        """Return what the YAML file holds; `weight` and `labels` are what `--lambda-file` reads."""
+        """Return what the YAML file holds; `weight` and `labels` are what `--smoothness-file` reads."""
         chosen = self.choice(self.weights)
         labels = dict(chosen.labels)
         effort = self.effort
@@ -112,21 +124,20 @@ class SearchResult:
             folder: made where it is missing.
             name: without ending.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{name}.yaml"
-        write_text(target, yaml.safe_dump(self.content(), sort_keys=False, allow_unicode=True))
-        self._save_trace(folder / f"{name}_trace.csv")
-        return target
-
-    def _save_trace(self, path: Path) -> None:
-        names = [f"lambda_{number}" for number in range(len(self.weights))]
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["group", "step", "evaluations", "objective", *names])
-            for number, group in enumerate(self.groups):
-                for point in group.trace.points:
-                    numbers = [point.objective, *point.weights]
-                    writer.writerow([number, point.step, point.evaluations, *map(_short, numbers)])
+        trace = [
+            {
+                "group": number,
+                "step": point.step,
+                "evaluations": point.evaluations,
+                "objective": point.objective,
+                **{f"smoothness_{region}": value for region, value in enumerate(point.weights)},
+            }
+            for number, group in enumerate(self.groups)
+            for point in group.trace.points
+        ]
+        write_csv(pd.DataFrame(trace), folder / f"{name}_trace.csv", digits=7)
+        text = yaml.safe_dump(self.content(), sort_keys=False, allow_unicode=True)
+        return write_text(folder / f"{name}.yaml", text)
 
 
 def _group(group: GroupResult) -> dict[str, Any]:

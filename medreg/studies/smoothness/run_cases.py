@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from medreg.config.instantiate import build
 from medreg.errors import CheckpointError, DataError, DatasetNotFound
+from medreg.io.digest import DIGITS, digest_of
 from medreg.models.conditional import Regions
 from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.problem import Batch
@@ -34,6 +39,11 @@ class Cases:
     def codes(self) -> list[int]:
         """Codes of the structures."""
         return list(self.labels.values())
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Digest of everything that each case holds: images, labels, masks, spacing."""
+        return {str(batch["case"][0]): _digest(batch) for batch in self.batches}
 
 
 def trained_weight(run: TrainedRun) -> float | None:
@@ -92,6 +102,16 @@ def load_cases(run: TrainedRun, split: str, *, limit: int | None = None) -> Case
     return Cases(
         split, list(_spread(loader, len(data.pairs(split)), limit)), data.labels, dict(data.left_out)
     )
+
+
+def _digest(batch: Batch) -> str:
+    found = hashlib.sha256()
+    for key in sorted(batch):
+        value = batch[key]
+        content = value.cpu().contiguous().numpy() if isinstance(value, Tensor) else None
+        head = [key, str(value)] if content is None else [key, str(content.dtype), content.shape]
+        found.update(digest_of(head).encode() + (b"" if content is None else content.tobytes()))
+    return found.hexdigest()[:DIGITS]
 
 
 def _spread(loader: Any, count: int, limit: int | None) -> Iterator[Batch]:

@@ -2,59 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from torch import Tensor
 
+from medreg.errors import MedregError
+from medreg.io.digest import digest_of
 from medreg.metrics.evaluator import CaseEvaluator
 from medreg.metrics.gradient_energy import gradient_energy, mean_within
 from medreg.models.chosen_weight import ChosenWeight
 from medreg.runs.trained import TrainedRun
-from medreg.studies.smoothness.problem import Batch
+from medreg.studies.smoothness.run_cases import Cases
+from medreg.study.job import Tell, run_units
+from medreg.study.store import Store
+from medreg.study.unit import Row, Unit
 
-Register = Callable[[Batch], Tensor]  # one case → displacement (N, D, *S)
 METRICS = ("dice", "sd_log_jacobian", "folding_percent", "gradient_energy")
+STORE = "scores.jsonl"
 
 
 @dataclass(frozen=True)
 class CaseScore:
-    """Metrics of one case: `METRICS`, NaN where the case has no labels."""
+    """Metrics of one case: `METRICS`, NaN where the case has no labels; and the CPU time of field and metrics."""
 
     case: str
     values: Mapping[str, float]
+    cpu_seconds: float
 
 
-def registering(run: TrainedRun, chosen: ChosenWeight | None = None) -> Register:
-    """Return a function that registers a case with a run at a λ; at that of the run for None.
+@dataclass(frozen=True)
+class Scores:
+    """Scores of runs at one λ and another, kept: what was measured once is read.
 
-    Raises:
-        CompositionError: when called, for a λ that does not fit the model.
+    Attributes:
+        folder: of the store.
+        tell: told after every case.
     """
-    return lambda batch: run.displacement(batch, smoothness=chosen)
 
+    folder: Path
+    tell: Tell | None = None
 
-def score(register: Register, batches: Sequence[Batch], labels: Mapping[str, int]) -> list[CaseScore]:
-    """Register cases and measure the answers; Dice is the mean over structures of warped label maps.
+    def of(self, run: TrainedRun, chosen: ChosenWeight | None, cases: Cases) -> list[CaseScore]:
+        """Register cases with a run at a λ, at its own for None, and measure the answers.
 
-    Args:
-        register: see `registering`.
-        batches: one case each.
-        labels: structure → code.
-    """
-    evaluate = CaseEvaluator(labels, surface=False)
-    found = []
-    for batch in batches:
-        field = register(batch)
-        rows = {row.metric: row.value for row in evaluate(batch, field) if row.structure in ("mean", "all")}
-        rows["gradient_energy"] = float(mean_within(gradient_energy(field), None).mean())
-        values = {metric: rows.get(metric, float("nan")) for metric in METRICS}
-        found.append(CaseScore(batch["case"][0], values))
-    return found
+        Dice is the mean over structures of warped label maps.
+
+        Raises:
+            CompositionError: a λ that does not fit the model.
+        """
+        choice = None if chosen is None else [chosen.weight, sorted(chosen.labels.items())]
+        batches = {str(batch["case"][0]): batch for batch in cases.batches}
+        units = [
+            Unit(
+                {"run": run.name, "choice": choice, "case": name},
+                digest_of(run.key, digest, dict(cases.labels)),
+            )
+            for name, digest in cases.digests.items()
+        ]
+        evaluate = CaseEvaluator(cases.labels, surface=False)
+
+        def work(unit: Unit) -> list[Row]:
+            batch = batches[unit.key["case"]]
+            field = run.displacement(batch, smoothness=chosen)
+            found = evaluate(batch, field)
+            rows = {row.metric: row.value for row in found if row.structure in ("mean", "all")}
+            rows["gradient_energy"] = float(mean_within(gradient_energy(field), None).mean())
+            return [{metric: rows.get(metric, float("nan")) for metric in METRICS}]
+
+        store = Store(self.folder / STORE)
+        outcomes = run_units(units, work, store, tell=self.tell, stops=(MedregError,))
+        return [CaseScore(one.key["case"], one.rows[0], one.cost["cpu_seconds"]) for one in outcomes]
 
 
 def mean_of(scores: Sequence[CaseScore], metric: str) -> float:
     """Mean over cases, those without a value left out."""
     values = torch.tensor([one.values[metric] for one in scores], dtype=torch.float64)
     return float(values.nanmean())
+
+
+def means(scores: Sequence[CaseScore]) -> dict[str, float]:
+    """Mean of every metric over cases."""
+    return {metric: mean_of(scores, metric) for metric in METRICS}

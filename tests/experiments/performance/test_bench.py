@@ -5,18 +5,18 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from experiments.performance.__main__ import main, parser
 from experiments.performance.peers import released
-from medreg.cli.main import build_parser, main
 from medreg.errors import ConfigError
 
 
 def test_everything_is_the_default():
-    assert build_parser().parse_args(["bench"]).section == "all"
-    assert build_parser().parse_args(["bench", "steps", "loop"]).section == ["steps", "loop"]
+    assert parser().parse_args([]).section == "all"
+    assert parser().parse_args(["steps", "loop"]).section == ["steps", "loop"]
 
 
 def test_a_missing_checkout_is_named(capsys, tmp_path):
-    assert main(["bench", "steps", "--release", str(tmp_path / "nowhere")]) == 1
+    assert main(["steps", "--release", str(tmp_path / "nowhere")]) == 1
     assert "nowhere" in capsys.readouterr().err
 
 
@@ -42,7 +42,7 @@ def test_operators_from_command_to_report(tmp_path, monkeypatch):
     monkeypatch.setattr(operators_section, "WINDOWS", ())
     monkeypatch.setattr(operators_section, "_MOST_OF_MEMORY", 0)  # has a test of its own
     monkeypatch.setattr(operators_section, "OPERATORS", {name: OPERATORS[name] for name in ("lncc", "dice")})
-    command = ["bench", "operators", "--quick", "--sizes", "16x18x20", "--threads", "1"]
+    command = ["operators", "--quick", "--sizes", "16x18x20", "--threads", "1"]
     assert main([*command, "--output", str(tmp_path)]) == 0
     frame = pd.read_csv(tmp_path / "bench.csv")
     assert {"medreg", "MONAI", "SciPy", "floor"} <= set(frame["contender"])
@@ -55,7 +55,7 @@ def test_operators_from_command_to_report(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_step_that_no_contender_has_is_told_and_passed_over(tmp_path, capsys):
-    command = ["bench", "steps", "--networks", "csain", "--sizes", "16x16x16", "--threads", "1"]
+    command = ["steps", "--networks", "csain", "--sizes", "16x16x16", "--threads", "1"]
     assert main([*command, "--output", str(tmp_path)]) == 0
     assert "no contender has this step" in capsys.readouterr().out
     frame = pd.read_csv(tmp_path / "bench.csv")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from experiments.performance.frame import geometric_mean, read_frame
+from experiments.performance.measurements import Measurements, Row
 from experiments.performance.report import fill_document, write_report
 from experiments.performance.scaling_section import exponent
 from experiments.performance.sheet import number
-from experiments.performance.table import Row, Table
 from experiments.performance.targets import Target, targets_sheet
 from medreg.errors import ConfigError
 
@@ -17,7 +17,7 @@ SIZE = "128x128x128"
 
 
 def measured(tmp_path):
-    table = Table(tmp_path, facts=FACTS)
+    measured = Measurements(tmp_path, facts=FACTS)
     times = {"medreg": 0.010, "MONAI": 0.050, "floor": 0.001}
     rows = [
         Row("operators", "lncc", SIZE, name, mode, quantity, value, version="1", note="memory")
@@ -35,7 +35,7 @@ def measured(tmp_path):
         for s in (64, 128)
         for quantity in ("wall_min_s", "cpu_min_s", "memory_mib")
     ]
-    table.add(rows)
+    measured.add(rows)
     return tmp_path
 
 

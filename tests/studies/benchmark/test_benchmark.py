@@ -6,7 +6,6 @@ import io
 import json
 import threading
 import time
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,14 +19,14 @@ from scipy.ndimage import gaussian_filter
 from medreg.baselines.tool import SCRIPTS, Environment, Tool
 from medreg.cli.main import main
 from medreg.config.command import BENCHMARK
-from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.data.intensity import Intensity
 from medreg.errors import ConfigError, DatasetNotFound, MissingExtra
 from medreg.studies.benchmark import job as jobs
 from medreg.studies.benchmark import judging
 from medreg.studies.benchmark.cases import Preparation, TaskCases
-from medreg.studies.benchmark.records import COLUMNS, MethodFolder
-from medreg.studies.benchmark.registering import Job, register_all
+from medreg.studies.benchmark.plan import RUNTIME, Benchmark, Entry, MethodFolder
+from medreg.studies.benchmark.registering import register_all, registered_before
+from medreg.study.job import Progress
 
 SHAPE = (24, 20, 22)
 WORKER = '''
@@ -128,20 +127,16 @@ def stand_in(
     return Tool("stand-in", "test", "numpy", str(script), settings, environment, timeout_s, 1)
 
 
-def work(task: Path, tool: Tool, **changes) -> tuple[Job, Sequence[PairPaths]]:
-    """A job on all ordered pairs, built by hand: composing it by options is tested elsewhere."""
+def work(task: Path, tool: Tool) -> tuple[Benchmark, Entry]:
+    """A method on all ordered pairs, built by hand: composing it by options is tested elsewhere."""
     intensity = Intensity(percentiles=(0.0, 99.5), window=None, scope="volume")
     cases = TaskCases(
         task, task="Boxes", split="val", pairs="all", labels=None, points=None, masked=None, config=None,
         limit=None, generate=None, prepare=Preparation(intensity, foreground=False, mask="none"), hint="",
     )  # fmt: skip
     folder, config = cases.evaluation()
-    given = {"workers": 1, "retry": False, "again": False} | changes
-    return Job(tool, MethodFolder(task.parent / "stand_in"), cases, folder, **given), config.pairs
-
-
-def quiet(done: int, of: int) -> None:
-    pass
+    entry = Entry("stand_in", tool, MethodFolder(task.parent / "stand_in"))
+    return Benchmark("boxes", task.parent, folder, cases, config, (entry,), {}), entry
 
 
 # -- from the command line to the report ---------------------------------------------------------------
@@ -193,7 +188,7 @@ def test_report_holds_the_right_numbers(finished):
     for name in ("ranking.png", "boxes.png", "case_0001_0000_0002_0000.png"):
         assert (out / "figures" / name).stat().st_size > 5000
     times = pd.read_csv(out / "optimise" / "runtime.csv")
-    assert tuple(times.columns) == COLUMNS
+    assert tuple(times.columns) == RUNTIME
     assert list(times["case"]) == ["0001_0000<--0002_0000", "0002_0000<--0003_0000"]
     assert (times[["seconds", "cpu_seconds", "peak_memory_mib"]] > 0).all().all()
 
@@ -220,9 +215,9 @@ def test_ranks_of_the_challenge_read_the_folders(finished, capsys):
 
 def test_workers_that_fail_cost_their_cases_only(task):
     bad = {"1-2": "crash", "1-3": "raise", "2-1": "nan", "2-3": "sleep"}
-    job, pairs = work(task, stand_in(task.parent, bad=bad, timeout_s=1.5))
-    records = register_all(job, pairs, tell=quiet)
-    failed = {record.case.replace("_0000", ""): record.failure for record in records if record.failure}
+    benchmark, entry = work(task, stand_in(task.parent, bad=bad, timeout_s=1.5))
+    outcomes = register_all(benchmark, entry)
+    failed = {one.key["case"].replace("_0000", ""): one.error for one in outcomes if one.failed}
     told = {
         "0001<--0002": "SIGSEGV",
         "0001<--0003": "no overlap",
@@ -232,68 +227,92 @@ def test_workers_that_fail_cost_their_cases_only(task):
     assert set(failed) == set(told)
     for case, word in told.items():
         assert word in failed[case]
-    assert len(list(job.folder.fields.iterdir())) == 2
-    assert len(pd.read_csv(job.folder.path / "runtime.csv")) == 2
+    assert len(list(entry.folder.fields.iterdir())) == 2
+    assert len(pd.read_csv(entry.folder.path / "runtime.csv")) == 2
 
 
 def test_failures_are_kept_until_retry(task):
-    tool = stand_in(task.parent, bad={"1-2": "nan", "2-1": "nan"})
     count = task.parent / "count"
-    job, pairs = work(task, tool)
-    register_all(job, pairs, tell=quiet)
+    benchmark, entry = work(task, stand_in(task.parent, bad={"1-2": "nan", "2-1": "nan"}))
+    register_all(benchmark, entry)
     assert count.read_text() == "x" * 6
-    register_all(job, pairs, tell=quiet)
+    register_all(benchmark, entry)
     assert count.read_text() == "x" * 6
-    job, pairs = work(task, tool, retry=True)
-    register_all(job, pairs, tell=quiet)
+    register_all(benchmark, entry, retry=True)
     assert count.read_text() == "x" * 8
 
 
 def test_changed_settings_or_images_run_again(task):
     count = task.parent / "count"
-    job, pairs = work(task, stand_in(task.parent))
-    register_all(job, pairs, tell=quiet)
-    job, pairs = work(task, stand_in(task.parent, shift=2.0))
-    register_all(job, pairs, tell=quiet)
+    benchmark, entry = work(task, stand_in(task.parent))
+    register_all(benchmark, entry)
+    benchmark, entry = work(task, stand_in(task.parent, shift=2.0))
+    register_all(benchmark, entry)
     assert count.read_text() == "x" * 12
     file = task / "imagesTr" / "Boxes_0003_0000.nii.gz"
     image = np.asarray(nib.load(file).dataobj).copy()
     image[0, 0, 1] += 1
     nib.Nifti1Image(image, np.eye(4)).to_filename(file)
-    register_all(job, pairs, tell=quiet)
+    register_all(benchmark, entry)
     assert count.read_text() == "x" * 16  # four of six ordered pairs have case 3
-    job, pairs = work(task, stand_in(task.parent, shift=2.0), again=True)
-    register_all(job, pairs, tell=quiet)
+    register_all(benchmark, entry, again=True)
     assert count.read_text() == "x" * 22
+    entry.folder.field(benchmark.config.pairs[0]).unlink()
+    register_all(benchmark, entry)
+    assert count.read_text() == "x" * 23
+
+
+def test_images_that_cannot_be_used_cost_their_cases_until_they_are_mended(task):
+    count, file = task.parent / "count", task / "imagesTr" / "Boxes_0003_0000.nii.gz"
+    content = file.read_bytes()
+    file.write_bytes(content[:200])
+    benchmark, entry = work(task, stand_in(task.parent))
+    failed = [one for one in register_all(benchmark, entry) if one.failed]
+    assert len(failed) == 4
+    assert all("its images cannot be used" in one.error for one in failed)
+    file.unlink()
+    assert sum(one.failed for one in register_all(benchmark, entry)) == 4
+    file.write_bytes(content)
+    assert not any(one.failed for one in register_all(benchmark, entry))  # another image: no retry is needed
+    assert count.read_text() == "x" * 6
+
+
+def test_a_report_takes_what_is_there_whatever_made_it(task):
+    benchmark, entry = work(task, stand_in(task.parent, bad={"1-2": "nan"}))
+    register_all(benchmark, entry)
+    benchmark, entry = work(task, stand_in(task.parent, shift=2.0))
+    outcomes = registered_before(benchmark, entry)
+    assert [one.failed for one in outcomes] == [True, *[False] * 5]
+    assert (task.parent / "count").read_text() == "x" * 6
 
 
 def test_two_workers_do_the_same(task):
-    job, pairs = work(task, stand_in(task.parent), workers=2)
-    records = register_all(job, pairs, tell=quiet)
-    assert [record.case for record in records] == [pair.case for pair in pairs]
-    assert not any(record.failure for record in records)
-    field = np.asarray(nib.load(job.folder.field("disp_0001_0002")).dataobj)
+    benchmark, entry = work(task, stand_in(task.parent))
+    pairs = benchmark.config.pairs
+    outcomes = register_all(benchmark, entry, workers=2)
+    assert [one.key["case"] for one in outcomes] == [pair.case for pair in pairs]
+    assert not any(one.failed for one in outcomes)
+    field = np.asarray(nib.load(entry.folder.fields / "disp_0001_0002.nii.gz").dataobj)
     assert field.shape == (*SHAPE, 3)
     assert (field[..., 0] == 1).all()
 
 
 def test_interrupted_work_notes_no_failure(task):
     """An error in the parent, as Ctrl-C is, ends the workers; what they were doing is no failed case."""
-    tool = stand_in(task.parent, bad={"2-1": "sleep", "2-3": "sleep", "3-1": "sleep"})
-    job, pairs = work(task, tool, workers=2)
+    benchmark, entry = work(task, stand_in(task.parent, bad={"2-1": "sleep", "2-3": "sleep", "3-1": "sleep"}))
 
-    def stop(done: int, of: int) -> None:
-        if done == 2:
+    def stop(progress: Progress) -> None:
+        if progress.done == 2:
             raise KeyboardInterrupt
 
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        register_all(job, pairs, tell=stop)
+        register_all(benchmark, entry, workers=2, tell=stop)
     assert time.monotonic() - start < 20
     assert threading.active_count() < 20
-    kept = [job.folder.record(f"disp_{p.fixed_case}_{p.moving_case}") for p in pairs]
-    assert sum(record is not None for record in kept) >= 2
-    assert not any(record.failure for record in kept if record is not None)
+    kept = registered_before(benchmark, entry)
+    assert len(kept) >= 2
+    assert not any(one.failed for one in kept)
 
 
 # -- what is missing -------------------------------------------------------------------------------------

@@ -11,10 +11,12 @@ from rich.console import Console
 
 from medreg.cli.main import main
 from medreg.config.command import CAPTURE_RANGE
-from medreg.errors import CheckpointError, ConfigError, DataError
-from medreg.studies.capture_range import job
+from medreg.errors import CheckpointError, ConfigError, DataError, NumericalError
+from medreg.studies.capture_range import job, units
 from medreg.studies.capture_range.cases import Cases, gathered
-from medreg.studies.capture_range.rows import STARTS, Table
+from medreg.studies.capture_range.views import STORE, VIEWS, write_views
+from medreg.study.store import Store
+from medreg.study.unit import Outcome
 
 SMALL = [
     "measure=[ncc,ngf]", "draws=1", "rates=[0.02,0.05]", "families.translation=null", "families.scale=null",
@@ -37,7 +39,8 @@ def _pairs(count: int = 2) -> Cases:
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(job, "load_cases", lambda *args, **options: _pairs())
+    for module in (job, units):
+        monkeypatch.setattr(module, "load_cases", lambda *args, **options: _pairs())
 
 
 def _run(out: Path, *overrides: str) -> Path:
@@ -60,8 +63,10 @@ def test_rows_tables_figures_and_resumption(tiny, tmp_path):
     for name in ("success.png", "residuals.png", "landscapes.png"):
         assert (tmp_path / "figures" / name).stat().st_size > 1000
     assert "## Capture range" in page.read_text()
-    Table(tmp_path / "starts.csv", columns=STARTS).drop_stale("ncc", "none")
+    Store(tmp_path / STORE).compact(lambda found: found.key["measure"] != "ncc")
+    lines = (tmp_path / STORE).read_bytes()
     _run(tmp_path)  # the dropped rows are made again, the others kept
+    assert (tmp_path / STORE).read_bytes().startswith(lines)
     again = pd.read_csv(tmp_path / "starts.csv")
     keys = ["measure", "family", "case", "draw"]
     first = starts.sort_values(keys).drop(columns="cpu_seconds").reset_index(drop=True)
@@ -77,6 +82,87 @@ def test_rows_of_other_settings_are_made_again(tiny, tmp_path):
     starts = pd.read_csv(tmp_path / "starts.csv")
     assert len(starts) == 2
     assert not old & set(starts["digest"])
+    _run(tmp_path, *only, "seed=5", "rate=0.05")  # another rate, other residuals
+    assert pd.read_csv(tmp_path / "starts.csv")["rate"].tolist() == [0.05, 0.05]
+
+
+def test_more_draws_are_added_to_the_first(tiny, tmp_path):
+    only = ("only=starts", "rate=0.03", "measure=[ncc]", "families.joint=null", "draws=3")
+    _run(tmp_path, *only, "first_draws=1")
+    first = pd.read_csv(tmp_path / "starts.csv")
+    _run(tmp_path, *only)
+    starts = pd.read_csv(tmp_path / "starts.csv")
+    assert starts["draw"].tolist() == [0, 0, 1, 1, 2, 2]
+    pd.testing.assert_frame_equal(starts[:2], first)  # CPU time too: they were not made again
+    _run(tmp_path, *only, "first_draws=1")
+    assert len(pd.read_csv(tmp_path / "starts.csv")) == 6
+    _run(tmp_path, *only, "first_draws=1", "rate=0.05")  # draws at another rate are not mixed with these
+    assert pd.read_csv(tmp_path / "starts.csv")["rate"].tolist() == [0.05, 0.05]
+
+
+def test_a_stopped_range_goes_on_and_ends_as_an_undisturbed_one(tiny, tmp_path, monkeypatch):
+    only = ("only=starts", "rate=0.03", "measure=[ncc]", "draws=2")
+    _run(tmp_path / "whole", *only)
+    real, calls = units.register_starts, []
+
+    def stops(*args, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*args, **options)
+
+    monkeypatch.setattr(units, "register_starts", stops)
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path / "stopped", *only)
+    assert len(pd.read_csv(tmp_path / "stopped" / "starts.csv")) == 4  # the view is there
+    _run(tmp_path / "stopped", *only)
+    assert len(calls) == 5  # four units, one of them twice
+    whole, stopped = (
+        pd.read_csv(tmp_path / name / "starts.csv").drop(columns="cpu_seconds")
+        for name in ("whole", "stopped")
+    )
+    pd.testing.assert_frame_equal(whole, stopped)
+
+
+def test_a_unit_that_fails_costs_itself_only(tiny, tmp_path, monkeypatch):
+    only = ("only=starts", "rate=0.03", "measure=[ncc]", "draws=2", "families.joint=null")
+    real, bad = units.register_starts, [True]
+
+    def fails(*args, **options):
+        if bad and bad.pop():
+            raise NumericalError("NaN in the pose")
+        return real(*args, **options)
+
+    monkeypatch.setattr(units, "register_starts", fails)
+    _run(tmp_path, *only)
+    assert pd.read_csv(tmp_path / "starts.csv")["draw"].tolist() == [1, 1]
+    _run(tmp_path, *only)
+    assert len(pd.read_csv(tmp_path / "starts.csv")) == 2
+    _run(tmp_path, *only, "retry=true")
+    assert sorted(pd.read_csv(tmp_path / "starts.csv")["draw"]) == [0, 0, 1, 1]
+
+
+def test_a_first_stage_gives_way_to_the_measure_of_its_name(tmp_path):
+    """MAD + NMI leaves rows of its first stage, MAD; where MAD was run by itself, its own rows count."""
+    store = Store(tmp_path / STORE)
+    row = dict.fromkeys(VIEWS["starts"][0], 0)
+    where = {"family": "joint", "low": 0, "high": 4, "draw": 0}
+    both = [{**row, **where, "measure": name, "final": 2} for name in ("mad", "mad_nmi")]
+    store.add(Outcome({"part": "starts", "measure": "mad_nmi", **where}, "", both))
+    write_views(store, tmp_path)
+    assert pd.read_csv(tmp_path / "starts.csv")["measure"].tolist() == ["mad", "mad_nmi"]
+    own = [{**row, **where, "measure": "mad", "final": 1}]
+    store.add(Outcome({"part": "starts", "measure": "mad", **where}, "", own))
+    write_views(store, tmp_path)
+    table = pd.read_csv(tmp_path / "starts.csv").set_index("measure")["final"]
+    assert table.to_dict() == {"mad": 1, "mad_nmi": 2}
+
+
+def test_tables_of_an_earlier_version_are_not_overwritten(tiny, tmp_path):
+    (tmp_path / "starts.csv").write_text("measure\nncc\n")
+    with pytest.raises(DataError, match="of another version"):
+        _run(tmp_path, "only=starts", "rate=0.03")
+    assert (tmp_path / "starts.csv").read_text() == "measure\nncc\n"
 
 
 def _item(name: str, **images: torch.Tensor) -> dict[str, object]:
@@ -143,6 +229,7 @@ def test_no_pairs_to_choose_a_rate_on_is_told_with_the_way_out(tmp_path, monkeyp
             raise DataError("data=x holds no usable pair (no pairs at all).")
         return _pairs()
 
-    monkeypatch.setattr(job, "load_cases", load)
+    for module in (job, units):
+        monkeypatch.setattr(module, "load_cases", load)
     with pytest.raises(DataError, match=r"tuning_stage=val; rate=0\.04 goes without"):
         _run(tmp_path, "only=starts")

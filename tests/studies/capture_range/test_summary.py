@@ -14,12 +14,10 @@ from medreg.studies.capture_range.summary import (
     bootstrap,
     capture_ranges,
     differences,
-    far_field_fraction,
     landscape_table,
 )
 
 CRITERION = Criterion(final=2.0, share=0.9, resamples=500, level=0.95, seed=0)
-LINE = np.linspace(-1, 1, 61)
 
 
 def _starts(success: dict[str, list[float]]) -> pd.DataFrame:
@@ -61,18 +59,6 @@ def test_differences_are_paired():
     assert found["difference"].tolist() == pytest.approx([0.0, 0.4])
     assert found["low_end"].tolist()[0] == 0.0
     assert found["low_end"].tolist()[1] > 0.0
-
-
-@pytest.mark.parametrize(
-    ("curve", "fraction"),
-    [(np.abs(LINE), 2 / 3), (LINE**2, 8 / 9), (np.minimum(np.abs(LINE), 0.2), 0.0)],
-)
-def test_far_field_fraction_of_known_curves(curve, fraction):
-    assert far_field_fraction(LINE, curve) == pytest.approx(fraction, abs=0.01)
-
-
-def test_a_landscape_that_does_not_rise_has_no_fraction():
-    assert np.isnan(far_field_fraction([-1, 0, 1], [0.0, 1.0, 0.0]))
 
 
 def test_the_basin_ends_where_the_curve_falls_again():

@@ -1,9 +1,10 @@
-"""`medreg search-lambda` on a run folder with data: files, cost, failures, and what reads the result."""
+"""`medreg search-smoothness` on a run folder with data: files, cost, failures, and what reads the result."""
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -16,7 +17,11 @@ from small_run import arguments, tiny_acdc
 
 from medreg.cli.main import main
 from medreg.config.compose import compose
-from medreg.models.chosen_weight import read_choice
+from medreg.models.chosen_weight import ChosenWeight, read_choice
+from medreg.runs.trained import TrainedRun
+from medreg.studies.smoothness.methods import GridSearch
+from medreg.studies.smoothness.run_cases import load_cases, load_run
+from medreg.studies.smoothness.scores import Scores
 
 MODEL = {"_target_": "conditional_models.ShiftByWeight", "reach": 1.0, "takes_maps": True}
 
@@ -47,8 +52,8 @@ def run_folder(folder, config, *, task=None, cpu=None, **model):
 
 def test_search_writes_what_register_and_the_test_read(tmp_path, config, capsys):
     run = run_folder(tmp_path / "run", config, task={"regions": [[1, 2], [3]]}, cpu=100.0)
-    assert main(["search-lambda", str(run), "--regions", "--set", "iterations=4", "--scope", "pair"]) == 0
-    file = run / "lambda" / "adam_label_dice_regions_pair.yaml"
+    assert main(["search-smoothness", str(run), "--regions", "--set", "iterations=4", "--scope", "pair"]) == 0
+    file = run / "smoothness" / "adam_label_dice_regions_pair.yaml"
     content = yaml.safe_load(file.read_text())
     assert len(content["groups"]) == 2
     assert content["objective"]["after"] <= content["objective"]["before"]
@@ -79,9 +84,19 @@ def test_cost_beside_retrained_models(tmp_path, config):
         run_folder(tmp_path / f"at{low}", config, task=trained_at(low, scale=4.0), weight=low, cpu=60.0)
         for low in (0.2, 0.8)
     ]
-    words = ["search-lambda", str(run), "--method", "grid", "--set", "step=0.5", "--cases", "1", "--against"]
+    words = [
+        "search-smoothness",
+        str(run),
+        "--method",
+        "grid",
+        "--set",
+        "step=0.5",
+        "--cases",
+        "1",
+        "--against",
+    ]
     assert main([*words, *map(str, fixed)]) == 0
-    table = pd.read_csv(run / "lambda" / "cost.csv")
+    table = pd.read_csv(run / "smoothness" / "cost.csv")
     ours, theirs = table.to_dict("records")
     assert (ours["models"], ours["training_cpu_s"]) == (1, 100.0)
     assert ours["evaluations"] == 1 + 4
@@ -90,7 +105,7 @@ def test_cost_beside_retrained_models(tmp_path, config):
     assert math.isfinite(ours["dice"])
     assert main([*words, str(run)]) == 1  # not trained for one λ
     assert main([*words[:-1]]) == 0  # a row is replaced, not repeated
-    assert len(pd.read_csv(run / "lambda" / "cost.csv")) == 2
+    assert len(pd.read_csv(run / "smoothness" / "cost.csv")) == 2
 
 
 def test_a_bad_case_does_not_lose_the_others(tmp_path, config, capsys):
@@ -107,7 +122,7 @@ def test_a_bad_case_does_not_lose_the_others(tmp_path, config, capsys):
     for other in sorted((data / "training").glob("*/*_gt.nii.gz")):
         image = nib.load(other)
         nib.save(nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), other)
-    assert main(["search-lambda", str(run), "--method", "grid", "--set", "step=0.5"]) == 1
+    assert main(["search-smoothness", str(run), "--method", "grid", "--set", "step=0.5"]) == 1
     assert "could be measured" in capsys.readouterr().err
 
 
@@ -116,8 +131,8 @@ def moved(node, root):
 
 
 def _search(run):
-    assert main(["search-lambda", str(run), "--method", "grid", "--set", "step=0.5"]) == 0
-    return run / "lambda"
+    assert main(["search-smoothness", str(run), "--method", "grid", "--set", "step=0.5"]) == 0
+    return run / "smoothness"
 
 
 @pytest.mark.parametrize(
@@ -132,9 +147,9 @@ def _search(run):
 )
 def test_mistakes_end_in_a_sentence(tmp_path, config, capsys, model, words, told):
     run = run_folder(tmp_path / "run", config, **model)
-    assert main(["search-lambda", str(run), *words]) == 1
+    assert main(["search-smoothness", str(run), *words]) == 1
     assert told in capsys.readouterr().err
-    assert main(["search-lambda", str(tmp_path / "none")]) == 1
+    assert main(["search-smoothness", str(tmp_path / "none")]) == 1
     assert "is no run folder" in capsys.readouterr().err
 
 
@@ -142,29 +157,78 @@ def test_figures_and_tables_lie_in_the_run_folder(tmp_path, config, capsys):
     run = run_folder(tmp_path / "run", config)
     task = {"weights": {"low": 0.5, "high": 0.5}}
     other = run_folder(tmp_path / "fixed", config, task=task, weight=0.5)
-    words = ["draw-lambda", str(run), "--lambdas", "0", "0.5", "1", "--cases", "1"]
+    words = ["draw-smoothness", str(run), "--smoothness", "0", "0.5", "1", "--cases", "1"]
     assert main([*words, "--against", str(other), "--region", "1,2"]) == 0
     for file in capsys.readouterr().out.split():
         assert str(run) in file
     assert {file.name for file in (run / "figures").iterdir()} == {
-        "lambda_curve.png",
-        "lambda_fields.png",
-        "lambda_two_regions.png",
+        "smoothness_curve.png",
+        "smoothness_fields.png",
+        "smoothness_two_regions.png",
     }
-    curve = pd.read_csv(run / "lambda" / "curve.csv")
+    curve = pd.read_csv(run / "smoothness" / "curve.csv")
     assert curve["weight"].tolist() == [0, 0.5, 1, 0.5]
     same = curve[curve["weight"] == 0.5]
     assert same["dice"].nunique() == 1  # the same model twice
-    assert len(pd.read_csv(run / "lambda" / "two_regions.csv")) == 4
-    assert len(pd.read_csv(run / "lambda" / "fields.csv")) == 3
+    assert len(pd.read_csv(run / "smoothness" / "two_regions.csv")) == 4
+    assert len(pd.read_csv(run / "smoothness" / "fields.csv")) == 3
     assert main([*words, "--case", "5"]) == 1
     assert main([*words, "--region", "LV"]) == 1
 
 
 def test_found_weights_are_measured_on_other_cases(tmp_path, config):
     run = run_folder(tmp_path / "run", config, task={"regions": [[1, 2], [3]]})
-    words = ["search-lambda", str(run), "--regions", "--method", "coordinate", "--set", "step=0.5"]
+    words = ["search-smoothness", str(run), "--regions", "--method", "coordinate", "--set", "step=0.5"]
     assert main([*words, "--set", "rounds=1", "--evaluate", "test", "--shuffles", "2"]) == 0
-    table = pd.read_csv(run / "lambda" / "coordinate_label_dice_regions_dataset_test.csv")
+    table = pd.read_csv(run / "smoothness" / "coordinate_label_dice_regions_dataset_test.csv")
     assert table["split"].eq("test").all()
     assert table["choice"].tolist()[:3] == ["model's own", "uniform, best of the search cases", "found"]
+
+
+def test_a_search_goes_on_where_it_stopped(tmp_path, config, monkeypatch, capsys):
+    run = run_folder(tmp_path / "run", config)
+    words = ["search-smoothness", str(run), "--method", "grid", "--set", "step=0.5", "--scope", "pair"]
+    real, calls = GridSearch.minimise, []
+
+    def stops(self, problem, trace):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        real(self, problem, trace)
+
+    monkeypatch.setattr(GridSearch, "minimise", stops)
+    assert main(words) == 130
+    (file,) = (run / "smoothness").glob("grid_*.yaml")
+    assert len(yaml.safe_load(file.read_text())["groups"]) == 1
+    assert main(words) == 0
+    first = yaml.safe_load(file.read_text())
+    assert (len(first["groups"]), len(calls)) == (2, 3)  # the second group was begun twice
+    assert main(words) == 0
+    assert yaml.safe_load(file.read_text()) == first  # CPU seconds too: it was read
+    assert main([*words, "--again"]) == 0
+    assert len(calls) == 5
+    assert main([*words[:4], "--set", "step=0.25", *words[6:]]) == 0
+    assert len(calls) == 7
+
+
+def test_scores_are_measured_once(tmp_path, config, monkeypatch, capsys):
+    run = run_folder(tmp_path / "run", config)
+    real, calls = TrainedRun.displacement, []
+
+    def counted(self, batch, **options):
+        calls.append(1)
+        return real(self, batch, **options)
+
+    monkeypatch.setattr(TrainedRun, "displacement", counted)
+    cases = load_cases(load_run(run), "val")
+    scores = Scores(tmp_path / "scores")
+    first = scores.of(load_run(run), ChosenWeight(0.5), cases)
+    again = Scores(tmp_path / "scores").of(load_run(run), ChosenWeight(0.5), cases)
+    assert len(calls) == len(first) == 2
+    assert again == first
+    scores.of(load_run(run), ChosenWeight(0.75), cases)
+    assert len(calls) == 4
+    cases.batches[0]["moving_image"].add_(0.1)
+    changed = replace(cases, batches=list(cases.batches))
+    scores.of(load_run(run), ChosenWeight(0.5), changed)
+    assert len(calls) == 5  # the other case is the same

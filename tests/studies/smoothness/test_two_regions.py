@@ -103,7 +103,7 @@ def test_found_weights_are_measured_beside_uniform_and_shuffled_ones():
         "shuffled 1",
     ]
     rows = table.set_index("choice")
-    assert rows.loc["uniform, best of the search cases", "lambda"] == "1.000 1.000"
+    assert rows.loc["uniform, best of the search cases", "smoothness"] == "1.000 1.000"
     assert rows.loc["uniform, best of the search cases", "dice"] == 1.0
-    assert rows.loc["shuffled 1", "lambda"] == "0.400 1.000"
+    assert rows.loc["shuffled 1", "smoothness"] == "0.400 1.000"
     assert 0 < rows.loc["model's own", "dice"] < 1

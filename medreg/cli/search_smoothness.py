@@ -1,4 +1,4 @@
-"""`medreg search-lambda`: find the smoothness λ of a conditional model on validation cases, without retraining."""
+"""`medreg search-smoothness`: find the smoothness λ of a conditional model on validation cases, without retraining."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 UNIFORM_STEP = 0.1  # of the uniform λ that --evaluate compares with
 SHUFFLE_SEED = 0
 EPILOG = """\
-Files written to RUN/lambda/:
+Files written to RUN/smoothness/:
   METHOD_OBJECTIVE_{scalar,regions}_SCOPE.yaml         λ, objective before and after, evaluations, CPU seconds
   METHOD_OBJECTIVE_{scalar,regions}_SCOPE_trace.csv    every λ that was tried
   METHOD_OBJECTIVE_{scalar,regions}_SCOPE_SPLIT.csv    with --evaluate: beside uniform λ and λ in wrong regions
   cost.csv                                             CPU time of search and training, also of the runs of --against
 
 Examples:
-  medreg search-lambda outputs/csain                                one λ on all validation cases, by its gradient
-  medreg search-lambda outputs/csain --regions --scope pair         one λ for each region and case
-  medreg search-lambda outputs/csain --method coordinate --regions  without gradients
-  medreg search-lambda outputs/csain --against outputs/fixed_*      beside a grid search with retrained models
-  medreg register f.nii.gz m.nii.gz -o out --ckpt outputs/csain --lambda-file outputs/csain/lambda/NAME.yaml
+  medreg search-smoothness outputs/csain                                one λ on all validation cases, by its gradient
+  medreg search-smoothness outputs/csain --regions --scope pair         one λ for each region and case
+  medreg search-smoothness outputs/csain --method coordinate --regions  without gradients
+  medreg search-smoothness outputs/csain --against outputs/fixed_*      beside a grid search with retrained models
+  medreg register f.nii.gz m.nii.gz -o out --ckpt outputs/csain --smoothness-file outputs/csain/smoothness/NAME.yaml
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb with its options."""
     parser = subparsers.add_parser(
-        "search-lambda",
+        "search-smoothness",
         help="find λ of a conditional model on validation cases",
         description="Search the smoothness λ of a conditional model: one number, or one for each region.",
         epilog=EPILOG,
@@ -78,6 +78,8 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="of the λ over the regions there, a control (10)",
     )
+    parser.add_argument("--retry", action="store_true", help="search groups again that failed before")
+    parser.add_argument("--again", action="store_true", help="search everything again")
     parser.set_defaults(run=run)
 
 
@@ -87,9 +89,13 @@ def run(args: argparse.Namespace) -> int:
 
     from medreg.studies.smoothness.control import evaluate_found
     from medreg.studies.smoothness.cost import compare_cost, write_cost
-    from medreg.studies.smoothness.curve import save_table
     from medreg.studies.smoothness.job import SearchPlan, search
+    from medreg.studies.smoothness.result import GroupResult
     from medreg.studies.smoothness.run_cases import load_cases, load_run
+    from medreg.studies.smoothness.scores import Scores
+    from medreg.study.job import Progress
+    from medreg.study.progress import progress_line
+    from medreg.study.view import write_csv
 
     console = Console()
 
@@ -107,7 +113,16 @@ def run(args: argparse.Namespace) -> int:
     trained = load_run(Path(args.run_folder))
     others = [load_run(Path(folder)) for folder in args.against]
     cases = load_cases(trained, args.split, limit=args.cases)
-    result, file = search(trained, cases, plan, report=say)
+    with progress_line(console, "search") as line:
+
+        def tell(progress: Progress) -> None:
+            line(progress)
+            if progress.last is not None and not progress.last.failed:
+                group = GroupResult.of(progress.last)
+                values = f"{group.trace.first.objective:.5f} → {group.trace.best.objective:.5f}"
+                say(f"{', '.join(group.cases[:3])}: {values}")
+
+        result, file = search(trained, cases, plan, retry=args.retry, again=args.again, tell=tell)
     for case, reason in result.failed.items():
         say(f"left out: {case}: {reason}")
     effort = result.effort
@@ -116,13 +131,22 @@ def run(args: argparse.Namespace) -> int:
     say(
         f"cost: {effort.evaluations} evaluations ({effort.gradients} with gradient), {effort.cpu_seconds:.1f} CPU s"
     )
-    table = write_cost(compare_cost(trained, result, file, others, cases), file.parent)
+    with progress_line(console, "scores") as line:
+        scores = Scores(file.parent, line)
+        table = write_cost(compare_cost(trained, result, file, others, cases, scores), file.parent)
     say(f"{file}\n{table}")
     if args.evaluate:
         other = cases if args.evaluate == args.split else load_cases(trained, args.evaluate)
         checks = evaluate_found(
-            trained, result, cases, other, step=UNIFORM_STEP, shuffles=args.shuffles, seed=SHUFFLE_SEED
+            trained,
+            result,
+            cases,
+            other,
+            scores,
+            step=UNIFORM_STEP,
+            shuffles=args.shuffles,
+            seed=SHUFFLE_SEED,
         )
-        say(str(save_table(checks, file.with_name(f"{file.stem}_{args.evaluate}.csv"))))
+        say(str(write_csv(checks, file.with_name(f"{file.stem}_{args.evaluate}.csv"), digits=7)))
         say(checks.to_string(index=False))
     return 0

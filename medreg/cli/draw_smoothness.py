@@ -1,8 +1,9 @@
-"""`medreg draw-lambda`: what λ does to the answers of a conditional model, as figures and tables."""
+"""`medreg draw-smoothness`: what λ does to the answers of a conditional model, as figures and tables."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +16,19 @@ if TYPE_CHECKING:
 FIELDS, MAPS = ("grid", "magnitude", "jacobian"), ("weight", "grid", "energy")
 EPILOG = """\
 Files written to the run folder:
-  lambda/curve.csv, figures/lambda_curve.png                 Dice against smoothness over λ
-  lambda/fields.csv, figures/lambda_fields.png               fields of one case for several λ
-  lambda/two_regions.csv, figures/lambda_two_regions.png     a map with two λ: map, field, local smoothness
+  smoothness/curve.csv, figures/smoothness_curve.png               Dice against smoothness over λ
+  smoothness/fields.csv, figures/smoothness_fields.png             fields of one case for several λ
+  smoothness/two_regions.csv, figures/smoothness_two_regions.png   a map with two λ: map, field, local smoothness
 
 Example:
-  medreg draw-lambda outputs/csain --lambdas 0 0.1 0.2 0.4 0.6 0.8 1 --against outputs/fixed_* --two 0.05 1
+  medreg draw-smoothness outputs/csain --smoothness 0 0.1 0.2 0.4 0.6 0.8 1 --against outputs/fixed_* --two 0.05 1
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb with its options."""
     parser = subparsers.add_parser(
-        "draw-lambda",
+        "draw-smoothness",
         help="figures of a conditional model over λ",
         description="Draw fields over λ, accuracy against smoothness, and a map of two regions.",
         epilog=EPILOG,
@@ -35,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("run_folder", metavar="RUN", help="run folder of a conditional model")
     parser.add_argument(
-        "--lambdas",
+        "--smoothness",
         nargs="+",
         type=float,
         default=[0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0],
@@ -81,15 +82,18 @@ def _curve(
     trained: TrainedRun, others: list[TrainedRun], cases: Cases, args: argparse.Namespace
 ) -> list[Path]:
     from medreg.reporting.style import save
-    from medreg.studies.smoothness.curve import save_table, weight_curve
+    from medreg.studies.smoothness.curve import weight_curve
     from medreg.studies.smoothness.curves_figure import weight_curve_figure
+    from medreg.studies.smoothness.result import FOLDER
+    from medreg.studies.smoothness.scores import Scores
+    from medreg.study.view import write_csv
 
-    table = weight_curve(trained, args.lambdas, others, cases)
+    table = weight_curve(trained, args.smoothness, others, cases, Scores(trained.folder / FOLDER))
     figure = weight_curve_figure(
         table, title=f"{trained.folder.name}, {len(cases.batches)} {cases.split} cases"
     )
-    file = save_table(table, trained.folder / "lambda" / "curve.csv")
-    return [file, save(figure, trained.folder / "figures" / "lambda_curve.png")]
+    file = write_csv(table, trained.folder / FOLDER / "curve.csv", digits=7)
+    return [file, save(figure, trained.folder / "figures" / "smoothness_curve.png")]
 
 
 def _fields(trained: TrainedRun, cases: Cases, args: argparse.Namespace) -> list[Path]:
@@ -97,38 +101,42 @@ def _fields(trained: TrainedRun, cases: Cases, args: argparse.Namespace) -> list
 
     from medreg.models.chosen_weight import ChosenWeight
     from medreg.reporting.style import save
-    from medreg.studies.smoothness.curve import save_table
     from medreg.studies.smoothness.maps_figure import field_sheet
     from medreg.studies.smoothness.planes import field_plane, uniform_answers
-    from medreg.studies.smoothness.scores import registering, score
+    from medreg.studies.smoothness.result import FOLDER
+    from medreg.studies.smoothness.scores import Scores
+    from medreg.study.view import write_csv
 
     batch = cases.batches[args.case]
-    planes = [field_plane(batch, answer) for answer in uniform_answers(trained, batch, args.lambdas)]
+    planes = [field_plane(batch, answer) for answer in uniform_answers(trained, batch, args.smoothness)]
     sheet = field_sheet(planes, rows=FIELDS, title=batch["case"][0])
-    rows: list[dict[str, object]] = []
-    for weight in args.lambdas:
-        (one,) = score(registering(trained, ChosenWeight(weight)), [batch], cases.labels)
-        rows.append({"case": one.case, "weight": weight, **one.values})
-    file = save_table(pd.DataFrame(rows), trained.folder / "lambda" / "fields.csv")
-    return [file, save(sheet, trained.folder / "figures" / "lambda_fields.png")]
+    scores, only = Scores(trained.folder / FOLDER), replace(cases, batches=[batch])
+    rows = [
+        {"case": one.case, "weight": weight, **one.values}
+        for weight in args.smoothness
+        for one in scores.of(trained, ChosenWeight(weight), only)
+    ]
+    file = write_csv(pd.DataFrame(rows), trained.folder / FOLDER / "fields.csv", digits=7)
+    return [file, save(sheet, trained.folder / "figures" / "smoothness_fields.png")]
 
 
 def _two_regions(trained: TrainedRun, cases: Cases, args: argparse.Namespace) -> list[Path]:
     import pandas as pd
 
     from medreg.reporting.style import save
-    from medreg.studies.smoothness.curve import save_table
     from medreg.studies.smoothness.maps_figure import field_sheet
     from medreg.studies.smoothness.planes import field_plane
+    from medreg.studies.smoothness.result import FOLDER
     from medreg.studies.smoothness.two_regions import answers, region_of, two_region_rows
+    from medreg.study.view import write_csv
 
     codes = None if args.region is None else label_list(args.region)
     (low, high), batch = args.two, cases.batches[args.case]
     found = answers(trained, batch, region_of(batch, codes), low=low, high=high)
     sheet = field_sheet([field_plane(batch, answer) for answer in found], rows=MAPS, title=batch["case"][0])
     table = pd.DataFrame(two_region_rows(trained, cases, codes, low=low, high=high))
-    file = save_table(table, trained.folder / "lambda" / "two_regions.csv")
-    return [file, save(sheet, trained.folder / "figures" / "lambda_two_regions.png")]
+    file = write_csv(table, trained.folder / FOLDER / "two_regions.csv", digits=7)
+    return [file, save(sheet, trained.folder / "figures" / "smoothness_two_regions.png")]
 
 
 def label_list(text: str) -> list[int]:
