@@ -93,9 +93,10 @@ def build(node: DictConfig | ListConfig | dict[str, Any] | None, **arguments: An
     try:
         plain = OmegaConf.to_container(config, resolve=True)
     except InterpolationResolutionError as error:  # one of our resolvers may say why, in a sentence
-        if isinstance(error.__cause__, MedregError):
-            raise error.__cause__ from error
-        raise
+        told = re.match(r"ConfigError raised while resolving interpolation: (.*)", str(error))
+        if told is None:
+            raise
+        raise ConfigError(told[1]) from error  # OmegaConf keeps the words of the cause alone
     for target in set(targets(plain)):
         check_target(target)
     try:
