@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -23,11 +23,14 @@ from medreg.config.context import RunContext, current_context
 from medreg.errors import MedregError
 from medreg.runs.record import RunRecord
 
+if TYPE_CHECKING:
+    from medreg.stages import Objective
+
 log = logging.getLogger("medreg")
 AGAIN = "The same command continues from the last checkpoint; nothing already computed is lost."
 
 
-def run_job(cfg: DictConfig) -> float:
+def run_job(cfg: DictConfig) -> Objective:
     """Run a job in its folder and return its objective; NaN after a failure that a person can mend.
 
     A finished run of the same configuration is shown, not repeated (`fresh=true` repeats it).
@@ -45,7 +48,7 @@ def run_job(cfg: DictConfig) -> float:
         return _attempt(cfg, context, record, main)
 
 
-def _attempt(cfg: DictConfig, context: RunContext, record: RunRecord, main: bool) -> float:
+def _attempt(cfg: DictConfig, context: RunContext, record: RunRecord, main: bool) -> Objective:
     """Run, and answer the failures that a person can mend with a sentence."""
     try:
         return _run(cfg, context, record)
@@ -67,7 +70,7 @@ def _attempt(cfg: DictConfig, context: RunContext, record: RunRecord, main: bool
         raise
 
 
-def _run(cfg: DictConfig, context: RunContext, record: RunRecord) -> float:
+def _run(cfg: DictConfig, context: RunContext, record: RunRecord) -> Objective:
     from medreg import stages
 
     # Lightning 2.6 uses a name that torch has deprecated since; it is not about the user's run.
@@ -79,7 +82,7 @@ def _run(cfg: DictConfig, context: RunContext, record: RunRecord) -> float:
             if cfg.mode in ("fit", "both"):
                 with _counted(record, "fit", main=parts.trainer.is_global_zero):
                     stages.fit(parts)
-            objective = math.nan
+            objective: Objective = math.nan
             if cfg.mode in ("test", "both"):
                 with _counted(record, "test", main=parts.trainer.is_global_zero):
                     objective = stages.test(parts)
@@ -139,7 +142,7 @@ def _finished(record: RunRecord, cfg: DictConfig) -> bool:
     )
 
 
-def _show_finished(record: RunRecord, cfg: DictConfig, context: RunContext) -> float:
+def _show_finished(record: RunRecord, cfg: DictConfig, context: RunContext) -> Objective:
     """Show what there is; a report that a kill has prevented is made now."""
     from medreg import stages
 
@@ -152,7 +155,7 @@ def _show_finished(record: RunRecord, cfg: DictConfig, context: RunContext) -> f
     if not context.sweep:
         stages.show(context.folder)
     value = record.content.get("objective")
-    return math.nan if value is None else float(value)
+    return math.nan if value is None else value
 
 
 def _failed(record: RunRecord, text: str, main: bool) -> float:

@@ -16,6 +16,7 @@ from medreg.callbacks.results import Results
 from medreg.config.context import RunContext
 from medreg.config.identity import parts as identifying_parts
 from medreg.config.instantiate import build
+from medreg.config.sweeps import current_name
 from medreg.config.validate import check_dimensions, check_keys, check_options
 from medreg.errors import CheckpointError
 from medreg.io import checkpoint
@@ -23,6 +24,7 @@ from medreg.runs.code import code_of
 from medreg.runs.record import RunRecord
 
 log = logging.getLogger("medreg")
+Objective = float | list[float]  # of a run: one number, or one for each of several metrics
 for _library in ("pytorch_lightning", "lightning_fabric"):  # their hints are not about this run
     logging.getLogger(_library).setLevel(logging.WARNING)
 
@@ -112,7 +114,7 @@ def _introduce(
         named = {
             **facts,
             "name": context.folder.name,
-            "group": f"{context.model}_{context.data}",
+            "group": (current_name() if context.sweep else None) or f"{context.model}_{context.data}",
             "job_type": kind,
         }
         logger = mirror.connect(context.folder, config=resolved, facts=named)
@@ -157,8 +159,8 @@ def fit(parts: Parts) -> None:
         raise KeyboardInterrupt
 
 
-def test(parts: Parts) -> float:
-    """Evaluate the chosen checkpoint on the test cases and return the objective."""
+def test(parts: Parts) -> Objective:
+    """Evaluate the chosen checkpoint on the test cases and return the objective, or one number for each of several."""
     task, trainer, folder = parts.task, parts.trainer, parts.context.folder
     used = "none"
     if task.trainable:
@@ -178,7 +180,14 @@ def test(parts: Parts) -> float:
             trainer.test(task, datamodule=parts.data, verbose=False)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    return objective(folder, parts.cfg.objective) if trainer.is_global_zero else math.nan
+    if not trainer.is_global_zero:
+        return math.nan
+    wanted = parts.cfg.objective
+    return (
+        objective(folder, wanted)
+        if isinstance(wanted, str | None)
+        else [objective(folder, one) for one in wanted]
+    )
 
 
 def _cases_left(parts: Parts, checkpoint_used: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,16 @@ class RunWandb:
             artifact = wandb.Artifact(f"model-{self._run.id}", type="model")
             artifact.add_file(str(best))
             self._run.log_artifact(artifact)
+
+    def tables(self, files: Sequence[Path]) -> None:
+        """Send CSV files as tables of their names."""
+        if self._run is None:
+            return
+        import pandas as pd
+        import wandb
+
+        for file in files:
+            self._run.log({file.stem: wandb.Table(dataframe=pd.read_csv(file))})
 
     def close(self, *, failed: bool) -> None:
         """End the W&B run, so that the next job of a sweep gets its own."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 
-def job(cfg: Any) -> float:
+def job(cfg: Any) -> Any:
     """Run one composed configuration (imported by name in processes that a launcher starts)."""
     from medreg.runner import run_job
 
@@ -19,12 +19,11 @@ def job(cfg: Any) -> float:
 def main(arguments: Sequence[str]) -> int:
     """Launch a run or a sweep and return the exit code."""
     from medreg.config.application import launch
-    from medreg.runs.sweep import report
 
     # Lightning starts the other processes of a DDP run as `python <this file> <overrides>`.
     if Path(sys.argv[0]).name != "train.py":
         sys.argv[0] = __file__
-    return launch(job, arguments, complete=complete, report=report)
+    return launch(job, arguments, complete=complete, report=_report_sweep)
 
 
 def complete(overrides: Sequence[str]) -> list[str]:
@@ -34,6 +33,17 @@ def complete(overrides: Sequence[str]) -> list[str]:
     from medreg.runs.evaluation import with_options_of_the_run
 
     return with_options_of_the_run(overrides)
+
+
+def _report_sweep(folder: Path) -> int:
+    """Tell how a sweep ended, and show means, the best and pictures."""
+    from medreg.runs.sweep import report
+    from medreg.studies.sweep.page import mirror_sweep, show_sweep
+
+    code = report(folder)
+    show_sweep(folder)
+    mirror_sweep(folder)
+    return code
 
 
 def add_parser(subparsers: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from medreg.errors import MedregError
 
-Job = Callable[[Any], float]
+Job = Callable[[Any], Any]
 Complete = Callable[[Sequence[str]], list[str]]
 INTERRUPTED = 130  # what a shell expects after Ctrl-C
 HELP_FLAGS = (

@@ -56,11 +56,14 @@ def common_of(jobs: Sequence[Job]) -> set[str]:
 def report(folder: Path) -> int:
     """Print a line a job and return 1 unless all finished; a search may have trials that failed."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     jobs = jobs_of(folder)
     common = common_of(jobs)
-    table = Table(title="Sweep", caption=" ".join(w for w in jobs[0].overrides if w in common) or None)
+    table = Table(
+        title="Sweep", caption=escape(" ".join(w for w in jobs[0].overrides if w in common)) or None
+    )
     for title in ("#", "options", "status", "objective", "folder or reason"):
         table.add_column(title, overflow="fold")
     failed = 0
@@ -69,12 +72,11 @@ def report(folder: Path) -> int:
         failed += status != FINISHED
         told = str(job.folder) if status == FINISHED else str(record.get("error") or job.folder)
         words = " ".join(w for w in job.overrides if w not in common)
-        table.add_row(str(number), words, status, _number(record.get("objective")), told)
+        table.add_row(str(number), escape(words), status, _number(record.get("objective")), escape(told))
     console = Console()
     console.print(table)
     if failed:
         console.print(f"{failed} of {len(jobs)} jobs did not finish; the same command runs only those.")
-    console.print(f"medreg sweep {folder}   shows means over seeds, the best, and pictures", soft_wrap=True)
     searching = (read_json(folder / MEMORY) or {}).get("kind") == "search"
     return int(failed > 0 and not searching)
 

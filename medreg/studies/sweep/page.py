@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from medreg.config.instantiate import build
 from medreg.io.atomic import write_text
 from medreg.reporting.formats import to_markdown, to_rich
 from medreg.reporting.page import Page, Section, figure, paragraph, render, to_html, verbatim
 from medreg.reporting.pictures import Picture, save_pictures
 from medreg.reporting.tables import Cell, Table
-from medreg.runs.sweep import FINISHED
+from medreg.runs.sweep import FINISHED, jobs_of
 from medreg.studies.sweep.figures import importance_bars, parallel_coordinates, pareto
 from medreg.studies.sweep.summary import as_table, best_command, by_setting
-from medreg.studies.sweep.trials import Sweep, read_sweep
+from medreg.studies.sweep.trials import Sweep, config_of, read_sweep
+
+ON_PAGE, IN_TERMINAL = 10, 3  # metrics in a table; settings.csv has all
 
 
 def show_sweep(folder: Path) -> Path:
@@ -31,7 +35,7 @@ def show_sweep(folder: Path) -> Path:
 
     sweep = read_sweep(folder)
     settings = by_setting(sweep)
-    table, command = as_table(sweep, settings), best_command(sweep, settings)
+    table, command = as_table(sweep, settings, metrics=ON_PAGE), best_command(sweep, settings)
     sections = list(_sections(sweep, settings, table, command))
     page = Page(
         title=f"Sweep over {', '.join(sweep.options) or 'seeds'}",
@@ -48,11 +52,23 @@ def show_sweep(folder: Path) -> Path:
     write_text(folder / "sweep.md", to_markdown(table))
     target = write_text(folder / "sweep.html", render(page))
     console = Console()
-    console.print(to_rich(table))
+    console.print(to_rich(as_table(sweep, settings, metrics=IN_TERMINAL)))
     for label, text in (("best", command), ("page", target)):
         if text is not None:
             console.print(f"{label:<6} {text}", soft_wrap=True, highlight=False, markup=False)
     return target
+
+
+def mirror_sweep(folder: Path) -> None:
+    """Send the tables of a sweep to the logger of its runs, as a run of the same group."""
+    config: dict[str, Any] = next((found for job in jobs_of(folder) if (found := config_of(job.folder))), {})
+    logger = build(config.get("logger"))
+    if logger is None:
+        return
+    facts = {"name": folder.name, "group": folder.name, "job_type": "sweep"}
+    if logger.connect(folder, config=config, facts=facts) is not None:
+        logger.tables([folder / "settings.csv", folder / "trials.csv"])
+    logger.close(failed=False)
 
 
 def _sections(sweep: Sweep, settings: pd.DataFrame, table: Table, command: str | None) -> Iterator[Section]:

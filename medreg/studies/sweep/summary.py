@@ -12,8 +12,6 @@ from medreg.reporting.tables import Cell, Table
 from medreg.reporting.vocabulary import describe, heading
 from medreg.studies.sweep.trials import SEED, Sweep, sign_of
 
-SHOWN = 8  # metrics in the printed table; the CSV has all
-
 
 def by_setting(sweep: Sweep) -> pd.DataFrame:
     """Return one row a setting: options, number of seeds, mean and standard deviation of each metric over seeds.
@@ -51,15 +49,15 @@ def best_command(sweep: Sweep, settings: pd.DataFrame) -> str | None:
     return shlex.join(["python", "train.py", *flag, *words])
 
 
-def as_table(sweep: Sweep, settings: pd.DataFrame) -> Table:
-    """The settings in print, the best value of each objective in bold."""
-    metrics = [name for name in sweep.metrics if name in settings][:SHOWN]
+def as_table(sweep: Sweep, settings: pd.DataFrame, *, metrics: int) -> Table:
+    """The settings in print with so many metrics, objectives first; the best value of each objective in bold."""
+    shown = [name for name in sweep.metrics if name in settings][:metrics]
     best = {name: _best(settings[name], sign_of(name)) for name in sweep.objectives if name in settings}
-    header = (*(sweep.options or ("setting",)), "seeds", *(heading(name, "") for name in metrics))
+    header = (*(sweep.options or ("setting",)), "seeds", *(heading(name, "") for name in shown))
     rows = []
     for number, row in settings.iterrows():
         names = [Cell(str(row[name])) for name in sweep.options] or [Cell("all runs")]
-        values = [_cell(row, name, bold=best.get(name) == number) for name in metrics]
+        values = [_cell(row, name, bold=best.get(name) == number) for name in shown]
         rows.append((*names, Cell(str(int(row["seeds"]))), *values))
     notes = ["Mean ± standard deviation over seeds of the mean over cases."]
     failed = sweep.trials[sweep.trials["status"] != "finished"]

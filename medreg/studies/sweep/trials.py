@@ -114,19 +114,22 @@ def _objectives(folder: Path, jobs: Sequence[Job]) -> tuple[str, ...]:
     memory = read_json(folder / MEMORY)
     named = memory.get("objectives") if isinstance(memory, dict) else None
     if not named:
-        configured = next((value for job in jobs if (value := _configured(job.folder)) is not None), "dice")
+        configured = next(
+            (value for job in jobs if (value := config_of(job.folder).get("objective"))), "dice"
+        )
         named = configured if isinstance(configured, list) else [configured]
     return tuple(str(name) for name in named)
 
 
-def _configured(folder: Path) -> Any:
+def config_of(run: Path) -> dict[str, Any]:
+    """Return config.yaml of a run folder, empty where there is none."""
     import yaml
 
     try:
-        content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        found = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
-        return None
-    return content.get("objective") if isinstance(content, dict) else None
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def sign_of(metric: str) -> float:

@@ -69,7 +69,7 @@ def test_mean_and_spread_over_seeds_best_first(sweep):
 
 
 def test_failed_runs_are_counted_not_averaged(sweep):
-    table = as_table(sweep, by_setting(sweep))
+    table = as_table(sweep, by_setting(sweep), metrics=3)
     assert "1 of 5 runs did not finish." in table.notes
     assert table.rows[0][2].text == "0.910 ± 0.014"
     assert table.rows[0][2].bold
