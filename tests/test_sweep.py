@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
+import time
 
 import pytest
-from small_run import arguments, run, run_process, tiny_acdc
+from small_run import arguments, run, run_process, start, tiny_acdc
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +54,52 @@ def test_several_devices_in_a_sweep_are_refused(data, tmp_path):
     code, output = run(tmp_path, arguments(data, "trainer=ddp", "seed=1,2"), flags=("-m",))
     assert code == 1
     assert "one device" in output
+
+
+def objectives(folder):
+    """What each setting of the options came to, whatever its run folder is called."""
+    found = {}
+    for file in folder.glob("outputs/*/run.json"):
+        record = json.loads(file.read_text())
+        varied = tuple(
+            sorted(word for word in record["overrides"] if word.startswith(("seed", "regularisation")))
+        )
+        found[varied] = (record["status"], record["objective"])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize(
+    "varied",
+    [
+        ["regularisation.weight=0.01,0.1", "seed=1,2"],
+        [
+            "regularisation.weight=tag(log,interval(0.001,1))",
+            "hydra/sweeper=bayes",
+            "hydra.sweeper.n_trials=4",
+        ],
+    ],
+    ids=["grid", "search"],
+)
+def test_killed_five_times_a_sweep_ends_as_if_undisturbed(data, tmp_path, varied):
+    options = [*arguments(data, "trainer.max_epochs=2", "report=false"), *varied]
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    calm.mkdir()
+    killed.mkdir()
+    began = time.monotonic()
+    assert run_process(calm, options, flags=("-m",))[0] == 0
+    whole = time.monotonic() - began
+    for moment in range(1, 6):
+        before = {name: record for name, record in records(killed).items() if record["status"] == "finished"}
+        process = start(killed, options, flags=("-m",))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=whole * (0.25 + 0.1 * moment))
+        process.kill()
+        process.wait()
+        after = records(killed)
+        assert {name: after[name]["finished"] for name in before} == {
+            n: r["finished"] for n, r in before.items()
+        }
+    assert run_process(killed, options, flags=("-m",))[0] == 0
+    assert objectives(killed) == objectives(calm)

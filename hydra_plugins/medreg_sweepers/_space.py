@@ -30,7 +30,7 @@ class Space:
 
     def jobs(self, values: dict[str, object]) -> list[list[str]]:
         """Return the overrides of the jobs of one trial, one a seed."""
-        own = [*self.fixed, *(f"{key}={value}" for key, value in values.items())]
+        own = [*self.fixed, *(f"{key}={_written(value)}" for key, value in values.items())]
         return [own] if self.seeds is None else [[*own, f"{SEED}={seed}"] for seed in self.seeds]
 
 
@@ -60,6 +60,11 @@ def space_of(overrides: Sequence[Override]) -> Space:
             "'regularisation.weight=tag(log,interval(0.001,1))'."
         )
     return Space(tuple(fixed.values()), varied, seeds)
+
+
+def _written(value: object) -> str:
+    """A value as it is typed: six digits are enough for an option that is searched."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _distribution(override: Override) -> BaseDistribution:

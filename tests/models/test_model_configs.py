@@ -13,10 +13,10 @@ from medreg.config.compose import compose
 from medreg.config.instantiate import build
 from medreg.models.base import RegistrationModel
 
-MEASURES = {"mad"}  # a distance: it registers nothing by itself
+OTHERS = {"mad", "unet"}  # a distance and a segmentation: neither registers by itself
 NAMES = sorted(
     {file.stem for file in (Path(__file__).resolve().parents[2] / "configs" / "model").glob("*.yaml")}
-    - MEASURES
+    - OTHERS
 )
 SMALL = {
     "optimise": ["model.levels=[{shrink: 2, sigma: 1.0, iterations: 2, learning_rate: 0.1}]"],
