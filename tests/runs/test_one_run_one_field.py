@@ -93,7 +93,7 @@ def evaluated(folder, task, tmp_path, monkeypatch):
 
     def watched(self, batch, index):
         result = test_step(self, batch, index)
-        seen[batch["case"][0]] = result.displacement[0].cpu().numpy()
+        seen[batch["case"][0]] = result.arrays["displacement"].cpu().numpy()
         return result
 
     monkeypatch.setattr(RegistrationTask, "test_step", watched)
