@@ -10,6 +10,8 @@ import time
 import pytest
 from small_run import arguments, run, run_process, start, tiny_acdc
 
+from medreg.cli.main import main
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
@@ -38,6 +40,17 @@ def test_repeating_a_sweep_runs_only_what_is_missing(data, tmp_path):
     assert len(after) == 2
     for name, record in before.items():
         assert after[name] == record
+
+
+def test_a_search_for_several_objectives_has_a_pareto_front(data, tmp_path):
+    options = arguments(data, "trainer.max_epochs=1", "report=false", "objective=[dice,folding_percent]")
+    search = ["hydra/sweeper=random", "hydra.sweeper.n_trials=2", "optimiser.lr=tag(log,interval(1e-4,1e-2))"]
+    code, output = run(tmp_path, [*options, *search], flags=("-m",))
+    assert code == 0, output
+    assert [len(record["objective"]) for record in records(tmp_path).values()] == [2, 2]
+    (folder,) = tmp_path.glob("outputs/sweep_*")
+    assert main(["sweep", str(folder)]) == 0
+    assert (folder / "figures" / "pareto.png").is_file()
 
 
 @pytest.mark.slow
