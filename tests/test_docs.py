@@ -24,6 +24,7 @@ import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.errors import HydraException
 
+from hydra_plugins.medreg_sweepers._space import space_of
 from medreg.cli.main import build_parser
 from medreg.config.application import overrides_of
 from medreg.config.command import BENCHMARK, CAPTURE_RANGE
@@ -176,6 +177,10 @@ def jobs_of(arguments: tuple[str, ...]) -> list[list[str]]:
     if "--key" in arguments:
         overrides.remove(arguments[arguments.index("--key") + 1])
     own = [item for item in parse(overrides) if not item.key_or_group.startswith("hydra")]
+    if any(item.is_sweep_override() and not item.is_discrete_sweep() for item in own):  # of a search
+        space = space_of(own)
+        lowest = {key: getattr(one, "choices", None) or [one.low] for key, one in space.varied.items()}
+        return [space.jobs({key: values[0] for key, values in lowest.items()})[0]]
     if "-m" in arguments:
         jobs = BasicSweeper.split_arguments(own, None)[0]
         return [jobs[0], jobs[-1]]
