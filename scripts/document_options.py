@@ -1,4 +1,4 @@
-"""Write the generated pages of docs/reference: configuration.md from configs/, batch.md from the batch contracts."""
+"""Write docs/reference/configuration.md from configs/, and docs/reference/batch.md from the batch contracts."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.errors import HydraException
 
+from hydra_plugins.medreg_sweepers._space import space_of
 from medreg.cli.main import build_parser
 from medreg.config.application import overrides_of
 from medreg.config.command import BENCHMARK, CAPTURE_RANGE
@@ -38,9 +39,17 @@ PLUGINS = ("joblib", "submitit_local", "submitit_slurm", "slurm", "ray")  # laun
 OF_THE_USER = (
     "configs/local/default.yaml",
     "configs/method/mytool.yaml",
+    "configs/task/NAME.yaml",
     "data=liver",
+    "model=small",
 )  # files that a page tells the reader to write
-WRITTEN = {"report.md", "ranking.md", "tables.md"}  # by commands, into the user's folders
+WRITTEN = {
+    "report.md",
+    "ranking.md",
+    "tables.md",
+    "table.md",
+    "sweep.md",
+}  # by commands, into the user's folders
 SHORT = "trainer.max_epochs=1 pictures=1"
 SMALL = "data.dataset.prepare.subjects=6 data.dataset.prepare.testing=2 data.loader.repeat=1"
 # Of the shell that runs a page: the checkout is elsewhere, and training is short.
@@ -165,7 +174,8 @@ def train_arguments() -> list[tuple[str, tuple[str, ...]]]:
             ("medreg", "doctor"),
         )
         folder = verb == ("medreg", "doctor") and "=" not in arguments[0]  # of a Learn2Reg task
-        if composing and not folder and not {"--config-dir", "--help"} & set(arguments):
+        theirs = {"--config-dir", "--help", *OF_THE_USER} & set(arguments)
+        if composing and not folder and not theirs:
             found.append((f"{name_of(block.page)}:{block.line}", arguments))
     return found
 
@@ -176,6 +186,10 @@ def jobs_of(arguments: tuple[str, ...]) -> list[list[str]]:
     if "--key" in arguments:
         overrides.remove(arguments[arguments.index("--key") + 1])
     own = [item for item in parse(overrides) if not item.key_or_group.startswith("hydra")]
+    if any(item.is_sweep_override() and not item.is_discrete_sweep() for item in own):  # of a search
+        space = space_of(own)
+        lowest = {key: getattr(one, "choices", None) or [one.low] for key, one in space.varied.items()}
+        return [space.jobs({key: values[0] for key, values in lowest.items()})[0]]
     if "-m" in arguments:
         jobs = BasicSweeper.split_arguments(own, None)[0]
         return [jobs[0], jobs[-1]]
@@ -271,7 +285,8 @@ def located(dotted: str) -> bool:
 
 
 def test_python_names_in_the_text_exist():
-    text = [(page, page.read_text(encoding="utf-8")) for page in PAGES]
+    now = [page for page in PAGES if page.name != "changes.md"]  # which names what was before, too
+    text = [(page, page.read_text(encoding="utf-8")) for page in now]
     names = {(page, name) for page, body in text for name in re.findall(r"\bmedreg(?:\.\w+)+", body)}
     wrong = sorted(f"{name_of(page)}: {name}" for page, name in names if not located(name))
     assert not wrong
@@ -301,7 +316,9 @@ def option_keys() -> frozenset[str]:
         ["model=vrnet"],
         ["model=csain"],
         ["model=csain", "task=conditional_fields"],
-        ["model=mad", "similarity=mad"],
+        ["model=mad"],
+        ["similarity=mad"],
+        ["model=unet"],
         ["model=affine_refined", "data=brain_phantom_slices"],
         [],
     )
@@ -315,10 +332,12 @@ def option_keys() -> frozenset[str]:
 
 def test_options_in_the_text_exist():
     wrong = []
-    tops = {key.split(".")[0] for key in option_keys()}
+    tops = {key.split(".")[0] for key in option_keys() if "." in key}
     for page, code in every_code():
+        if page.name == "changes.md":  # names what was before, too
+            continue
         for key in re.findall(r"(?<![\w./+~-])([a-z_]+(?:\.[a-z_0-9]+)+)(?![\w(/])", code):
-            leaf = not re.search(r"\.(py|md|yaml|csv|json|html|gz|ckpt|png|npz|log|txt|eps)$", key)
+            leaf = not re.search(r"\.(py|md|yaml|csv|json|html|gz|ckpt|png|jsonl|npz|log|txt|eps)$", key)
             if leaf and key.split(".")[0] in tops and key not in option_keys():
                 wrong.append(f"{name_of(page)}: {key}")
     assert not wrong

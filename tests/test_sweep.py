@@ -40,6 +40,32 @@ def test_repeating_a_sweep_runs_only_what_is_missing(data, tmp_path):
         assert after[name] == record
 
 
+def test_a_search_for_several_objectives_has_a_pareto_front(data, tmp_path):
+    options = arguments(data, "trainer.max_epochs=1", "report=false", "objective=[dice,folding_percent]")
+    search = ["hydra/sweeper=random", "hydra.sweeper.n_trials=2", "optimiser.lr=tag(log,interval(1e-4,1e-2))"]
+    code, output = run(tmp_path, [*options, *search], flags=("-m",))
+    assert code == 0, output
+    assert [len(record["objective"]) for record in records(tmp_path).values()] == [2, 2]
+    (folder,) = tmp_path.glob("outputs/sweep_*")
+    assert (folder / "figures" / "pareto.png").is_file()
+
+
+def test_a_search_ends_hopeless_trainings_by_the_pruner_of_its_options(data, tmp_path):
+    search = [
+        "hydra/sweeper=bayes_pruned",
+        "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.pruner._target_=optuna.pruners.ThresholdPruner",
+        "~hydra.sweeper.pruner.n_startup_trials",
+        "+hydra.sweeper.pruner.lower=2.0",  # no Dice is that good
+        "optimiser.lr=tag(log,interval(1e-4,1e-2))",
+    ]
+    code, output = run(tmp_path, [*arguments(data, "report=false"), *search], flags=("-m",))
+    assert code == 0, output  # a trial that does not finish is no failure of a search
+    found = list(records(tmp_path).values())
+    assert len(found) == 3
+    assert all("Ended early in epoch 1" in record["error"] for record in found)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [["joblib", "hydra.launcher.n_jobs=2"], ["submitit_local"]])
 def test_launchers_start_jobs_side_by_side(data, tmp_path, launcher):

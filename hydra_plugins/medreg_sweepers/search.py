@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,8 +93,12 @@ class SearchSweeper(JobSweeper):
         )
 
     def _ask(self, study: optuna.Study, space: Space, ahead: int) -> optuna.trial.Trial:
-        # A sampler of its own for every trial: its state needs not survive a kill.
-        study.sampler = self.sampler(seed=self.seed + len(counted(study)) + ahead)
+        from optuna.exceptions import ExperimentalWarning
+
+        with warnings.catch_warnings():  # options of the sampler that Optuna may change some day
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            # A sampler of its own for every trial: its state needs not survive a kill.
+            study.sampler = self.sampler(seed=self.seed + len(counted(study)) + ahead)
         return study.ask(space.varied)
 
     def _evaluate(
@@ -109,12 +116,16 @@ class SearchSweeper(JobSweeper):
         """Add the callback that asks the pruner after every validation."""
         if self.pruner is None:
             return job
+        assert self.config is not None
+        pruner = OmegaConf.to_container(self.config.hydra.sweeper.pruner, resolve=True)
+        written = re.sub(r'"(\w+)":', r"\1:", json.dumps(pruner))  # Hydra's grammar has no quoted keys
         target = "+callbacks.pruning._target_=medreg.callbacks.pruning.Pruning"
         return [
             *job,
             target,
             f"+callbacks.pruning.study='{folder}'",
             f"+callbacks.pruning.trial={trial.number}",
+            f"+callbacks.pruning.pruner={written}",
         ]
 
     def _remember(

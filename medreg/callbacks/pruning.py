@@ -16,15 +16,16 @@ class Pruned(MedregError):
 
 
 class Pruning(pl.Callback):
-    """Tell an Optuna study the validation metric of every epoch, and stop when its pruner says so.
+    """Tell an Optuna study of one objective the validation metric of every epoch, and stop when its pruner says so.
 
     Args:
         study: folder of the search.
         trial: number of the trial that this run is.
+        pruner: of the search, an Optuna pruner.
     """
 
-    def __init__(self, *, study: str, trial: int) -> None:
-        self.study, self.number = study, trial
+    def __init__(self, *, study: str, trial: int, pruner: Any) -> None:
+        self.study, self.number, self.pruner = study, trial, pruner
         self._trial: Any = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -35,7 +36,8 @@ class Pruning(pl.Callback):
 
         from hydra_plugins.medreg_sweepers.search import STUDY, storage_of
 
-        study = optuna.load_study(study_name=STUDY, storage=storage_of(Path(self.study)))
+        storage = storage_of(Path(self.study))
+        study = optuna.load_study(study_name=STUDY, storage=storage, pruner=self.pruner)
         self._trial = optuna.trial.Trial(study, study.get_trials()[self.number]._trial_id)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -50,6 +52,8 @@ class Pruning(pl.Callback):
         value = float(trainer.callback_metrics.get(best.monitor, math.nan))
         if not math.isfinite(value):
             return
+        if not self._trial.study.direction.name.lower().startswith(best.mode):
+            value = -value  # validation is better upwards and the objective downwards, or the other way round
         self._trial.report(value, step=trainer.current_epoch)
         if self._trial.should_prune():
             self._trial.set_user_attr("pruned", True)

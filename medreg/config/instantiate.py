@@ -30,6 +30,7 @@ ALLOWED = (
     "monai.networks.",
     "monai.losses.",
     "monai.transforms.",
+    "optuna.pruners.",
 )
 
 

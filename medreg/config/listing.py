@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medreg.config.paths import config_dir
+from medreg.config.paths import config_dirs
 
 
 def description(file: Path) -> str:
@@ -20,10 +20,10 @@ def description(file: Path) -> str:
 
 def options() -> dict[str, dict[str, str]]:
     """Return group → option → description, groups sorted by name."""
-    root = config_dir()
     found: dict[str, dict[str, str]] = {}
-    for file in sorted(root.rglob("*.yaml")):
-        group = file.parent.relative_to(root).as_posix()
-        if group not in (".", "local") and not group.endswith("/base"):  # base holds parts, not options
-            found.setdefault(group, {})[file.stem] = description(file)
+    for root in config_dirs():
+        for file in sorted(root.rglob("*.yaml")):
+            group = file.parent.relative_to(root).as_posix()
+            if group not in (".", "local") and not group.endswith("/base"):  # base holds parts, not options
+                found.setdefault(group, {}).setdefault(file.stem, description(file))
     return dict(sorted(found.items()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
@@ -12,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from medreg.config.compose import compose
-from medreg.config.paths import config_dir
+from medreg.config.paths import config_dir, config_file
 from medreg.config.suggest import parse
 
 COMMAND_LINE = "command line"
@@ -44,8 +43,10 @@ def _sources(overrides: Sequence[str]) -> dict[str, str]:
     defaults = loader.compute_defaults_list("train", list(overrides), RunMode.RUN)
     found: dict[str, str] = {}
     for entry in defaults.defaults:
-        file = root / f"{entry.config_path}.yaml"
-        if entry.config_path is None or not file.is_file():
+        if entry.config_path is None:
+            continue
+        file = config_file("", entry.config_path)
+        if not file.is_file():
             continue
         plain = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
         if not isinstance(plain, dict):
@@ -54,7 +55,8 @@ def _sources(overrides: Sequence[str]) -> dict[str, str]:
         package = entry.package or ""
         for key in _leaves(plain):
             name = ".".join(part for part in (package, key) if part)
-            found[name] = f"configs/{file.relative_to(root).as_posix()}"
+            ours = file.is_relative_to(root)
+            found[name] = f"configs/{file.relative_to(root).as_posix()}" if ours else str(file)
     groups = {entry.override_key for entry in defaults.defaults}
     for item in parse(overrides):
         if item.key_or_group not in groups:
@@ -92,8 +94,3 @@ def _resolved(cfg: DictConfig, key: str, written: object) -> str:
         return str(written)
     value = OmegaConf.select(cfg, key, throw_on_resolution_failure=False)
     return f"→ {written}" if OmegaConf.is_config(value) else str(value)
-
-
-def config_file(group: str, option: str) -> Path:
-    """Return the YAML file of an option."""
-    return config_dir() / group / f"{option}.yaml"

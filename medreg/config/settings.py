@@ -10,14 +10,14 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from medreg.config.paths import config_dir
+from medreg.config.paths import config_dirs, config_file
 from medreg.config.suggest import leaf_keys, nearest
 from medreg.errors import ConfigError
 
 
 def names_of(group: str) -> list[str]:
     """Return the files of a folder of `configs`, without suffix."""
-    return sorted(file.stem for file in (config_dir() / group).glob("*.yaml"))
+    return sorted({file.stem for folder in config_dirs() for file in (folder / group).glob("*.yaml")})
 
 
 def read_settings(
@@ -34,7 +34,7 @@ def read_settings(
     Raises:
         ConfigError: an unknown name or key, with the nearest ones; a file that cannot be read.
     """
-    file = Path(name) if name.endswith((".yaml", ".yml")) else config_dir() / group / f"{name}.yaml"
+    file = Path(name) if name.endswith((".yaml", ".yml")) else config_file(group, name)
     if not file.is_file():
         known = names_of(group)
         raise ConfigError(

@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from medreg.config.paths import config_dir
+from medreg.config.paths import config_dir, config_dirs
 from medreg.config.unchecked import compose_unchecked
 from medreg.errors import ConfigError
 
@@ -23,14 +23,14 @@ FOREIGN_PREFIXES = ("hydra",)
 
 def groups(root: Path | None = None) -> dict[str, list[str]]:
     """Return every configuration group with its sorted options."""
-    root = root or config_dir()
-    found: dict[str, list[str]] = {}
-    for file in sorted(root.rglob("*.yaml")):
-        group = file.parent.relative_to(root).as_posix()
-        # Parts, and settings of `medreg register` and `medreg benchmark`, are not chosen for a run.
-        if group not in (".", "preset", "benchmark", "method", "measure") and not group.endswith("/base"):
-            found.setdefault(group, []).append(file.stem)
-    return found
+    found: dict[str, set[str]] = {}
+    for folder in [root] if root else config_dirs():
+        for file in folder.rglob("*.yaml"):
+            group = file.parent.relative_to(folder).as_posix()
+            # Parts, and settings of `medreg register` and `medreg benchmark`, are not chosen for a run.
+            if group not in (".", "preset", "benchmark", "method", "measure") and not group.endswith("/base"):
+                found.setdefault(group, set()).add(file.stem)
+    return {group: sorted(found[group]) for group in sorted(found)}
 
 
 def nearest(word: str, candidates: Iterable[str], *, limit: int = 3) -> list[str]:

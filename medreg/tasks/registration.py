@@ -109,30 +109,37 @@ class RegistrationTask(Task):
         )
         rows = {UNREGISTERED: self.evaluator(batch, nothing.contiguous())}
         with RuntimeMeter(self.device) as meter:
-            displacement = self.register(batch).displacement
+            registration = self.register(batch)
+            displacement = registration.displacement
         rows[self.name] = [*self.evaluator(batch, displacement), *cost_rows(meter.usage)]
         if self.refine is not None:
             with RuntimeMeter(self.device) as meter:
                 displacement = self._refined(batch, displacement)
             rows[f"{self.name}+refine"] = [*self.evaluator(batch, displacement), *cost_rows(meter.usage)]
-        return self._result(batch, rows, displacement)
+        spread = None if registration.samples is None else registration.std()
+        return self._result(batch, rows, displacement, spread)
 
     def _refined(self, batch: Batch, displacement: Tensor) -> Tensor:
         assert self.refine is not None
         return ask(self.refine, batch, use_masks=self.use_masks, initial=displacement).displacement
 
-    def _result(self, batch: Batch, rows: dict[str, list[MetricRow]], displacement: Tensor) -> CaseResult:
+    def _result(
+        self, batch: Batch, rows: dict[str, list[MetricRow]], displacement: Tensor, spread: Tensor | None
+    ) -> CaseResult:
         images = {"fixed": batch["fixed_image"], "moving": batch["moving_image"]}
         images["warped"] = warp(batch["moving_image"], displacement)
         images |= {name: batch[name] for name in ("fixed_label", "moving_label") if name in batch}
         if "moving_label" in batch:
             images["warped_label"] = warp_labels(batch["moving_label"], displacement)
-        arrays = {name: image[:, 0] for name, image in images.items()}
+        arrays: dict[str, Tensor | None] = {name: image[:, 0] for name, image in images.items()}
+        arrays |= {
+            "displacement": displacement,
+            "displacement_std": spread,
+            "truth": batch.get("displacement"),
+        }
         return CaseResult(
             case=batch["case"][0],
             rows=rows,
             columns={"fixed": batch["fixed_id"][0], "moving": batch["moving_id"][0]},
-            arrays=case_arrays(
-                batch, {**arrays, "displacement": displacement, "truth": batch.get("displacement")}
-            ),
+            arrays=case_arrays(batch, arrays),
         )

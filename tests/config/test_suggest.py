@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from medreg.config.compose import compose
+from medreg.config.listing import options
+from medreg.config.provenance import origins
 from medreg.config.suggest import nearest
 from medreg.errors import ConfigError
 
@@ -43,3 +45,35 @@ def test_syntax_error_says_how_to_quote():
 
 def test_nearest_prefers_the_same_last_part():
     assert nearest("optim.lr", ["optimiser.lr", "trainer.devices"])[0] == "optimiser.lr"
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text(
+        "# A model of mine.\n_target_: mine.Model\nwidth: 3 # ours\n"
+    )
+    (tmp_path / "model" / "gradirn.yaml").write_text("# Another one.\n_target_: mine.Other\n")
+    monkeypatch.setenv("MEDREG_CONFIGS", str(tmp_path))
+    return tmp_path
+
+
+def test_own_options_are_known_everywhere(own):
+    assert compose(["model=mine", "model.width=5"]).model.width == 5
+    assert options()["model"]["mine"] == "A model of mine."
+    found = {origin.key: origin.source for origin in origins(["model=mine"])}
+    assert found["model.width"] == str(own / "model" / "mine.yaml")
+    assert found["optimiser.lr"].startswith("configs/")
+    with pytest.raises(ConfigError, match="Did you mean 'mine'"):
+        compose(["model=minee"])
+
+
+def test_an_own_option_does_not_hide_one_of_medreg(own):
+    assert compose(["model=gradirn"]).model._target_.startswith("medreg.")
+    assert options()["model"]["gradirn"].startswith("GraDIRN")
+
+
+def test_a_folder_of_own_options_that_is_not_there(monkeypatch):
+    monkeypatch.setenv("MEDREG_CONFIGS", "nowhere")
+    with pytest.raises(ConfigError, match="MEDREG_CONFIGS names nowhere"):
+        compose([])
