@@ -16,6 +16,7 @@ from medreg.studies.smoothness.planes import field_plane, uniform_answers
 from medreg.studies.smoothness.problem import Effort
 from medreg.studies.smoothness.result import GroupResult, SearchResult
 from medreg.studies.smoothness.run_cases import Cases
+from medreg.studies.smoothness.scores import Scores
 from medreg.studies.smoothness.two_regions import answers, eroded, region_of, two_region_rows
 
 SHAPE = (24, 20)
@@ -89,13 +90,13 @@ def test_planes_of_answers():
     assert planes[1].energy[3] == pytest.approx(0.05**2, rel=1e-4)
 
 
-def test_found_weights_are_measured_beside_uniform_and_shuffled_ones():
+def test_found_weights_are_measured_beside_uniform_and_shuffled_ones(tmp_path):
     """Identical labels: every motion lowers Dice, so λ = 1 is the best uniform one, and 0.4 the worst region."""
     run = run_of(ShiftByWeight(4.0, takes_maps=True, weight=0.5))
     trace = Trace([TracePoint(0, 1, -0.5, (1.0, 0.4))])
     groups = (GroupResult(("a",), trace, Effort(1, 0, 0.1)),)
     result = SearchResult({}, Regions(((3,),)), groups, {})
-    table = evaluate_found(run, result, cases(), cases(), step=0.25, shuffles=3, seed=0)
+    table = evaluate_found(run, result, cases(), cases(), Scores(tmp_path), step=0.25, shuffles=3, seed=0)
     assert table["choice"].tolist() == [
         "model's own",
         "uniform, best of the search cases",
