@@ -3,7 +3,7 @@
 A claim holds between two rows, or a row and a number. It is *confirmed* where the 95 % bootstrap interval of the
 difference over cases (each case averaged over seeds) lies wholly on the claimed side and every seed's mean agrees,
 *not confirmed* where the interval lies wholly on the other side, and *undecided* otherwise. Rows that were kept as
-means over cases (`MEAN_OF`) have no cases any more: there the interval is that of Student's t over the seeds' differences.
+means over cases (`MEAN_OF`) have no cases any more: there the interval is that of Student's t over seeds.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,7 +18,7 @@ from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.control import evaluate_found
 from medreg.studies.smoothness.job import SearchPlan, search
 from medreg.studies.smoothness.run_cases import Cases, load_cases, load_run
-from medreg.studies.smoothness.scores import Scores
+from medreg.studies.smoothness.scores import METRICS, Scores, means
 from medreg.studies.smoothness.two_regions import two_region_rows
 from medreg.studies.table.claims import MEAN_OF
 from medreg.studies.table.study_work import StudyWork
@@ -80,9 +81,11 @@ class AtSmoothness(RunStudyWork):
 
     Attributes:
         smoothness: λ; None is the model's own, also of models that take none.
+        mean: only the mean over cases, to stand beside rows that have no more.
     """
 
     smoothness: float | None = None
+    mean: bool = False
 
     def measure(
         self, run: TrainedRun, cases: Cases, cfg: DictConfig, folder: Path
@@ -90,6 +93,8 @@ class AtSmoothness(RunStudyWork):
         """Register every case once."""
         chosen = None if cfg.smoothness is None else ChosenWeight(cfg.smoothness, {})
         found = Scores(folder).of(run, chosen, cases)
+        if cfg.mean:
+            return [_row(_mean_of(cases), metric, value) for metric, value in means(found).items()]
         return [_row(one.case, metric, value) for one in found for metric, value in one.values.items()]
 
 
@@ -122,9 +127,9 @@ class TwoRegions(RunStudyWork):
         values = (cfg.high, cfg.low) if cfg.stiff == "a" else (cfg.low, cfg.high)
         mapped, soft = found["A {:g}, B {:g}".format(*values)], found[f"{cfg.low:g} everywhere"]
         free = "b" if cfg.stiff == "a" else "a"
-        case = f"{MEAN_OF}{len(cases.batches)} cases"
+        case = _mean_of(cases)
         return [
-            _row(case, name, float(mapped[f"energy_{side}"]) / float(soft[f"energy_{side}"]))  # type: ignore[arg-type]
+            _row(case, name, float(np.divide(mapped[f"energy_{side}"], soft[f"energy_{side}"])))
             for name, side in (("stiff_energy", cfg.stiff), ("soft_energy", free))
         ]
 
@@ -154,7 +159,14 @@ class SearchedSmoothness(RunStudyWork):
         self, run: TrainedRun, cases: Cases, cfg: DictConfig, folder: Path
     ) -> list[tuple[str, str, str, float, str]]:
         """Search on validation cases, measure on `cases`."""
-        plan = SearchPlan(cfg.method, cfg.objective, cfg.by_region, "dataset", 1, tuple(f"{key}={value}" for key, value in cfg.changes.items()))
+        plan = SearchPlan(
+            cfg.method,
+            cfg.objective,
+            cfg.by_region,
+            "dataset",
+            1,
+            tuple(f"{key}={value}" for key, value in cfg.changes.items()),
+        )
         searched = load_cases(run, "val", limit=cfg.cases)
         result, file = search(run, searched, plan)
         table = evaluate_found(
@@ -172,13 +184,12 @@ class SearchedSmoothness(RunStudyWork):
             raise ConfigError(
                 f"choice={cfg.choice} is unknown here; choose found, own, uniform, or shuffled by region."
             )
-        case = f"{MEAN_OF}{len(cases.batches)} cases"
-        metrics = [
-            name
-            for name in table.columns
-            if name in ("dice", "gradient_energy", "folding_percent", "sd_log_jacobian")
-        ]
-        return [_row(case, metric, float(own[metric].mean())) for metric in metrics]
+        case = _mean_of(cases)
+        return [_row(case, metric, float(own[metric].mean())) for metric in METRICS]
+
+
+def _mean_of(cases: Cases) -> str:
+    return f"{MEAN_OF}{len(cases.batches)} cases"
 
 
 def _row(case: str, metric: str, value: float) -> tuple[str, str, str, float, str]:

@@ -25,6 +25,7 @@ from medreg.studies.table.run_folder import plain_rows, read_outcome
 from medreg.studies.table.work import Request, as_override
 from medreg.study.unit import Outcome
 
+PRINTED = "printed.txt"  # what the study says of this row alone; the table says it for all
 WHOLE = "all"  # the case of a number that is none of single cases
 
 
@@ -93,7 +94,8 @@ class BenchmarkWork(CommandWork):
         """Register, evaluate, and read results.csv."""
         from medreg.studies.benchmark.job import run_benchmark
 
-        run_benchmark(self.composed(request), console=Console(quiet=True))
+        with (request.folder / PRINTED).open("w", encoding="utf-8") as stream:
+            run_benchmark(self.composed(request), console=Console(file=stream))
         found = pd.read_csv(request.folder / "results.csv", dtype={"case": str})
         return with_means(_of_method(found, "method", request.method, request.folder))
 
@@ -116,7 +118,8 @@ class CaptureRangeWork(CommandWork):
         from medreg.studies.capture_range.job import run_capture
 
         cfg = self.composed(request)
-        run_capture(cfg, console=Console(quiet=True))
+        with (request.folder / PRINTED).open("w", encoding="utf-8") as stream:
+            run_capture(cfg, console=Console(file=stream))
         found = []
         for name, summarise in (("starts", _start_rows), ("landscapes", _landscape_rows)):
             file = request.folder / f"{name}.csv"
