@@ -121,16 +121,13 @@ class TwoRegions(RunStudyWork):
     ) -> list[tuple[str, str, str, float, str]]:
         """Register every case with four maps."""
         codes = None if cfg.codes is None else list(cfg.codes)
-        found = {
-            str(row["map"]): row for row in two_region_rows(run, cases, codes, low=cfg.low, high=cfg.high)
-        }
-        values = (cfg.high, cfg.low) if cfg.stiff == "a" else (cfg.low, cfg.high)
+        rows = two_region_rows(run, cases, codes, low=cfg.low, high=cfg.high)
+        found = {str(row["map"]): {side: float(str(row[f"energy_{side}"])) for side in "ab"} for row in rows}
+        values, free = ((cfg.high, cfg.low), "b") if cfg.stiff == "a" else ((cfg.low, cfg.high), "a")
         mapped, soft = found["A {:g}, B {:g}".format(*values)], found[f"{cfg.low:g} everywhere"]
-        free = "b" if cfg.stiff == "a" else "a"
-        case = _mean_of(cases)
+        sides = (("stiff_energy", cfg.stiff), ("soft_energy", free))
         return [
-            _row(case, name, float(np.divide(mapped[f"energy_{side}"], soft[f"energy_{side}"])))
-            for name, side in (("stiff_energy", cfg.stiff), ("soft_energy", free))
+            _row(_mean_of(cases), name, float(np.divide(mapped[side], soft[side]))) for name, side in sides
         ]
 
 

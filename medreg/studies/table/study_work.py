@@ -21,12 +21,12 @@ from medreg.errors import DataError
 from medreg.io.digest import digest_of
 from medreg.reporting.tables import with_means
 from medreg.runs.record import git_state, hardware
+from medreg.studies.table.claims import MEAN_OF
 from medreg.studies.table.run_folder import plain_rows, read_outcome
 from medreg.studies.table.work import Request, as_override
 from medreg.study.unit import Outcome
 
 PRINTED = "printed.txt"  # what the study says of this row alone; the table says it for all
-WHOLE = "all"  # the case of a number that is none of single cases
 
 
 class StudyWork(ABC):
@@ -146,15 +146,17 @@ def _start_rows(starts: pd.DataFrame, cfg: DictConfig) -> Iterator[tuple[Any, ..
         cases = list(dict.fromkeys(sorted(group["case"])))  # in the order in which success_by_case groups
         for case, share in zip(cases, success_by_case(group, criterion), strict=True):
             yield case, name, "success_percent", 100.0 * share, "percent"
+    whole = f"{MEAN_OF}{starts['case'].nunique()} cases"
     for one in bins.itertuples():
-        yield WHOLE, f"{one.family} {one.low:g}-{one.high:g}", "median_residual", one.median_final, unit
+        yield whole, f"{one.family} {one.low:g}-{one.high:g}", "median_residual", one.median_final, unit
     for one in capture_ranges(bins, criterion).itertuples():
-        yield WHOLE, str(one.family), "capture_range", one.capture_range, "of the family"
+        yield whole, str(one.family), "capture_range", one.capture_range, "of the family"
 
 
 def _landscape_rows(landscapes: pd.DataFrame, cfg: DictConfig) -> Iterator[tuple[Any, ...]]:
     from medreg.studies.capture_range.summary import landscape_table
 
+    whole = f"{MEAN_OF}{landscapes['case'].nunique()} cases"
     for one in landscape_table(landscapes).itertuples():
-        yield WHOLE, str(one.family), "far_field", one.far_field_fraction, "1"
-        yield WHOLE, str(one.family), "bias", one.bias, "of the family"
+        yield whole, str(one.family), "far_field", one.far_field_fraction, "1"
+        yield whole, str(one.family), "bias", one.bias, "of the family"
