@@ -91,6 +91,21 @@ def bootstrap_mean(values: Array, *, confidence: float = 0.95, seed: int = 0) ->
     return Interval(float(finite.mean()), float(found.low), float(found.high), n)
 
 
+def t_interval(values: Array, *, confidence: float = 0.95) -> Interval:
+    """Mean with the interval of Student's t, for numbers too few to be drawn again, such as those of three seeds.
+
+    Args:
+        values: (n,) numbers, n ≥ 2, all finite.
+        confidence: Coverage of the interval.
+    """
+    from scipy.stats import t
+
+    numbers = np.asarray(values, dtype=float)
+    n, mean = len(numbers), float(numbers.mean())
+    half = float(t.ppf((1 + confidence) / 2, n - 1) * numbers.std(ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n)
+
+
 def welch(first: Array, second: Array) -> float:
     """Two-sided p value of Welch's t-test of two independent samples, such as the means of seeds; NaN below two each.
 

@@ -2,7 +2,8 @@
 
 A claim holds between two rows, or a row and a number. It is *confirmed* where the 95 % bootstrap interval of the
 difference over cases (each case averaged over seeds) lies wholly on the claimed side and every seed's mean agrees,
-*not confirmed* where the interval lies wholly on the other side, and *undecided* otherwise.
+*not confirmed* where the interval lies wholly on the other side, and *undecided* otherwise. Rows that were kept as
+means over cases (`MEAN_OF`) have no cases any more: there the interval is that of Student's t over seeds.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import numpy as np
 import pandas as pd
 
 from medreg.errors import ConfigError
-from medreg.reporting.statistics import Interval, bootstrap_mean
+from medreg.reporting.statistics import Interval, bootstrap_mean, t_interval
 from medreg.studies.table.table_file import ClaimSpec, TableFile
 
 FEW_CASES = 5  # fewer cases have no interval worth the name
+FEW_SEEDS = 3  # likewise of seeds, where only means over cases were kept
+MEAN_OF = "mean of "  # begins the name of a "case" that is a mean over cases, such as "mean of 10 cases"
 NAME = r"([\w-]+)\.([\w-]+)"
 NUMBER = r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
 CLAIM = re.compile(rf"^\s*{NAME}\s*([<>])\s*(?:([+-]?{NUMBER})|{NAME}\s*(?:([+-])\s*({NUMBER}))?)\s*$")
@@ -118,10 +121,12 @@ def _judge(spec: ClaimSpec, claim: Claim, differences: pd.DataFrame, *, fact: bo
     if fact:  # one number a run, no cases
         every = {len(by_seed): "confirmed", 0: "not confirmed"}.get(agreeing, "undecided")
         return ClaimAnswer(spec, every, interval, seeds)
-    if interval.n < FEW_CASES:
+    text = f"{interval.n} cases, {seeds}"
+    if differences.index.astype(str).str.startswith(MEAN_OF).all() and len(by_seed) >= FEW_SEEDS:
+        interval, text = t_interval(by_seed), f"means over cases, {seeds}"
+    elif interval.n < FEW_CASES:
         return ClaimAnswer(spec, "undecided", interval, f"{interval.n} cases are too few")
     low, high = sorted((sign * interval.low, sign * interval.high))
-    text = f"{interval.n} cases, {seeds}"
     if low > 0 and agreeing == len(by_seed):
         return ClaimAnswer(spec, "confirmed", interval, text)
     return ClaimAnswer(spec, "not confirmed" if high <= 0 else "undecided", interval, text)

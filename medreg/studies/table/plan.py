@@ -103,6 +103,8 @@ class TablePlan:
     def overrides(self, row: str) -> list[str]:
         """Return the options of a row at this scale, the later of two that set the same."""
         spec, scale = self.rows[row], self.table.scales[self.scale]  # type: ignore[index]
+        if spec.of is not None and getattr(self.work(row), "own_options", False):
+            return merged([*spec.overrides, *scale.rows.get(row, ())])
         words = ["logger=none", *self.table.common]
         if spec.of is not None:
             words += [*self.rows[spec.of].overrides, *scale.overrides, *scale.rows.get(spec.of, ())]
@@ -171,8 +173,9 @@ class TablePlan:
                 more = f" and {len(names) - 2} more modules" if len(names) > 2 else ""
                 return f"{', '.join(names[:2])}{more} changed since"
             return "the run that it tests was trained again since"
-        before, now = facts.get("data"), self._fingerprint(request.data)
-        if before and now and _without_times(before) != _without_times(now):
+        before = facts.get("data")
+        now = self._fingerprint(request.data) if before else None
+        if now and _without_times(before) != _without_times(now):
             return "the data changed since"
         return ""
 

@@ -50,12 +50,13 @@ def read_outcome(folder: Path, method: str = "") -> Outcome:
     if wanted not in methods:
         text = f"{folder / 'results.csv'} has no method {wanted!r}, only {', '.join(methods) or 'nothing'}."
         return Outcome({}, "", state="failed", error=text, cost=facts)
-    rows = with_means(run.results[run.results["method"] == wanted])[list(COLUMNS)]
-    return Outcome({}, "", rows=tuple(_plain(rows)), cost=facts)
+    rows = with_means(run.results[run.results["method"] == wanted])
+    return Outcome({}, "", rows=tuple(plain_rows(rows)), cost=facts)
 
 
-def _plain(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    records: list[dict[Any, Any]] = rows.to_dict("records")
+def plain_rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the columns of a table's rows as plain values."""
+    records: list[dict[Any, Any]] = rows[list(COLUMNS)].to_dict("records")
     for record in records:  # JSON has no NaN
         record["value"] = float(record["value"]) if np.isfinite(record["value"]) else None
         record["case"] = str(record["case"])

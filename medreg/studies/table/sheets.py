@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from medreg.reporting.statistics import Interval, p_value
 from medreg.reporting.tables import Cell, Table
 from medreg.reporting.vocabulary import ARROWS, COST
-from medreg.studies.table.claims import ClaimAnswer
+from medreg.studies.table.claims import MEAN_OF, ClaimAnswer
 from medreg.studies.table.estimates import Comparison, Estimate, TableResults, estimate
 from medreg.studies.table.published import Published
 
@@ -87,7 +87,9 @@ def _notes(results: TableResults) -> list[str]:
     seeds = sorted({e.seeds for e in cells if e})
     notes = []
     if seeds:
-        counts = f"{_span([c for c in cases if c > 1] or cases)} cases, {_span(seeds)} seeds"
+        kept = {str(name) for name in results.frame["case"] if str(name).startswith(MEAN_OF)}
+        several = f"{_span([c for c in cases if c > 1] or cases)} cases"
+        counts = f"{', '.join(sorted(kept)) or several}, {_span(seeds)} seeds"
         notes.append(
             f"Mean ± SD over cases, each averaged over seeds; the second ± is the SD over seeds; {counts}."
         )

@@ -58,6 +58,9 @@ class Work(Protocol):
 
     Attributes:
         launched: whether Hydra's launcher runs it as a job of `train.py`; otherwise `collect` does all of it.
+
+    A kind of work whose `own_options` is true tests the run of another row (`of`) with options that are not those of
+    `train.py`: it gets those of its row and of the scale's row only.
     """
 
     launched: bool
