@@ -341,7 +341,7 @@ def test_anybodys_zip_is_checked_without_data(tmp_path, capsys):
         (["--task", "OASIS", "--fields", "a"], "-o submission.zip"),
         (["--task", "OASIS", "--check", "nowhere"], "nowhere does not exist"),
         (["--task", "OASIS", "--container", "c"], "--container needs --run"),
-        (["--task", "OASIS", "--run", "nowhere", "-o", "x.zip"], "does not say where its data are"),
+        (["--task", "OASIS", "--run", "nowhere", "-o", "x.zip"], "No checkpoint at"),
     ],
 )
 def test_mistakes_of_the_command_line(tmp_path, monkeypatch, capsys, arguments, message):
