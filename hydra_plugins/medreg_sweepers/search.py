@@ -58,9 +58,15 @@ class SearchSweeper(JobSweeper):
     def run_all(self, arguments: list[str]) -> list[Any]:
         """Run the search; Hydra calls this with the overrides of the command line."""
         from medreg.config.sweeps import announce, folder_of
+        from medreg.errors import ConfigError
 
         overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
         space = space_of(overrides)
+        if self.pruner is not None and len(space.seeds or ()) > 1:
+            raise ConfigError(
+                "A trial of several seeds cannot be pruned: its seeds train one after the other. Give one seed, or "
+                "choose hydra/sweeper=bayes."
+            )
         folder = folder_of(self.outputs, arguments)
         folder.mkdir(parents=True, exist_ok=True)
         objectives = self._objectives(space)

@@ -75,9 +75,11 @@ def report(folder: Path) -> int:
         table.add_row(str(number), escape(words), status, _number(record.get("objective")), escape(told))
     console = Console()
     console.print(table)
-    if failed:
-        console.print(f"{failed} of {len(jobs)} jobs did not finish; the same command runs only those.")
     searching = (read_json(folder / MEMORY) or {}).get("kind") == "search"
+    if failed and searching:
+        console.print(f"{failed} of {len(jobs)} runs came to no result; the search went on without them.")
+    elif failed:
+        console.print(f"{failed} of {len(jobs)} jobs did not finish; the same command runs only those.")
     return int(failed > 0 and not searching)
 
 

@@ -255,3 +255,11 @@ def test_more_trials_go_on_from_those_there(loader, tmp_path):
     more = search(loader, tmp_path, words, dice, n_trials=5)
     assert [one.value for one in more[:3]] == [one.value for one in first]
     assert len(more) == 5
+
+
+def test_several_seeds_and_a_pruner_do_not_go_together(loader, tmp_path):
+    import optuna
+
+    words = ["model=identity", WEIGHT, "seed=1,2"]
+    with pytest.raises(ConfigError, match="several seeds cannot be pruned"):
+        search(loader, tmp_path, words, dice, pruner=optuna.pruners.MedianPruner())
