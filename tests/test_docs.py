@@ -343,6 +343,7 @@ def test_options_in_the_text_exist():
     assert not wrong
 
 
+@pytest.mark.slow
 def test_training_commands_compose():
     wrong = []
     for choices, others in compositions().items():
@@ -353,6 +354,7 @@ def test_training_commands_compose():
     assert not wrong
 
 
+@pytest.mark.slow
 def test_benchmark_commands_compose():
     wrong = []
     for block, words in shell_commands():

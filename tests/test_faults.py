@@ -94,6 +94,7 @@ def test_two_processes_see_the_same_cases_once(tmp_path):
     assert len(history) == len(set(history)) == 1 + 2 * 5
 
 
+@pytest.mark.slow
 def test_wandb_is_offline_and_complete(data, tmp_path):
     code, output = run_process(tmp_path, arguments(data, "logger=wandb", "trainer.max_epochs=1"))
     assert code == 0, output
@@ -105,6 +106,7 @@ def test_wandb_is_offline_and_complete(data, tmp_path):
     assert json.loads((folder / "run.json").read_text())["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_wandb_online_without_key_or_network_does_not_stop_the_run(data, tmp_path):
     options = arguments(data, "logger=wandb", "logger.offline=false", "trainer.max_epochs=1")
     home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc"), "WANDB_API_KEY": ""}

@@ -157,6 +157,7 @@ def test_evaluating_another_runs_checkpoint(finished, data, tmp_path):
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_warm_start_takes_weights_only(finished, data, tmp_path):
     source = run_folder(finished[0])
     code, output = run(tmp_path, arguments(data, f"init={source}", "trainer.max_epochs=1"))
@@ -194,6 +195,7 @@ def test_nan_names_the_cases_and_the_remedy(data, tmp_path):
     assert json.loads((run_folder(tmp_path) / "run.json").read_text())["status"] == "failed"
 
 
+@pytest.mark.slow
 def test_interrupted_evaluation_scores_only_what_is_left(finished, data, tmp_path):
     source = run_folder(finished[0])
     options = arguments(data, f"ckpt={source}", "mode=test")

@@ -28,6 +28,7 @@ def test_failed_job_is_named_and_the_others_finish(data, tmp_path):
     assert sorted(record["status"] for record in records(tmp_path).values()) == ["failed", "finished"]
 
 
+@pytest.mark.slow
 def test_repeating_a_sweep_runs_only_what_is_missing(data, tmp_path):
     options = arguments(data, "trainer.max_epochs=1")
     assert run(tmp_path, [*options, "seed=1"])[0] == 0
@@ -40,6 +41,7 @@ def test_repeating_a_sweep_runs_only_what_is_missing(data, tmp_path):
         assert after[name] == record
 
 
+@pytest.mark.slow
 def test_a_search_for_several_objectives_has_a_pareto_front(data, tmp_path):
     options = arguments(data, "trainer.max_epochs=1", "report=false", "objective=[dice,folding_percent]")
     search = ["hydra/sweeper=random", "hydra.sweeper.n_trials=2", "optimiser.lr=tag(log,interval(1e-4,1e-2))"]
@@ -50,6 +52,7 @@ def test_a_search_for_several_objectives_has_a_pareto_front(data, tmp_path):
     assert (folder / "figures" / "pareto.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_search_ends_hopeless_trainings_by_the_pruner_of_its_options(data, tmp_path):
     search = [
         "hydra/sweeper=bayes_pruned",

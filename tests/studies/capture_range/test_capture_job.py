@@ -74,6 +74,7 @@ def test_rows_tables_figures_and_resumption(tiny, tmp_path):
     pd.testing.assert_frame_equal(first, second)
 
 
+@pytest.mark.slow
 def test_rows_of_other_settings_are_made_again(tiny, tmp_path):
     only = ("only=starts", "rate=0.03", "measure=[ncc]", "families.joint=null")
     _run(tmp_path, *only)
@@ -86,6 +87,7 @@ def test_rows_of_other_settings_are_made_again(tiny, tmp_path):
     assert pd.read_csv(tmp_path / "starts.csv")["rate"].tolist() == [0.05, 0.05]
 
 
+@pytest.mark.slow
 def test_more_draws_are_added_to_the_first(tiny, tmp_path):
     only = ("only=starts", "rate=0.03", "measure=[ncc]", "families.joint=null", "draws=3")
     _run(tmp_path, *only, "first_draws=1")
