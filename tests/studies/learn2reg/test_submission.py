@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import zipfile
@@ -23,6 +22,7 @@ from medreg.studies.learn2reg.submission_check import check_submission
 from medreg.studies.learn2reg.submission_format import Form
 from medreg.studies.learn2reg.submission_tasks import known_tasks, public_config
 from medreg.studies.learn2reg.truth import TaskFolder
+from medreg.study.store import Store
 
 FORM = Form("Tiny", 2022, "float32", None)
 
@@ -401,7 +401,7 @@ def test_the_script_of_the_container_writes_the_fields(tmp_path):
         text=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = {file.name for file in (box / "output").iterdir()}
-    assert found == {"disp_0001_0002.nii.gz", "runtime.csv", ".submission.json"}  # the test pairs only
-    state = json.loads((box / "output" / ".submission.json").read_text())
-    assert list(state) == ["0001_0000<--0002_0000"]
+    found = {file.name for file in (box / "output").iterdir() if not file.name.startswith(".")}
+    assert found == {"disp_0001_0002.nii.gz", "runtime.csv"}  # the test pairs only
+    (kept,) = Store(box / "output" / ".submission.jsonl")
+    assert kept.key == {"case": "0001_0000<--0002_0000"}
