@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,11 +69,11 @@ class RunStudyWork(StudyWork):
         cases = load_cases(run, cfg.split, limit=cfg.cases)
         return pd.DataFrame(self.measure(run, cases, cfg, request.folder), columns=COLUMNS)
 
+    @abstractmethod
     def measure(
         self, run: TrainedRun, cases: Cases, cfg: DictConfig, folder: Path
     ) -> list[tuple[str, str, str, float, str]]:
         """Return case, structure, metric, value, unit."""
-        raise NotImplementedError
 
 
 @dataclass

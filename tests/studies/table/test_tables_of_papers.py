@@ -38,7 +38,7 @@ def test_a_table_is_read_without_refusal_at_every_scale(place):
 def test_every_row_composes_at_every_scale(place):
     for plan in plans(place):
         for row in plan.rows:
-            plan.config(row)
+            assert plan.config(row) is not None, row
 
 
 @pytest.mark.parametrize("place", TABLES[::4], ids=str)
