@@ -65,6 +65,7 @@ def launch(job: Job, arguments: Sequence[str], *, complete: Complete, report: Ca
 
     register()
     _outcome.clear()
+    announced()  # a sweep of this process that nobody asked about is not ours
     informing = any(word.split("=")[0] in HELP_FLAGS for word in arguments)
     overrides = overrides_of(arguments)
     try:
