@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from medreg.errors import MedregError
 from medreg.io.atomic import read_json
 from medreg.reporting.tables import Cell, Table
+from medreg.studies.table.committed import read_committed
 from medreg.studies.table.places import Place
 from medreg.studies.table.plan import TablePlan, make_plan
 from medreg.studies.table.table_file import SCALES
@@ -48,14 +49,17 @@ def _state(plan: TablePlan) -> str:
 def dry_run(plan: TablePlan, only: Sequence[str] = ()) -> tuple[Table, float, int]:
     """Return the units with their state and cost, the seconds still to spend, and how many of these are not known."""
     rows, total, unknown = [], 0.0, 0
+    elsewhere = _kept(plan)
     for wave in plan.waves(only):
         for request in plan.requests(wave):
             standing = plan.standing(request)
             waits = _partly(request.folder) if standing.state == "missing" else ""
-            seconds = _measured(plan, request.row)
+            here = _measured(plan, request.row)
+            seconds = elsewhere.get(request.row) if here is None else here
             if standing.state in ("missing", "failed"):
                 total, unknown = total + (seconds or 0.0), unknown + (seconds is None)
-            shown = "not measured" if seconds is None else f"{seconds:.0f} s"
+            origin = " by the kept rows" if here is None else ""
+            shown = "not measured" if seconds is None else f"{seconds:.0f} s{origin}"
             why = standing.why or waits
             rows.append((Cell(f"{request.row}, seed {request.seed}"), Cell(standing.state, why), Cell(shown)))
     title = f"{plan.place}, {plan.scale}"
@@ -76,3 +80,16 @@ def _measured(plan: TablePlan, row: str) -> float | None:
         if found.key.get("row") == row and found.cost.get("seconds") and found.key.get("seed") != "probe"
     ]
     return sum(known) / len(known) if known else None
+
+
+def _kept(plan: TablePlan) -> dict[str, float]:
+    """Return the mean seconds of each row in the rows kept with the code: of its runs, else of their training."""
+    file = plan.place.committed(plan.scale)
+    if not file.is_file():
+        return {}
+    found: dict[str, list[float]] = {}
+    for (row, _), facts in read_committed(plan.table, plan.scale, file).facts.items():
+        seconds = facts["seconds"] or facts["cpu_seconds"]
+        if seconds:
+            found.setdefault(row, []).append(float(seconds))
+    return {row: sum(times) / len(times) for row, times in found.items()}

@@ -102,6 +102,8 @@ def test_kept_rows_give_the_same_table_without_running(experiments, capsys):
     assert kept.read_text().startswith("row,seed,case,structure,metric,value,unit,commit")
     before = pd.read_csv(experiments.root / "outputs/tables/paper/two/smoke/table.csv")
     (experiments.root / "outputs/tables/paper/two/smoke/units.jsonl").unlink()
+    assert experiments.run("--dry-run") == 0
+    assert "3 s by the kept rows" in capsys.readouterr().out
     assert experiments.run("--committed") == 0
     after = pd.read_csv(experiments.root / "outputs/tables/paper/two/smoke/table.csv")
     assert np.allclose(before["mean"], after["mean"], atol=1e-6)
