@@ -16,7 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.medreg_sweepers._composing import RememberingLoader
+from medreg.config.remembering import RememberingLoader
 
 MEMORY = "sweep.json"  # in the folder of the sweep
 

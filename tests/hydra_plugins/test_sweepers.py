@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from hydra_plugins.medreg_sweepers._composing import RememberingLoader
+from medreg.config.remembering import RememberingLoader
 from hydra_plugins.medreg_sweepers._jobs import Ended
 from hydra_plugins.medreg_sweepers._space import space_of
 from hydra_plugins.medreg_sweepers.grid import GridSweeper

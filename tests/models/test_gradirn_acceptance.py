@@ -243,6 +243,7 @@ def test_12_only_the_last_field_needs_a_loss(gradirn):
     assert all(step.grad is not None for step in answer.steps[:-1])
 
 
+@pytest.mark.slow
 def test_19_overfits_one_pair(gradirn):
     fixed = blob((32, 32), (16.2, 15.7), 4.5, torch.float32)
     moving = blob((32, 32), (18.1, 14.9), 5.0, torch.float32)

@@ -108,7 +108,7 @@ def test_channels_are_averaged(run):
     torch.testing.assert_close(distance(moving, fixed), (each[0] + each[1]) / 2)
 
 
-@pytest.mark.parametrize(("tta_k", "shape"), [(0, (6, 5)), (2, (5, 5))])
+@pytest.mark.parametrize(("tta_k", "shape"), [(0, (5, 4)), (2, (4, 4))])
 def test_first_and_second_derivatives(run, tta_k, shape):
     distance = mad(run, tta_k=tta_k).double()
     fixed, moving = images(1, 1, *shape, dtype=torch.float64)
@@ -230,7 +230,7 @@ def test_the_inner_gradient_of_gradirn_takes_second_derivatives(run):
 
 def test_affine_registration_by_it_is_reproducible_falls_and_stays_in_the_box(run):
     """The distance falls, the pose stays in the box, and a checkpoint loaded anew gives the same (M17, M18)."""
-    levels = "model.levels=[{shrink: 1, sigma: 0.0, iterations: 8, learning_rate: 0.05}]"
+    levels = "model.levels=[{shrink: 1, sigma: 0.0, iterations: 4, learning_rate: 0.05}]"
     words = ["mode=test", "model=affine", levels, "similarity=mad", f"similarity.ckpt={run}"]
     fixed, moving = images(2, 1, 16, 16)
     found, energies = [], []

@@ -18,8 +18,12 @@ NAMES = sorted(
     {file.stem for file in (Path(__file__).resolve().parents[2] / "configs" / "model").glob("*.yaml")}
     - OTHERS
 )
+SHORT = "{shrink: 2, sigma: 1.0, iterations: 2, learning_rate: 0.1}"
 SMALL = {
-    "optimise": ["model.levels=[{shrink: 2, sigma: 1.0, iterations: 2, learning_rate: 0.1}]"],
+    "affine": [f"model.levels=[{SHORT}]"],
+    "affine_refined": [f"model.levels=[{SHORT}]", f"model.refine.levels=[{SHORT}]"],
+    "greedy": [f"model.levels=[{SHORT}]"],
+    "optimise": [f"model.levels=[{SHORT}]"],
     "vrnet_release": ["model.convention=exact"],  # the released sampler takes sizes divisible by 16
 }
 

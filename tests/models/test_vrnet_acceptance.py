@@ -150,6 +150,7 @@ def test_14_theta_is_trained_and_constant_images_are_harmless(data_term):
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
+@pytest.mark.slow
 def test_15_overfitting_one_pair_ends_below_the_initial_network():
     fixed, moving = blob((32, 32), (15, 16), 5.0).float(), blob((32, 32), (17.5, 14), 5.5).float()
 
