@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import copy
 import functools
-import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
@@ -51,7 +51,9 @@ class RememberingLoader:
         """Return the configuration of these overrides, with its Hydra node, as Hydra's loader would."""
         overrides = OverridesParser.create(config_loader=self._loader).parse_overrides(list(lines))
         self._loader.validate_sweep_overrides_legal(overrides, RunMode.RUN, from_shell=False)
-        elsewhere = any(one.get_key_element() == "hydra.searchpath" for one in overrides)  # brings groups of its own
+        elsewhere = any(
+            one.get_key_element() == "hydra.searchpath" for one in overrides
+        )  # brings groups of its own
         chosen = [one for one in overrides if elsewhere or self._chooses(one)]
         cfg = copy.deepcopy(self._with_groups(config_name, chosen))
         if not elsewhere:
@@ -59,7 +61,7 @@ class RememberingLoader:
                 [one for one in overrides if not self._chooses(one)], cfg
             )
             _name_overrides(cfg, overrides)
-        cfg.hydra.runtime.cwd = os.getcwd()
+        cfg.hydra.runtime.cwd = str(Path.cwd())
         return cfg
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
@@ -107,12 +109,7 @@ def _loader(job_name: str, folders: tuple[tuple[str, tuple[int, int]], ...]) -> 
 
 def _newest(folder: str) -> tuple[int, int]:
     """Return how many files a folder holds and when the newest was changed, in ns."""
-    times = [
-        os.stat(os.path.join(place, name)).st_mtime_ns
-        for place, _, names in os.walk(folder)
-        for name in names
-        if name.endswith((".yaml", ".yml"))
-    ]
+    times = [file.stat().st_mtime_ns for file in Path(folder).rglob("*.yaml")]
     return len(times), max(times, default=0)
 
 

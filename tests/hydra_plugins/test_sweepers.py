@@ -13,12 +13,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from medreg.config.remembering import RememberingLoader
 from hydra_plugins.medreg_sweepers._jobs import Ended
 from hydra_plugins.medreg_sweepers._space import space_of
 from hydra_plugins.medreg_sweepers.grid import GridSweeper
 from hydra_plugins.medreg_sweepers.search import SearchSweeper, counted, direction_of
 from medreg.config.paths import config_dir
+from medreg.config.remembering import RememberingLoader
 from medreg.config.resolvers import register
 from medreg.errors import ConfigError
 from medreg.runs.sweep import jobs_of
