@@ -16,7 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from medreg.config.remembering import RememberingLoader
+from medreg.config.remembering import remembering
 
 MEMORY = "sweep.json"  # in the folder of the sweep
 
@@ -48,7 +48,7 @@ class JobSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Make the launcher that `hydra/launcher=` chose; Hydra calls this."""
         self.config = config
-        self.loader: Any = RememberingLoader(hydra_context.config_loader)  # type: ignore[arg-type]
+        self.loader: Any = remembering(hydra_context.config_loader)  # type: ignore[arg-type]
         context = HydraContext(config_loader=self.loader, callbacks=hydra_context.callbacks)
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=context, task_function=task_function, config=config

@@ -6,8 +6,7 @@ A composition of medreg takes some 0.3 s, most of it for reading and merging YAM
 from __future__ import annotations
 
 import copy
-import functools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_d
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobRuntime
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from medreg.config.paths import config_dirs
+from medreg.config.paths import config_dir
 
 
 class RememberingLoader:
@@ -86,21 +86,30 @@ class RememberingLoader:
         return self._composed[key]
 
 
+def remembering(loader: ConfigLoaderImpl) -> RememberingLoader:
+    """Return what remembers for this loader: one for all with the same folders, until a file there changes."""
+    places = tuple((one.provider, one.path) for one in loader.get_search_path().get_path())
+    folders = [
+        path.removeprefix("file://") for _, path in places if path and path.startswith(("/", "file://"))
+    ]
+    key = (str(JobRuntime.instance().get("name")), places, tuple(map(_newest, folders)))
+    if key not in _known:
+        _known[key] = RememberingLoader(loader)
+    return _known[key]
+
+
+_known: dict[tuple[Hashable, ...], RememberingLoader] = {}
+
+
 def loader_of(job_name: str) -> RememberingLoader:
-    """Return the loader of medreg's and the user's folders; a new one as soon as a file there has changed."""
-    return _loader(job_name, tuple((str(folder), _newest(str(folder))) for folder in config_dirs()))
-
-
-@functools.lru_cache(maxsize=4)
-def _loader(job_name: str, folders: tuple[tuple[str, tuple[int, int]], ...]) -> RememberingLoader:
-    """Return Hydra's loader of the first of these folders; its plug-in adds the others."""
+    """Return the loader of medreg's folder of configurations and of the user's."""
     outer = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(folders[0][0], version_base="1.3", job_name=job_name):
+        with initialize_config_dir(str(config_dir()), version_base="1.3", job_name=job_name):
             found = GlobalHydra.instance().config_loader()
             assert isinstance(found, ConfigLoaderImpl)
-            return RememberingLoader(found)
+            return remembering(found)
     finally:
         GlobalHydra.instance().clear()
         if outer is not None:
