@@ -39,7 +39,10 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "overrides", nargs="*", metavar="name or option", help="PAPER/TABLE or PAPER; options as of train.py"
+        "overrides",
+        nargs="*",
+        metavar="name or option",
+        help="PAPER/TABLE, PAPER or all; options as of train.py",
     )
     parser.add_argument("--scale", choices=("smoke", "laptop", "paper"), default="laptop", help="how large")
     parser.add_argument("--only", metavar="ROW,…", default="", help="these rows, and what they need")

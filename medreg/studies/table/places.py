@@ -12,6 +12,7 @@ from medreg.config.suggest import nearest
 from medreg.errors import ConfigError
 
 VARIABLE = "MEDREG_EXPERIMENTS"
+EVERY = "all"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def all_tables(own: Path | None = None) -> list[Place]:
 
 
 def find(names: Sequence[str], own: Path | None = None) -> list[Place]:
-    """Return the tables of names such as `gradirn/cardiac`, or `gradirn` for all of a paper.
+    """Return the tables of names such as `gradirn/cardiac`, `gradirn` for all of a paper, or `all`.
 
     Raises:
         ConfigError: an unknown name; the nearest are given.
@@ -76,9 +77,9 @@ def find(names: Sequence[str], own: Path | None = None) -> list[Place]:
     known = all_tables(own)
     chosen: list[Place] = []
     for name in names:
-        fitting = [place for place in known if name in (str(place), place.paper)]
+        fitting = [place for place in known if name in (str(place), place.paper, EVERY)]
         if not fitting:
-            words = {str(place) for place in known} | {place.paper for place in known}
+            words = {str(place) for place in known} | {place.paper for place in known} | {EVERY}
             close = nearest(name, words)
             hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
             raise ConfigError(
