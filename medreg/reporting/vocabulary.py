@@ -27,9 +27,15 @@ METRICS = {
     "itk_avg_hd_mm": Metric("average Hausdorff (ITK)", "lower", 2),
     "tre_mm": Metric("TRE", "lower", 2),
     "tre_more_mm": Metric("TRE, further points", "lower", 2),
+    "tre_max_mm": Metric("largest TRE", "lower", 2),
+    "tre_lm_linear_mm": Metric("TRE, linear interpolation", "lower", 2),
     "epe_mm": Metric("EPE", "lower", 2),
     "folding_percent": Metric("folds", "lower", 3),
     "sd_log_jacobian": Metric("SD log J", "lower", 3),
+    "ndv_percent": Metric("non-diffeomorphic volume", "lower", 3),
+    "folding_voxels": Metric("folded voxels", "lower", 0),
+    "mag_grad_det_j": Metric("|∇ det J|", "lower", 3),
+    "largest_deformation_mm": Metric("largest displacement", "neither", 2),
     "distance_l1_mm": Metric("error of the distance", "lower", 2),
     "distance_pearson": Metric("correlation with the distance", "higher", 3),
     "rotation_bias": Metric("rotation, bias", "lower", 1),
@@ -40,6 +46,7 @@ METRICS = {
     "translation_spearman": Metric("translation, monotony", "higher", 3),
     "volume_error_ml": Metric("volume error", "lower", 2),
     "volume_ml": Metric("volume", "neither", 1),
+    "image_correlation": Metric("image correlation", "higher", 3),
     "rmse_image": Metric("image RMSE", "lower", 4),
     "time_s": Metric("time", "lower", 3),
     "cpu_s": Metric("CPU time", "lower", 2),
@@ -48,7 +55,10 @@ METRICS = {
 # What every table shows first; everything else follows in alphabetical order.
 ORDER = tuple(METRICS)
 # Not a property of the alignment: shown, but no best and no test, since doing nothing always wins.
-COST = frozenset({"folding_percent", "sd_log_jacobian", "time_s", "cpu_s", "peak_memory_mib"})
+COST = frozenset({
+    "folding_percent", "folding_voxels", "ndv_percent", "sd_log_jacobian", "mag_grad_det_j",
+    "time_s", "cpu_s", "peak_memory_mib",
+})  # fmt: skip
 
 
 def describe(metric: str) -> Metric:
