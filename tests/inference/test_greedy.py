@@ -25,6 +25,7 @@ LEVELS = [
     {"shrink": 2, "sigma": 1.0, "iterations": 30, "learning_rate": 0.5},
     {"shrink": 1, "sigma": 0.0, "iterations": 30, "learning_rate": 0.5},
 ]
+SHORT = [level | {"iterations": 6} for level in LEVELS]  # where it does not matter how good the answer is
 
 
 def texture(shape, seed=0):
@@ -98,7 +99,7 @@ def test_works_in_three_dimensions():
     assert left < 0.1 * (moving - fixed).square().mean()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_unlike_images_do_not_make_folds(seed):
     """Nothing to match: every update is as long as it may be, in another direction at every voxel."""
     generator = torch.Generator().manual_seed(seed)
@@ -178,8 +179,8 @@ def test_no_updates_return_the_start():
 def test_samples_of_a_batch_are_independent():
     moving = torch.cat((texture((32, 28)), 3 * texture((32, 28), 1)))
     fixed = torch.cat([warp(m[None], bump((32, 28), s)) for m, s in zip(moving, (2, -1), strict=True)])
-    both = greedy()(fixed, moving).displacement
-    alone = [greedy()(f[None], m[None]).displacement for f, m in zip(fixed, moving, strict=True)]
+    both = greedy(levels=SHORT)(fixed, moving).displacement
+    alone = [greedy(levels=SHORT)(f[None], m[None]).displacement for f, m in zip(fixed, moving, strict=True)]
     torch.testing.assert_close(both, torch.cat(alone), rtol=0, atol=1e-3)
 
 
@@ -211,9 +212,9 @@ def test_converged_levels_end_early():
 def test_runs_where_gradients_are_off(mode):
     moving = texture((24, 24))
     fixed = warp(moving, bump((24, 24), 1.0))
-    expected = greedy()(fixed, moving).displacement
+    expected = greedy(levels=SHORT)(fixed, moving).displacement
     with mode():
-        answer = greedy()(fixed + 0, moving + 0).displacement
+        answer = greedy(levels=SHORT)(fixed + 0, moving + 0).displacement
     assert not answer.requires_grad
     torch.testing.assert_close(answer, expected)
 
@@ -235,7 +236,7 @@ def test_impossible_settings_are_refused(change):
 def test_no_state_is_kept_between_calls():
     moving = texture((24, 24))
     fixed = warp(moving, bump((24, 24), 1.0))
-    model = greedy()
+    model = greedy(levels=SHORT)
     assert not list(model.parameters())
     torch.testing.assert_close(model(fixed, moving).displacement, model(fixed, moving).displacement)
     assert Dense().parameter_shape((24, 24)) == model(fixed, moving).parameters.shape[1:]
