@@ -117,9 +117,10 @@ def by_split(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
             yield ", ".join(str(word) for word in (data, split) if word) or "results", rows
 
 
-def split_tables(rows: pd.DataFrame) -> list[Table]:
-    """The summary of one data set and split, and a table for every metric that comes per structure."""
-    return [headline(rows), *(by_structure(rows, metric=metric) for metric in structure_metrics(rows))]
+def split_tables(rows: pd.DataFrame, *, title: str = "", tests: bool = True) -> list[Table]:
+    """The summary of one data set and split (`headline`), and a table for every metric that comes per structure."""
+    summary = headline(rows, title=title, tests=tests)
+    return [summary, *(by_structure(rows, metric=metric) for metric in structure_metrics(rows))]
 
 
 def headline(results: pd.DataFrame, *, title: str = "", tests: bool = True) -> Table:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medreg.config.instantiate import build
-from medreg.config.settings import names_of, read_settings
+from medreg.config.settings import read_settings
 from medreg.errors import ConfigError, DataError, MedregError, NumericalError
 from medreg.io.digest import digest_of
 from medreg.models.chosen_weight import require_conditional, require_maps
@@ -60,11 +60,6 @@ class SearchPlan:
         """Name of the files of its result."""
         kind = "regions" if self.by_region else "scalar"
         return f"{Path(self.method).stem}_{self.objective}_{kind}_{self.scope}"
-
-
-def method_names() -> list[str]:
-    """Return the methods that come with medreg."""
-    return names_of("smoothness")
 
 
 def load_method(name: str, overrides: Sequence[str] = ()) -> tuple[SearchMethod, dict[str, Any]]:
