@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medreg.reporting.figures import CROP_MARGIN_MM, draw_planes
+from medreg.reporting.overlays import label_colours
 from medreg.reporting.planes import Array, Plane, axis_codes, crop, pair_arrays, planes_of
-from medreg.reporting.style import LABEL_COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,8 +73,5 @@ def method_rows(
         plane = planes_of(pair, orientation=axis_codes(np.asarray(affine)), slices=1)[0]
         planes.append(replace(plane, name=result.name))
     planes = crop(planes, margin_mm=CROP_MARGIN_MM)
-    values = sorted(
-        {int(v) for plane in planes for label in plane.labels.values() for v in np.unique(label)} - {0}
-    )
-    colours = {value: LABEL_COLOURS[i % len(LABEL_COLOURS)] for i, value in enumerate(values)}
+    colours = label_colours(label for plane in planes for label in plane.labels.values())
     return draw_planes(planes, colours=colours, title=title, label_names=label_names or {})
