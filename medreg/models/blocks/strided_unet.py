@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from medreg.errors import ConfigError
+from medreg.errors import require_choice
 from medreg.models.blocks.conv import CONVOLUTIONS, FewOutputsConv3d, channels_last
 
 _LAST: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: FewOutputsConv3d}
@@ -76,8 +76,7 @@ class StridedUNet(nn.Module):
         outputs: int | None = None,
     ) -> None:
         super().__init__()
-        if initialisation not in ("he", "torch"):
-            raise ConfigError(f"model.initialisation is {initialisation!r}; choose he or torch.")
+        require_choice("model.initialisation", initialisation, ("he", "torch"))
         c = start_channels
         self.entry = nn.Sequential(_convolution(ndim, inputs, c), _convolution(ndim, c, c))
         self.down = nn.ModuleList()
