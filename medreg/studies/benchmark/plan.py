@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from medreg.baselines.method import Method
 from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths
 from medreg.studies.benchmark.cases import TaskCases
-from medreg.studies.benchmark.methods import Method
 from medreg.studies.learn2reg.names import accepted_names
 from medreg.study.store import Store
 from medreg.study.unit import Outcome, Unit

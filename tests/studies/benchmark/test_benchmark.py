@@ -124,7 +124,10 @@ def stand_in(
     script.write_text(WORKER.format(scripts=str(SCRIPTS)))
     environment = Environment("MEDREG_ENV_STAND_IN", True, ["pip install stand-in"])
     settings = {"shift": shift, "bad": bad or {}, "count": str(folder / "count")}
-    return Tool("stand-in", "test", "numpy", str(script), settings, environment, timeout_s, 1)
+    return Tool(
+        title="stand-in", source="test", distribution="numpy", script=str(script), settings=settings,
+        environment=environment, timeout_s=timeout_s, threads=1,
+    )  # fmt: skip
 
 
 def work(task: Path, tool: Tool) -> tuple[Benchmark, Entry]:
