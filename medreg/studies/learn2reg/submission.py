@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import time
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,19 +28,22 @@ COLUMNS = ("case", "seconds", "cpu_seconds", "peak_memory_mib", "version", "hard
 Tell = Callable[[str, int, int], None]
 
 
-class FieldMaker(Protocol):
+class FieldMaker(ABC):
     """Where fields come from: a trained run, or files."""
 
     @property
     def cost(self) -> Mapping[str, str | int]:
         """Version, hardware and threads for the table of run times; empty where nothing is computed."""
+        return {}
 
+    @abstractmethod
     def digest(self, pair: PairPaths) -> str:
         """Return what the field of a pair depends on: a file of another digest is made again."""
 
-    def warm_up(self, pair: PairPaths) -> None:
-        """Do once, before any time is taken, what only a first case costs."""
+    def warm_up(self, pair: PairPaths) -> None:  # noqa: B027
+        """Do once, before any time is taken, what only a first case costs; nothing by default."""
 
+    @abstractmethod
     def make(self, pair: PairPaths) -> NDArray[np.floating]:
         """Return the field of a pair, (3, X, Y, Z), voxels of the moving array, index to index."""
 
@@ -54,7 +57,7 @@ class Result:
     failures: Mapping[str, str]
 
 
-class FilesAsFields:
+class FilesAsFields(FieldMaker):
     """Fields of another program or of a benchmark, converted to the form of a submission.
 
     Args:
@@ -66,18 +69,10 @@ class FilesAsFields:
         self.source = source
         self.shape = shape
 
-    @property
-    def cost(self) -> Mapping[str, str | int]:
-        """Nothing is computed."""
-        return {}
-
     def digest(self, pair: PairPaths) -> str:
         """Return the digest of the file."""
         entry = self.source.find(pair)
         return "missing" if entry is None else self.source.digest(entry)
-
-    def warm_up(self, pair: PairPaths) -> None:
-        """Nothing to do."""
 
     def make(self, pair: PairPaths) -> NDArray[np.floating]:
         """Read the field of a pair.
