@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medreg.reporting.overlays import MANY_LABELS, Scale, grey_scale, label_colours, outline, percentile
-from medreg.reporting.planes import Array, Plane, crop, pair_arrays, planes_of
+from medreg.reporting.planes import Plane, crop, pair_arrays, planes_of
 from medreg.reporting.sheet import colour_bar, empty_sheet, label_legend
 from medreg.reporting.style import INK, STYLE
+from medreg.reporting.views import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

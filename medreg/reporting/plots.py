@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from medreg.reporting.panels import panels, small_multiples
-from medreg.reporting.planes import Array
 from medreg.reporting.style import INK, METHOD_COLOURS, MUTED, REFERENCE_COLOUR
 from medreg.reporting.tables import OVERALL, methods_in
+from medreg.reporting.views import Array
 from medreg.reporting.vocabulary import UNREGISTERED, heading
 
 if TYPE_CHECKING:

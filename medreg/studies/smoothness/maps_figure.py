@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medreg.reporting.panels import panels
-from medreg.reporting.planes import Array
 from medreg.reporting.style import INK
+from medreg.reporting.views import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from medreg.reporting.panels import panels
 from medreg.reporting.statistics import bootstrap_mean
 from medreg.reporting.style import INK, METHOD_COLOURS, MUTED
-from medreg.reporting.vocabulary import ARROWS
+from medreg.reporting.vocabulary import titled
 from medreg.studies.table.estimates import TableResults, estimate, tested
 from medreg.studies.table.sheets import PublishedNumbers
 
@@ -52,9 +52,8 @@ def _panel(axis: Axes, results: TableResults, column: str, published: PublishedN
             axis.plot(interval.mean, place, "o", color=colour, markersize=5)
         if (row, column) in published:
             axis.plot(published[row, column].value, place, "D", color=INK, markersize=4, fillstyle="none")
-    spec, unit = results.table.columns[column], results.unit(column)
-    shown = "" if unit in ("", "1", "-", "none") else f" ({unit})"
-    axis.set_xlabel(f"{spec.title}{shown} {ARROWS[spec.direction]}".strip())
+    spec = results.table.columns[column]
+    axis.set_xlabel(titled(spec.title, results.unit(column), spec.direction))
     axis.grid(axis="x")
     axis.set_axisbelow(True)
     axis.tick_params(color=MUTED)
