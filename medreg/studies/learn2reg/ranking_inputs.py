@@ -13,9 +13,10 @@ from medreg.errors import DataError
 from medreg.reporting.results import Frame
 from medreg.studies.learn2reg.ranking_rules import kind_of
 from medreg.studies.learn2reg.ranking_runs import RESULTS, runs_as_tables
+from medreg.studies.learn2reg.runtime import FILE as RUNTIMES
 from medreg.studies.learn2reg.schema import CASE_MEAN, read_all_metrics, read_metrics, tidy
 
-METRICS, RUNTIME = "metrics.json", "runtime.csv"
+METRICS = "metrics.json"
 
 
 def collect(
@@ -102,8 +103,8 @@ def _read(file: Path, name: str | None, config: EvaluationConfig | None) -> list
     tables = []
     for metrics in found:
         table = metrics.table(method, config=config)
-        if (file.parent / RUNTIME).is_file() and file.name == METRICS:
-            table = pd.concat([table, _runtimes(file.parent / RUNTIME, table)], ignore_index=True)
+        if (file.parent / RUNTIMES).is_file() and file.name == METRICS:
+            table = pd.concat([table, _runtimes(file.parent / RUNTIMES, table)], ignore_index=True)
         tables.append(table)
     return tables
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 import zipfile
 from abc import ABC, abstractmethod
@@ -17,14 +16,13 @@ from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths
 from medreg.errors import DataError, FieldFormatError, MedregError
 from medreg.io.atomic import replacing
 from medreg.studies.learn2reg.fields import FieldSource
+from medreg.studies.learn2reg.runtime import write_runtime
 from medreg.studies.learn2reg.submission_format import Form
 from medreg.study.job import Progress, run_units
 from medreg.study.store import Store
 from medreg.study.unit import Outcome, Unit
 
 STATE = ".submission.jsonl"  # in the folder of the fields: what each of them was made of
-RUNTIME = "runtime.csv"
-COLUMNS = ("case", "seconds", "cpu_seconds", "peak_memory_mib", "version", "hardware", "threads")
 Tell = Callable[[str, int, int], None]
 
 
@@ -126,7 +124,8 @@ def make_fields(
     warm: list[FieldMaker] = []
     outcomes = run_units(units, make, store, retry=True, tell=told)
     if maker.cost:
-        _write_runtimes(folder / RUNTIME, outcomes, maker)
+        done = (found for found in outcomes if not found.failed)
+        write_runtime(folder, ({**found.key, **found.cost, **maker.cost} for found in done))
     failures = {outcome.key["case"]: outcome.error for outcome in outcomes if outcome.failed}
     return Result(len(units) - found - len(failures), found, failures)
 
@@ -185,11 +184,3 @@ def _nothing_foreign(units: Sequence[Unit], store: Store) -> None:
             f"{foreign[0].parent} holds {foreign[0].name} from elsewhere ({len(foreign)} such files), and nothing is "
             "overwritten; choose another folder."
         )
-
-
-def _write_runtimes(path: Path, outcomes: Sequence[Outcome], maker: FieldMaker) -> None:
-    """Write one row a case; the order of the columns is that of benchmarks."""
-    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**found.key, **found.cost, **maker.cost} for found in outcomes if not found.failed)
