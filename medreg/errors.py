@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class MedregError(Exception):
     """Base of all errors that the entry points print as one paragraph, without a traceback."""
@@ -37,3 +39,20 @@ class MissingExtra(MedregError):
 
 class NumericalError(MedregError):
     """NaN or infinity in a loss, an image or a field."""
+
+
+def require_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    """Refuse a value that is none of the choices.
+
+    Args:
+        name: of the option, as a person writes it.
+        value: what was given.
+        choices: what may be given.
+
+    Raises:
+        ConfigError: names the option and the choices.
+    """
+    known = list(choices)
+    if value not in known:
+        *first, last = map(str, known)
+        raise ConfigError(f"{name} is {value!r}; choose {', '.join(first)}{' or ' if first else ''}{last}.")

@@ -9,17 +9,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
+from medreg.baselines.method import Method
 from medreg.errors import ConfigError, MissingExtra
 
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-)
 
 
 @dataclass(frozen=True)
@@ -61,53 +56,31 @@ class Environment:
         return "Make it with:\n" + "\n".join(f"    {line}" for line in self.install)
 
 
-@dataclass(frozen=True)
-class Tool:
-    """One registration method of another program.
+@dataclass(frozen=True, kw_only=True)
+class Tool(Method):
+    """One registration method of another program; it gets images as the benchmark has prepared them.
 
     Attributes:
-        title: name in tables.
-        source: where the settings come from.
         distribution: the installed package whose version is recorded.
         script: file name of the worker in `medreg/baselines/scripts`, or the path of another.
         settings: what the worker's `register` takes; `threads` is added.
         environment: where it runs.
-        timeout_s: most seconds for one case.
-        threads: CPU threads.
-        warm_up: register a small piece before the first case, outside the clock.
-        masks: the worker hands masks on to the tool.
     """
 
-    title: str
-    source: str
     distribution: str
     script: str
     settings: Mapping[str, Any]
     environment: Environment
-    timeout_s: float
-    threads: int
-    warm_up: bool = False
-    masks: bool = False
-    prepares: ClassVar[bool] = False  # images come as the benchmark has prepared them
 
     def command(self) -> list[str]:
-        """Return the words that start the worker.
-
-        Raises:
-            MissingExtra: the environment is not there.
-            ConfigError: the worker is not there.
-        """
+        """Return the interpreter of the environment and the script."""
         file = SCRIPTS / self.script if not Path(self.script).is_absolute() else Path(self.script)
         if not file.is_file():
             raise ConfigError(f"{self.title}: there is no worker {file}; `script` names a file in {SCRIPTS}.")
         return [str(self.environment.python(self.title)), str(file)]
 
     def version(self) -> str:
-        """Return the version of the tool where it runs.
-
-        Raises:
-            MissingExtra: the environment or the package is not there.
-        """
+        """Return the version of the distribution where it runs."""
         python = self.environment.python(self.title)
         asking = f"import importlib.metadata as m; print(m.version({self.distribution!r}))"
         done = subprocess.run([python, "-c", asking], capture_output=True, text=True, check=False)
@@ -115,17 +88,9 @@ class Tool:
             raise self.missing(f"{python} has no package {self.distribution}")
         return done.stdout.strip()
 
-    def variables(self) -> dict[str, str]:
-        """Return environment variables of the worker: the number of threads of every library."""
-        return dict.fromkeys(THREAD_VARIABLES, str(self.threads))
-
     def request(self) -> dict[str, Any]:
         """Return the settings as the worker gets them."""
         return {**self.settings, "threads": self.threads}
-
-    def missing(self, reason: str) -> MissingExtra:
-        """Return the error for a worker that could not import its tool."""
-        return MissingExtra(f"{self.title} is not installed where it should run ({reason}). {self.recipe()}")
 
     def recipe(self) -> str:
         """Return how to install the tool."""

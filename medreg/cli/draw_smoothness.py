@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medreg.errors import ConfigError
 
-if TYPE_CHECKING:
-    from medreg.runs.trained import TrainedRun
-    from medreg.studies.smoothness.run_cases import Cases
-
-FIELDS, MAPS = ("grid", "magnitude", "jacobian"), ("weight", "grid", "energy")
 EPILOG = """\
 Files written to the run folder:
   smoothness/curve.csv, figures/smoothness_curve.png               Dice against smoothness over λ
@@ -63,80 +57,23 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compute, draw, and name the files."""
+    from medreg.studies.smoothness.drawing import draw_curve, draw_fields, draw_two_regions
     from medreg.studies.smoothness.run_cases import load_cases, load_run
 
+    codes = None if args.region is None else label_list(args.region)
     trained = load_run(Path(args.run_folder))
     others = [load_run(Path(folder)) for folder in args.against]
     cases = load_cases(trained, args.split, limit=args.cases)
     if not 0 <= args.case < len(cases.batches):
         raise ConfigError(f"--case {args.case}: there are cases 0 to {len(cases.batches) - 1}.")
-    files = [*_curve(trained, others, cases, args), *_fields(trained, cases, args)]
+    files = draw_curve(trained, args.smoothness, others, cases)
+    files += draw_fields(trained, args.smoothness, cases, args.case)
     if getattr(trained.model, "takes_maps", False):
-        files += _two_regions(trained, cases, args)
+        low, high = args.two
+        files += draw_two_regions(trained, cases, args.case, codes=codes, low=low, high=high)
     for file in files:
         print(file)
     return 0
-
-
-def _curve(
-    trained: TrainedRun, others: list[TrainedRun], cases: Cases, args: argparse.Namespace
-) -> list[Path]:
-    from medreg.reporting.style import save
-    from medreg.studies.smoothness.curve import weight_curve
-    from medreg.studies.smoothness.curves_figure import weight_curve_figure
-    from medreg.studies.smoothness.result import FOLDER
-    from medreg.studies.smoothness.scores import Scores
-    from medreg.study.view import write_csv
-
-    table = weight_curve(trained, args.smoothness, others, cases, Scores(trained.folder / FOLDER))
-    figure = weight_curve_figure(
-        table, title=f"{trained.folder.name}, {len(cases.batches)} {cases.split} cases"
-    )
-    file = write_csv(table, trained.folder / FOLDER / "curve.csv", digits=7)
-    return [file, save(figure, trained.folder / "figures" / "smoothness_curve.png")]
-
-
-def _fields(trained: TrainedRun, cases: Cases, args: argparse.Namespace) -> list[Path]:
-    import pandas as pd
-
-    from medreg.models.chosen_weight import ChosenWeight
-    from medreg.reporting.style import save
-    from medreg.studies.smoothness.maps_figure import field_sheet
-    from medreg.studies.smoothness.planes import field_plane, uniform_answers
-    from medreg.studies.smoothness.result import FOLDER
-    from medreg.studies.smoothness.scores import Scores
-    from medreg.study.view import write_csv
-
-    batch = cases.batches[args.case]
-    planes = [field_plane(batch, answer) for answer in uniform_answers(trained, batch, args.smoothness)]
-    sheet = field_sheet(planes, rows=FIELDS, title=batch["case"][0])
-    scores, only = Scores(trained.folder / FOLDER), replace(cases, batches=[batch])
-    rows = [
-        {"case": one.case, "weight": weight, **one.values}
-        for weight in args.smoothness
-        for one in scores.of(trained, ChosenWeight(weight), only)
-    ]
-    file = write_csv(pd.DataFrame(rows), trained.folder / FOLDER / "fields.csv", digits=7)
-    return [file, save(sheet, trained.folder / "figures" / "smoothness_fields.png")]
-
-
-def _two_regions(trained: TrainedRun, cases: Cases, args: argparse.Namespace) -> list[Path]:
-    import pandas as pd
-
-    from medreg.reporting.style import save
-    from medreg.studies.smoothness.maps_figure import field_sheet
-    from medreg.studies.smoothness.planes import field_plane
-    from medreg.studies.smoothness.result import FOLDER
-    from medreg.studies.smoothness.two_regions import answers, region_of, two_region_rows
-    from medreg.study.view import write_csv
-
-    codes = None if args.region is None else label_list(args.region)
-    (low, high), batch = args.two, cases.batches[args.case]
-    found = answers(trained, batch, region_of(batch, codes), low=low, high=high)
-    sheet = field_sheet([field_plane(batch, answer) for answer in found], rows=MAPS, title=batch["case"][0])
-    table = pd.DataFrame(two_region_rows(trained, cases, codes, low=low, high=high))
-    file = write_csv(table, trained.folder / FOLDER / "two_regions.csv", digits=7)
-    return [file, save(sheet, trained.folder / "figures" / "smoothness_two_regions.png")]
 
 
 def label_list(text: str) -> list[int]:

@@ -131,7 +131,5 @@ def _print(console: Console, evaluation: Evaluation, output: str) -> None:
         markup=False,
         soft_wrap=True,
     )
-    for failure in evaluation.failures:
-        console.print(
-            f"FAILED {failure.case}: {failure.reason}", style="bold red", markup=False, soft_wrap=True
-        )
+    for case, reason in evaluation.failures.items():
+        console.print(f"FAILED {case}: {reason}", style="bold red", markup=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from medreg.config.settings import names_of
-from medreg.config.suggest import leaf_keys, nearest, parse
+from medreg.config.suggest import did_you_mean, leaf_keys, parse
 from medreg.config.unchecked import compose_unchecked
 from medreg.errors import ConfigError
 
@@ -57,7 +57,7 @@ class Command:
         for name in value if isinstance(value, list) else [value]:
             if str(name) not in options:
                 raise ConfigError(
-                    f"{group}: there is no option {str(name)!r}.{_hint(str(name), options)} "
+                    f"{group}: there is no option {str(name)!r}.{did_you_mean(str(name), options)} "
                     f"Options: {', '.join(options)}."
                 )
 
@@ -65,13 +65,8 @@ class Command:
         for item in overrides:
             key = item.key_or_group
             if key not in keys and not item.is_add() and not item.is_delete():
-                hint = _hint(key, [*keys, *self.groups])
+                hint = did_you_mean(key, [*keys, *self.groups])
                 raise ConfigError(f"{self.name}: there is no option {key!r}.{hint}")
-
-
-def _hint(word: str, known: Sequence[str]) -> str:
-    close = nearest(word, known)
-    return f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
 
 
 BENCHMARK = Command("medreg benchmark", root="benchmark", groups=("benchmark", "method", "logger"))

@@ -46,7 +46,8 @@ def nearest(word: str, candidates: Iterable[str], *, limit: int = 3) -> list[str
     return merged[:limit]
 
 
-def _did_you_mean(word: str, candidates: Iterable[str]) -> str:
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Return a sentence, with a blank before it, that names the candidates most like a word; nothing without any."""
     near = nearest(word, candidates)
     return f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
 
@@ -95,7 +96,7 @@ def _check_group(override: Override, known: dict[str, list[str]]) -> None:
         if value not in known[group] and value != "None" and not value.startswith("glob"):
             options = ", ".join(known[group])
             raise ConfigError(
-                f"{group}={value}: no such option.{_did_you_mean(value, known[group])} Options of {group}: {options}."
+                f"{group}={value}: no such option.{did_you_mean(value, known[group])} Options of {group}: {options}."
             )
 
 
@@ -109,7 +110,7 @@ def _check_keys(overrides: Sequence[Override], known: dict[str, list[str]], base
             continue
         names = [*keys, *known]
         raise ConfigError(
-            f"{key}: no such option in this composition.{_did_you_mean(key, names)} "
+            f"{key}: no such option in this composition.{did_you_mean(key, names)} "
             "`medreg show` lists every option; a new key is added with +key=value."
         )
 

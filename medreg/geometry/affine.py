@@ -15,8 +15,6 @@ from medreg.geometry.compose import resize_gain
 from medreg.geometry.grid import matrix_to_displacement
 from medreg.geometry.transformation import Deformation, Transformation
 
-__all__ = ["Affine", "Rigid", "affine_matrix", "affine_parameters", "matrix_to_displacement", "rigid_matrix"]
-
 
 def affine_matrix(theta: Tensor, shape: Sequence[int]) -> Tensor:
     """Matrix of affine parameters, φ(x) = c + (I + L)(x − c) + t with L_ka = θ_ka / r_a.

@@ -7,7 +7,6 @@ to the last, φ(x) = A x + t.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -51,61 +50,6 @@ def affine_distance(matrix: Tensor, half_extents: Tensor) -> Tensor:
     """
     excess, shift = displacement_matrix(matrix, half_extents)
     return _root(shift.square().sum(1) + excess.square().sum((1, 2)) / 3)
-
-
-@dataclass(frozen=True)
-class RegionMoments:
-    """Mean and covariance of the points of a region: all that the distance of an affine map depends on.
-
-    Attributes:
-        mean: m (B, D), unit coordinates.
-        covariance: S (B, D, D), unit coordinates.
-    """
-
-    mean: Tensor
-    covariance: Tensor
-
-
-def region_moments(mask: Tensor) -> RegionMoments:
-    """Mean and covariance of the unit coordinates of a mask's voxels.
-
-    Args:
-        mask: (B, 1, *S), weights ≥ 0; every sample has some.
-
-    Returns:
-        Moments in the precision of the mask, at least single.
-    """
-    shape = tuple(mask.shape[2:])
-    weights = mask.to(torch.promote_types(mask.dtype, torch.float32)).flatten(2).squeeze(1)
-    axes = [
-        torch.linspace(-1, 1, size, dtype=weights.dtype, device=weights.device)
-        if size > 1
-        else weights.new_zeros(1)
-        for size in shape
-    ]
-    points = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
-    weights = weights / weights.sum(1, keepdim=True)
-    mean = weights @ points.T
-    centred = points.unsqueeze(0) - mean.unsqueeze(2)
-    return RegionMoments(mean, (centred * weights.unsqueeze(1)) @ centred.mT)
-
-
-def affine_distance_within(matrix: Tensor, half_extents: Tensor, *, region: RegionMoments) -> Tensor:
-    """Root mean square displacement over a region, d² = ‖H (t + E m)‖² + tr(H E S Eᵀ H), E = A − I.
-
-    Args:
-        matrix: (B, D, D+1), [A | t], unit coordinates.
-        half_extents: h (D,) or (B, D), mm (or any length).
-        region: m and S of the region, see `region_moments`.
-
-    Returns:
-        (B,), in the length of h.
-    """
-    excess, shift = displacement_matrix(matrix, half_extents)
-    mean, covariance = region.mean.to(matrix), region.covariance.to(matrix)
-    centre = shift + (excess @ mean.unsqueeze(2)).squeeze(2)
-    spread = ((excess @ covariance) * excess).sum((1, 2))
-    return _root(centre.square().sum(1) + spread)
 
 
 def displacement_matrix(matrix: Tensor, half_extents: Tensor) -> tuple[Tensor, Tensor]:

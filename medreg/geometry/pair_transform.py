@@ -9,31 +9,15 @@ at x_moving.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from medreg.geometry.compose import invert
+from medreg.geometry.compose import Inverse, invert
 from medreg.geometry.derivatives import jacobian_determinant
 from medreg.geometry.grid import Grid, identity_grid
 from medreg.geometry.warp import sample, warp
-
-
-@dataclass(frozen=True)
-class InverseField:
-    """The map from moving to fixed space, defined on the moving grid.
-
-    Attributes:
-        displacement: (3, *S_m) float64, voxels of the moving grid, pull: warps the fixed image onto the
-            moving grid.
-        residual_voxels_max: largest error of the inversion on the fixed grid, voxels.
-        residual_voxels_mean: its mean.
-    """
-
-    displacement: Tensor
-    residual_voxels_max: float
-    residual_voxels_mean: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,11 +88,15 @@ class PairTransform:
             local = local.movedim(0, self.slice_axis).unsqueeze(0)
         return local * float(torch.linalg.det(self.world[:3, :3]))
 
-    def inverse(self, *, iterations: int = 50, tolerance: float = 1e-3) -> InverseField:
+    def inverse(self, *, iterations: int = 50, tolerance: float = 1e-3) -> Inverse:
         """Return the map from moving to fixed space with the residual of its inversion.
 
         With v the inverse displacement of u on the fixed grid, moving voxel j goes to p + v(p), p = A_f⁻¹
         T⁻¹ A_m j.
+
+        Returns:
+            With the displacement (3, *S_m) float64, voxels of the moving grid, pull: it warps the fixed image onto the
+            moving grid. The residual is that of v, on the fixed grid.
         """
         field = (
             self.displacement if self.slice_axis is None else to_slices(self.displacement, self.slice_axis)
@@ -122,8 +110,7 @@ class PairTransform:
         shift = warp(inverse.double(), start - identity, padding="border")
         # Where the moving grid's own axes measure the same world point: A_m⁻¹ A_f (p + v).
         back = torch.linalg.solve(self.moving.affine, self.fixed.affine)
-        displacement = (_apply(back, start + shift) - identity)[0]
-        return InverseField(displacement, found.residual_voxels_max, found.residual_voxels_mean)
+        return replace(found, displacement=(_apply(back, start + shift) - identity)[0])
 
 
 def to_slices(volume: Tensor, axis: int) -> Tensor:

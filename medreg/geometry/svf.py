@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from medreg.geometry.compose import resize_displacement
-from medreg.geometry.transformation import Deformation, Transformation
+from medreg.geometry.dense import Dense
+from medreg.geometry.transformation import Deformation
 from medreg.geometry.warp import Convention, Padding, square
 
 
@@ -40,7 +40,7 @@ def exponential(
     return displacement
 
 
-class StationaryVelocity(Transformation):
+class StationaryVelocity(Dense):
     """φ_θ = exp(θ) of a dense velocity θ (B, D, *S) in voxels; the regulariser sees the velocity.
 
     Args:
@@ -59,10 +59,6 @@ class StationaryVelocity(Transformation):
         """Settings for printing."""
         return f"steps={self.steps}, padding={self.padding}, convention={self.convention}"
 
-    def parameter_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """(D, *S)."""
-        return (len(shape), *shape)
-
     def forward(self, theta: Tensor, shape: Sequence[int]) -> Deformation:
         """Integrate the velocity (B, D, *S), voxels."""
         return Deformation(displacement=self._integrate(theta), regularised=theta)
@@ -70,14 +66,6 @@ class StationaryVelocity(Transformation):
     def inverse(self, theta: Tensor, shape: Sequence[int]) -> Tensor:
         """exp(−θ), displacement (B, D, *S), voxels."""
         return self._integrate(-theta)
-
-    def resample(self, theta: Tensor, old_shape: Sequence[int], new_shape: Sequence[int]) -> Tensor:
-        """Linear interpolation, lengths in voxels of the new grid."""
-        return resize_displacement(theta, new_shape)
-
-    def restrict(self, field: Tensor, shape: Sequence[int]) -> Tensor:
-        """The velocity itself (B, D, *S)."""
-        return field
 
     def _integrate(self, velocity: Tensor) -> Tensor:
         return exponential(velocity, steps=self.steps, padding=self.padding, convention=self.convention)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import torch
 from torch import Tensor, nn
 
-from medreg.errors import ConfigError, DataError
+from medreg.errors import DataError, require_choice
 from medreg.geometry.warp import Convention, Padding, warp
 from medreg.losses.regularisation.base import Regulariser
 from medreg.losses.similarity.base import Similarity
@@ -68,10 +68,7 @@ class Energy(nn.Module):
         convention: Convention = "exact",
     ) -> None:
         super().__init__()
-        if padding not in get_args(Padding):
-            raise ConfigError(
-                f"The padding of an energy is {padding!r}; choose {' or '.join(get_args(Padding))} (model.padding)."
-            )
+        require_choice("The padding of an energy (model.padding)", padding, get_args(Padding))
         self.similarity = similarity
         self.regularisation = regularisation
         self.padding: Padding = padding

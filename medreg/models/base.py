@@ -41,6 +41,10 @@ class RegistrationModel(nn.Module, ABC):
             moving_mask: (B, 1, *S) where the moving image may be compared; ignored likewise.
         """
 
+    def extra_repr(self) -> str:
+        """Return the number of dimensions of a model that is built for one, for printing."""
+        return f"ndim={self.ndim}" if hasattr(self, "ndim") else ""
+
     def monitored(self) -> dict[str, Tensor]:
         """Scalars of the model worth a curve in training, such as step sizes, by name; none by default."""
         return {}

@@ -139,10 +139,6 @@ class HyperMorph(ConditionalModel):
         field: Tensor = functional_call(self._template[0], parameters, (pair,))
         return field
 
-    def extra_repr(self) -> str:
-        """Number of dimensions."""
-        return f"ndim={self.ndim}"
-
 
 def _deviation(value: Tensor) -> Tensor:
     return value.detach().std() if value.numel() > 1 else value.detach().abs().sum()

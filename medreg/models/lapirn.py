@@ -33,9 +33,9 @@ class PyramidModel(RegistrationModel):
         levels: int,
         blocks: int,
         range_flow: float,
-        conditioning: ConditioningFactory,
         upsampling: Upsampling,
         last_layer_scale: float,
+        conditioning: ConditioningFactory = Unconditioned,
         channels: int = 1,
     ) -> None:
         super().__init__()
@@ -77,43 +77,13 @@ class PyramidModel(RegistrationModel):
         steps = (*fields[:-1], deformation.displacement)
         return Registration(deformation.displacement, deformation.regularised, theta, steps)
 
-    def extra_repr(self) -> str:
-        """Number of dimensions."""
-        return f"ndim={self.ndim}"
-
 
 class LapIRN(PyramidModel):
     """The pyramid with plain instance normalisation, trained at one λ (Mok & Chung, MICCAI 2020).
 
     The displacement form with the widths of cLapIRN, so that nothing but the conditioning differs. Arguments as
-    `PyramidModel` but for the conditioning.
+    `PyramidModel`, without the conditioning.
     """
-
-    def __init__(
-        self,
-        ndim: int,
-        transformation: Transformation,
-        *,
-        start_channels: int,
-        levels: int,
-        blocks: int,
-        range_flow: float,
-        upsampling: Upsampling,
-        last_layer_scale: float,
-        channels: int = 1,
-    ) -> None:
-        super().__init__(
-            ndim,
-            transformation,
-            start_channels=start_channels,
-            levels=levels,
-            blocks=blocks,
-            range_flow=range_flow,
-            conditioning=Unconditioned,
-            upsampling=upsampling,
-            last_layer_scale=last_layer_scale,
-            channels=channels,
-        )
 
     def forward(
         self,

@@ -139,7 +139,3 @@ class Midir(RegistrationModel):
         theta = at_least_single(theta)
         deformation = self.transformation(theta, shape)
         return Registration(deformation.displacement, deformation.regularised, theta)
-
-    def extra_repr(self) -> str:
-        """Number of dimensions."""
-        return f"ndim={self.ndim}"

@@ -67,7 +67,3 @@ class VoxelMorph(RegistrationModel):
         theta = self.transformation.restrict(at_least_single(field), shape)
         deformation = self.transformation(theta, shape)
         return Registration(deformation.displacement, deformation.regularised, theta)
-
-    def extra_repr(self) -> str:
-        """Number of dimensions."""
-        return f"ndim={self.ndim}"

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from medreg.errors import CompositionError, ConfigError, NumericalError
+from medreg.errors import CompositionError, ConfigError, NumericalError, require_choice
 from medreg.geometry.precision import at_least_single
 from medreg.geometry.transformation import Deformation, Transformation
 from medreg.geometry.warp import Convention, Padding, warp
@@ -35,8 +35,7 @@ class Coupling(nn.Module):
         super().__init__()
         if init <= 0:
             raise ConfigError(f"model.theta.init is {init}; it must be positive.")
-        if parametrisation not in ("raw", "softplus"):
-            raise ConfigError(f"model.theta.parametrisation is {parametrisation!r}; choose raw or softplus.")
+        require_choice("model.theta.parametrisation", parametrisation, ("raw", "softplus"))
         self.soft, self.train_scale = parametrisation == "softplus", train_scale
         start = torch.tensor(init, dtype=torch.float64)
         start = start.expm1().log() if self.soft else start
@@ -248,7 +247,5 @@ def _padded(network: nn.Module, image: Tensor, multiple: int) -> Tensor:
 def _check(*, n_warp: int, n_iter: int, start: str, final: str) -> None:
     if n_warp < 0 or n_iter < 1:
         raise ConfigError(f"model.n_warp={n_warp} must be 0 or more and model.n_iter={n_iter} 1 or more.")
-    if start not in ("unet", "zero"):
-        raise ConfigError(f"model.start is {start!r}; choose unet or zero.")
-    if final not in ("ic", "denoiser"):
-        raise ConfigError(f"model.final is {final!r}; choose ic or denoiser.")
+    require_choice("model.start", start, ("unet", "zero"))
+    require_choice("model.final", final, ("ic", "denoiser"))

@@ -13,7 +13,7 @@ from medreg.geometry.pair_transform import PairTransform, to_slices
 from medreg.io.stack import tensor_of
 from medreg.registering.pair import Pair
 from medreg.reporting.figures import overview
-from medreg.reporting.planes import axis_codes
+from medreg.reporting.views import axis_codes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

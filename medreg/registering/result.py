@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medreg.geometry.pair_transform import InverseField, PairTransform
+from medreg.geometry.compose import Inverse
+from medreg.geometry.pair_transform import PairTransform
 from medreg.io.field_itk import write_itk_field
 from medreg.io.image import Volume, write_image, write_labels
 from medreg.io.stack import stack_shape
@@ -121,7 +122,7 @@ class RegistrationResult:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         return [*files, path]
 
-    def _write_inverse(self, path: Path, found: InverseField) -> Path:
+    def _write_inverse(self, path: Path, found: Inverse) -> Path:
         displacement = found.displacement.to(torch.float32).numpy()
         if self.pair.moving.array.ndim == 2:
             displacement = np.ascontiguousarray(displacement[:2, :, :, 0])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from medreg.errors import DataError
+from medreg.reporting.cells import number
 from medreg.reporting.page import Section, figure, paragraph
 from medreg.reporting.pictures import Picture
 from medreg.reporting.results import RunFolder, read_case
@@ -91,7 +91,7 @@ def _case_text(results: pd.DataFrame, stem: str) -> str:
     for metric in in_order({str(name) for name in own["metric"]} - NOT_OF_A_CASE):
         known, rows = describe(metric), own[own["metric"] == metric].set_index("method")
         values = [float(rows["value"].get(method, float("nan"))) for method in methods]
-        shown = " → ".join(f"{value:.{known.decimals}f}" if np.isfinite(value) else "–" for value in values)
+        shown = " → ".join(number(value, known.decimals) for value in values)
         unit = str(rows["unit"].iloc[0])
         parts.append(f"{known.label} {shown}{'' if unit in ('', '1') else ' ' + unit}")
     return f"{' → '.join(methods)}: {'; '.join(parts)}." if parts else ""

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from medreg.reporting.page import Section, figure
+from medreg.reporting.panels import small_multiples
 from medreg.reporting.pictures import Picture
 from medreg.reporting.results import RunFolder
-from medreg.reporting.style import INK, METHOD_COLOURS, MUTED, STYLE
+from medreg.reporting.style import INK, METHOD_COLOURS, MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,20 +96,11 @@ def _panels(
     rows: pd.DataFrame, keys: list[str], draw: Callable[[Axes, pd.DataFrame], None], *, label: str
 ) -> Figure:
     """One panel for every group of rows, two a line, with one legend."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     groups = list(rows.groupby(keys, sort=False))
-    columns = min(2, len(groups))
-    lines = -(-len(groups) // columns)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.6 * columns + 0.4, 2.9 * lines + 0.6), layout="constrained")
-        axes = figure.subplots(lines, columns, squeeze=False).ravel()
-        for axis, (_, own) in zip(axes, groups, strict=False):
+    with small_multiples(len(groups), columns=2, size=(3.6, 2.9), margin=(0.4, 0.6)) as (figure, axes):
+        for axis, (_, own) in zip(axes, groups, strict=True):
             draw(axis, own)
             axis.set_title(str(own["contrast"].iloc[0]), loc="left")
-        for axis in axes[len(groups) :]:
-            axis.set_visible(False)
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper right", ncols=len(names), frameon=False)
         figure.supylabel(label, fontsize=9, color=INK)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medreg.reporting.planes import Array, Plane, crop, pair_arrays, planes_of
+from medreg.reporting.overlays import MANY_LABELS, Scale, grey_scale, label_colours, outline, percentile
+from medreg.reporting.planes import Plane, crop, pair_arrays, planes_of
 from medreg.reporting.sheet import colour_bar, empty_sheet, label_legend
-from medreg.reporting.style import INK, LABEL_COLOURS, STYLE
+from medreg.reporting.style import INK, STYLE
+from medreg.reporting.views import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +31,6 @@ TITLES = {
 GRID_LINES = 26  # across the longer side of a plane: shows motion and stays readable
 FOLD_COLOUR = "#ffd400"
 ALIKE = 1.5  # ratio of grey ranges up to which fixed and moving share one
-MANY_LABELS = 12  # beyond which lines are thin and names and fixed-on-warped contours are left out
 CROP_MARGIN_MM = 25.0  # around the labels: keeps the neighbouring tissue that a reader orients by
 
 
@@ -97,8 +98,7 @@ def overview(
     planes = planes_of(pair, orientation=orientation, slices=slices)
     if focus:
         planes = crop(planes, margin_mm=CROP_MARGIN_MM)
-    values = sorted({int(v) for label in pair.labels.values() for v in np.unique(label)} - {0})
-    colours = {value: LABEL_COLOURS[i % len(LABEL_COLOURS)] for i, value in enumerate(values)}
+    colours = label_colours(pair.labels.values())
     return draw_planes(planes, colours=colours, title=title, label_names=label_names or {})
 
 
@@ -141,30 +141,13 @@ def draw_planes(
 
 
 @dataclass(frozen=True)
-class _Scale:
-    """The range of grey values or colours that one kind of panel shares over all planes."""
-
-    low: float
-    high: float
-
-    @property
-    def width(self) -> float:
-        """Length of the range."""
-        return self.high - self.low
-
-    def unit(self, array: Array) -> Array:
-        """Map the range to [0, 1] without clipping."""
-        return np.asarray((array.astype(float) - self.low) / self.width)
-
-
-@dataclass(frozen=True)
 class _Panel:
     """One panel to paint: where, what, and in which colours."""
 
     axis: Axes
     plane: Plane
     name: str
-    scales: Mapping[str, _Scale]
+    scales: Mapping[str, Scale]
     colours: Mapping[int, str]
 
     def show(self, array: Array, colours: str, **options: Any) -> None:
@@ -180,52 +163,34 @@ class _Panel:
             **options,
         )
 
-    def contours(self, labels: Array, *, width: float, colour: str | None = None) -> None:
-        """Draw the outline of every label, each in its own colour unless one is given."""
-        for value, own in self.colours.items():
-            inside = labels == value
-            if inside.any() and not inside.all() and min(inside.shape) > 1:
-                self.axis.contour(inside.astype(float), levels=[0.5], colors=colour or own, linewidths=width)
 
-
-def _scales(planes: Sequence[Plane]) -> dict[str, _Scale]:
+def _scales(planes: Sequence[Plane]) -> dict[str, Scale]:
     """The scale of every kind of panel; images of like intensities share theirs, so that equal is equal."""
-    fixed = _grey([plane.images["fixed"] for plane in planes])
-    moving = _grey([plane.images[key] for plane in planes for key in ("moving", "warped")])
+    fixed = grey_scale([plane.images["fixed"] for plane in planes])
+    moving = grey_scale([plane.images[key] for plane in planes for key in ("moving", "warped")])
     if 1 / ALIKE <= fixed.width / moving.width <= ALIKE:
-        fixed = moving = _grey([image for plane in planes for image in plane.images.values()])
+        fixed = moving = grey_scale([image for plane in planes for image in plane.images.values()])
     scales = {"fixed": fixed, "moving": moving, "warped": moving, "grid": moving}
     left = [_difference(plane, key, scales) for plane in planes for key in ("moving", "warped")]
-    extreme = _percentile([np.abs(array) for array in left], 99.5) or 1.0
-    longest = _percentile([plane.magnitude_mm for plane in planes], 99.9) or 1.0
-    scales |= dict.fromkeys(("before", "after"), _Scale(-extreme, extreme))
-    return scales | {"magnitude": _Scale(0.0, longest), "jacobian": _Scale(-1.0, 1.0)}
+    extreme = percentile([np.abs(array) for array in left], 99.5) or 1.0
+    longest = percentile([plane.magnitude_mm for plane in planes], 99.9) or 1.0
+    scales |= dict.fromkeys(("before", "after"), Scale(-extreme, extreme))
+    return scales | {"magnitude": Scale(0.0, longest), "jacobian": Scale(-1.0, 1.0)}
 
 
-def _grey(arrays: Sequence[Array]) -> _Scale:
-    low, high = _percentile(arrays, 0.5), _percentile(arrays, 99.5)
-    return _Scale(low, high if high > low else low + 1.0)
-
-
-def _difference(plane: Plane, other: str, scales: Mapping[str, _Scale]) -> Array:
+def _difference(plane: Plane, other: str, scales: Mapping[str, Scale]) -> Array:
     """Fixed minus the other image, both on the grey scale on which they are shown."""
     difference = scales["fixed"].unit(plane.images["fixed"]) - scales[other].unit(plane.images[other])
     return np.asarray(difference)
-
-
-def _percentile(arrays: Sequence[Array], percent: float) -> float:
-    values = np.concatenate([np.ravel(array).astype(float) for array in arrays])
-    values = values[np.isfinite(values)]
-    return float(np.percentile(values, percent)) if values.size else 0.0
 
 
 def _paint_image(panel: _Panel) -> None:
     labels, few = panel.plane.labels, len(panel.colours) <= MANY_LABELS
     panel.show(panel.plane.images[panel.name], "gray")
     if panel.name in labels:
-        panel.contours(labels[panel.name], width=1.2 if few else 0.6)
+        outline(panel.axis, labels[panel.name], panel.colours, width=1.2 if few else 0.6)
     if panel.name == "warped" and {"warped", "fixed"} <= set(labels) and few:
-        panel.contours(labels["fixed"], width=0.7, colour="white")
+        outline(panel.axis, labels["fixed"], panel.colours, width=0.7, colour="white")
 
 
 def _paint_magnitude(panel: _Panel) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medreg.io.atomic import write_text
 from medreg.reporting.tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -36,6 +39,12 @@ LATEX = str.maketrans(
 )
 
 
+def write_tables(tables: Sequence[Table], folder: Path) -> None:
+    """Write the tables as `tables.md`, `tables.tex` and `tables.csv`."""
+    for ending, form in (("md", to_markdown), ("tex", to_latex), ("csv", to_csv)):
+        write_text(folder / f"tables.{ending}", "\n".join(map(form, tables)))
+
+
 def to_markdown(table: Table) -> str:
     """Pipe table; the best in bold, medians in parentheses, notes below."""
     lines = [f"**{_pipe(table.title)}**", ""] if table.title else []
@@ -60,14 +69,15 @@ def to_latex(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Comma-separated, as printed; medians in columns of their own."""
+    """Comma-separated, as printed but for plain minus signs; medians in columns of their own."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
         [table.header[0], *(f"{name}{end}" for name in table.header[1:] for end in ("", ", median"))]
     )
     for first, *others in table.rows:
-        writer.writerow([first.text, *(text for cell in others for text in (cell.text, cell.detail))])
+        texts = [text.replace("−", "-") for cell in others for text in (cell.text, cell.detail)]
+        writer.writerow([first.text, *texts])
     return buffer.getvalue()
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from medreg.io.atomic import write_text
 from medreg.reporting.facts import header_facts, notices
-from medreg.reporting.formats import to_csv, to_latex, to_markdown
+from medreg.reporting.formats import write_tables
 from medreg.reporting.page import Page, render
 from medreg.reporting.pictures import save_pictures
-from medreg.reporting.results import RunFolder, read_run
+from medreg.reporting.results import read_run
 from medreg.reporting.section import draw_sections
 from medreg.reporting.sections import citation, provenance
 from medreg.reporting.tables import by_split, split_tables, summarise, with_means
@@ -41,16 +41,8 @@ def write_report(folder: str | Path) -> Path:
         notices=notices(run, [note for section in sections for note in section.notes]),
     )
     save_pictures([picture for section in sections for picture in section.pictures], run.path / "figures")
-    write_tables(run)
-    return write_text(run.path / "report.html", render(page))
-
-
-def write_tables(run: RunFolder) -> Path:
-    """Write tables/summary.csv (tidy), and the printed tables as Markdown, LaTeX and CSV."""
-    folder = run.path / "tables"
-    folder.mkdir(exist_ok=True)
-    summarise(with_means(run.results)).to_csv(folder / "summary.csv", index=False)
     tables = [table for _, rows in by_split(run.results) for table in split_tables(rows)]
-    for ending, write in (("md", to_markdown), ("tex", to_latex), ("csv", to_csv)):
-        write_text(folder / f"tables.{ending}", "\n".join(write(table) for table in tables))
-    return folder
+    write_tables(tables, run.path / "tables")
+    tidy = summarise(with_means(run.results)).to_csv(index=False)
+    write_text(run.path / "tables" / "summary.csv", tidy)
+    return write_text(run.path / "report.html", render(page))

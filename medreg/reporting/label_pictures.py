@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medreg.reporting.case_pictures import cases_section
+from medreg.reporting.overlays import MANY_LABELS, grey_scale, label_colours, label_handles, outline
 from medreg.reporting.page import Section
+from medreg.reporting.panels import panels
 from medreg.reporting.results import RunFolder
-from medreg.reporting.style import INK, LABEL_COLOURS, STYLE
+from medreg.reporting.style import INK
 from medreg.reporting.views import (
     Array,
     View,
@@ -22,14 +24,12 @@ from medreg.reporting.views import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NEEDS = ("image", "label", "prediction", "spacing_mm")
 ROWS = {"label": "true", "prediction": "predicted"}
 SLICES = 4  # of a stack
 PANEL = 2.6  # inches
-MANY_LABELS = 12  # beyond which names are left out
 HINT = (
     "Above the true outlines, below those that were predicted. Slices are shown in stored order, volumes with the "
     "patient’s right on the left."
@@ -48,30 +48,24 @@ def draw(arrays: Mapping[str, Array], title: str, labels: Mapping[int, str]) -> 
     Raises:
         ValueError: If the shapes do not belong to one case.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     if len({arrays[name].shape for name in NEEDS[:3]}) > 1:
         raise ValueError(f"image, label and prediction have shapes {[arrays[n].shape for n in NEEDS[:3]]}")
     planes = list(_planes(arrays))
-    values = sorted({int(v) for name in ROWS for v in np.unique(arrays[name])} - {0})
-    colours = {value: LABEL_COLOURS[i % len(LABEL_COLOURS)] for i, value in enumerate(values)}
-    finite = arrays["image"][np.isfinite(arrays["image"])]
-    low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
+    colours = label_colours(arrays[name] for name in ROWS)
+    grey = grey_scale([arrays["image"]])
     tall = max(plane["image"].shape[0] / plane["image"].shape[1] * aspect for plane, aspect, _ in planes)
-    with mpl.rc_context(STYLE):
-        size = (PANEL * len(planes) + 0.3, 2 * PANEL * min(max(tall, 0.4), 2.0) + 0.9)
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(2, len(planes), squeeze=False)
+    size = (PANEL * len(planes) + 0.3, 2 * PANEL * min(max(tall, 0.4), 2.0) + 0.9)
+    with panels(2, len(planes), size=size) as (figure, axes):
         for column, (plane, aspect, name) in enumerate(planes):
             for row, (key, word) in enumerate(ROWS.items()):
                 axis = axes[row, column]
-                axis.imshow(plane["image"], cmap="gray", vmin=low, vmax=max(high, low + 1e-9), aspect=aspect)
-                _outlines(axis, plane[key], colours)
+                axis.imshow(plane["image"], cmap="gray", vmin=grey.low, vmax=grey.high, aspect=aspect)
+                outline(axis, plane[key], colours, width=1.2)
                 axis.set(xticks=[], yticks=[], title="" if row else name, ylabel="" if column else word)
         figure.suptitle(title, fontweight="bold", fontsize=11)
         if colours and len(colours) <= MANY_LABELS:
-            _legend(figure, colours, labels)
+            handles = label_handles(colours, labels)
+            figure.legend(handles=handles, loc="outside lower left", ncols=6, frameon=False, labelcolor=INK)
     return figure
 
 
@@ -92,20 +86,3 @@ def _planes(arrays: Mapping[str, Array]) -> Iterator[tuple[dict[str, Array], flo
     for view, own in zip(views, stacks, strict=True):
         height, width = view.spacing_mm(spacing)
         yield {name: view.flat(own[name]) for name in NEEDS[:3]}, height / width, view.name
-
-
-def _outlines(axis: Axes, labels: Array, colours: Mapping[int, str]) -> None:
-    for value, colour in colours.items():
-        inside = labels == value
-        if inside.any() and not inside.all() and min(inside.shape) > 1:
-            axis.contour(inside.astype(float), levels=[0.5], colors=colour, linewidths=1.2)
-
-
-def _legend(figure: Figure, colours: Mapping[int, str], labels: Mapping[int, str]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], color=colour, linewidth=2, label=labels.get(value, f"label {value}"))
-        for value, colour in colours.items()
-    ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=6, frameon=False, labelcolor=INK)

@@ -12,13 +12,10 @@ from medreg.reporting.views import (
     Array,
     Letters,
     View,
-    axis_codes,
     choose_centre,
     choose_slices,
     orthogonal_views,
 )
-
-__all__ = ["Array", "PairArrays", "Plane", "axis_codes", "crop", "cut", "pair_arrays", "planes_of"]
 
 
 @dataclass(frozen=True)

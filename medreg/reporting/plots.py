@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from medreg.reporting.planes import Array
-from medreg.reporting.style import INK, METHOD_COLOURS, MUTED, REFERENCE_COLOUR, STYLE
+from medreg.reporting.panels import panels, small_multiples
+from medreg.reporting.style import INK, METHOD_COLOURS, MUTED, REFERENCE_COLOUR
 from medreg.reporting.tables import OVERALL, methods_in
+from medreg.reporting.views import Array
 from medreg.reporting.vocabulary import UNREGISTERED, heading
 
 if TYPE_CHECKING:
@@ -42,11 +43,9 @@ def box_plots(results: pd.DataFrame, *, metric: str, title: str | None = None) -
     rows = own if not own.empty else rows
     if rows.empty:
         return None
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     structures = [str(name) for name in pd.unique(rows["structure"])]
     methods = methods_in(rows)
+    width = BOX / len(methods)
     lying = len(structures) > FEW_STRUCTURES
     each = 0.13 * len(methods) + 0.1
     size = (
@@ -54,13 +53,13 @@ def box_plots(results: pd.DataFrame, *, metric: str, title: str | None = None) -
         if lying
         else (1.3 + 0.27 * (len(methods) + 0.2) * max(len(structures), 2), 3.4)
     )
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        axis = figure.subplots()
+    with panels(1, 1, size=size) as (figure, axes):
+        axis = axes[0, 0]
         for i, method in enumerate(methods):
             chosen = rows[rows["method"] == method]
             data = [chosen.loc[chosen["structure"] == name, "value"].to_numpy(float) for name in structures]
-            _boxes(axis, data, rank=i, of=len(methods), colour=_colour(methods, method), lying=lying)
+            places = np.arange(len(data)) + (i - (len(methods) - 1) / 2) * width
+            draw_boxes(axis, data, places=places, width=width, colour=_colour(methods, method), lying=lying)
         label = heading(metric, str(rows["unit"].iloc[0]))
         _name_structures(axis, structures, label=label, lying=lying)
         _method_legend(figure, methods)
@@ -82,16 +81,10 @@ def training_curves(history: pd.DataFrame, *, limit: int = 12) -> Figure | None:
     rows = history[np.isfinite(history["value"]) & np.isfinite(history["step"])]
     if rows.empty:
         return None
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    panels = _panels([str(name) for name in pd.unique(rows["name"])])[:limit]
-    columns = 2 if len(panels) == 4 else min(3, len(panels))
-    lines = -(-len(panels) // columns)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.4 * columns + 0.4, 2.2 * lines + 0.5), layout="constrained")
-        axes = figure.subplots(lines, columns, squeeze=False).ravel()
-        for axis, (name, sources) in zip(axes, panels, strict=False):
+    groups = _groups([str(name) for name in pd.unique(rows["name"])])[:limit]
+    columns = 2 if len(groups) == 4 else 3
+    with small_multiples(len(groups), columns=columns, size=(3.4, 2.2), margin=(0.4, 0.5)) as (figure, axes):
+        for axis, (name, sources) in zip(axes, groups, strict=True):
             for source in sources:
                 stage = source.split("/")[0]
                 colour = STAGE_COLOURS.get(stage, METHOD_COLOURS[2])
@@ -100,16 +93,29 @@ def training_curves(history: pd.DataFrame, *, limit: int = 12) -> Figure | None:
             axis.grid(axis="y")
             if len(sources) > 1:
                 axis.legend(frameon=False, fontsize=7)
-        for axis in axes[len(panels) :]:
-            axis.set_visible(False)
         figure.supxlabel("training step", fontsize=9, color=INK)
     return figure
 
 
-def _boxes(axis: Axes, data: Sequence[Array], *, rank: int, of: int, colour: str, lying: bool) -> None:
-    """The boxes of one method, beside those of the other methods."""
-    width = BOX / of
-    places = np.arange(len(data)) + (rank - (of - 1) / 2) * width
+def draw_boxes(
+    axis: Axes,
+    data: Sequence[Array],
+    *,
+    places: Sequence[float] | Array,
+    width: float,
+    colour: str,
+    lying: bool,
+) -> None:
+    """Draw a box for every array of values that is not empty, and where there are few values a dot for each.
+
+    Args:
+        axis: where.
+        data: finite values of each box.
+        places: of the boxes, across their length.
+        width: room of a box, of which it fills most.
+        colour: of the boxes.
+        lying: whether they lie on their side.
+    """
     filled = [(place, values) for place, values in zip(places, data, strict=True) if len(values)]
     few = max((len(values) for _, values in filled), default=0) <= FEW_CASES
     if not filled:
@@ -136,20 +142,25 @@ def _boxes(axis: Axes, data: Sequence[Array], *, rank: int, of: int, colour: str
             axis.scatter(x, y, s=7, color=colour, edgecolors="white", linewidths=0.3, zorder=3)
 
 
+def lay_rows(axis: Axes, names: Sequence[str], *, label: str) -> None:
+    """Name the rows of boxes or dots that lie on their side, the first on top."""
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_xlabel(label)
+    axis.grid(axis="x")
+    axis.set_axisbelow(True)
+
+
 def _name_structures(axis: Axes, structures: Sequence[str], *, label: str, lying: bool) -> None:
-    places = range(len(structures))
     if lying:
-        axis.set_yticks(places, structures)
-        axis.set_ylim(len(structures) - 0.4, -0.6)
-        axis.set_xlabel(label)
-        axis.grid(axis="x")
-    else:
-        axis.set_xticks(places, structures)
-        axis.set_xlim(-0.6, len(structures) - 0.4)
-        axis.set_ylabel(label)
-        axis.grid(axis="y")
-        if sum(len(name) for name in structures) > 14 * len(structures):
-            axis.tick_params(axis="x", rotation=25)
+        lay_rows(axis, structures, label=label)
+        return
+    axis.set_xticks(range(len(structures)), structures)
+    axis.set_xlim(-0.6, len(structures) - 0.4)
+    axis.set_ylabel(label)
+    axis.grid(axis="y")
+    if sum(len(name) for name in structures) > 14 * len(structures):
+        axis.tick_params(axis="x", rotation=25)
     axis.set_axisbelow(True)
 
 
@@ -167,7 +178,7 @@ def _colour(methods: Sequence[str], method: str) -> str:
     return METHOD_COLOURS[others.index(method) % len(METHOD_COLOURS)]
 
 
-def _panels(names: Sequence[str]) -> list[tuple[str, list[str]]]:
+def _groups(names: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Group "train/loss" and "val/loss" under "loss"; the most wanted first."""
     groups: dict[str, list[str]] = {}
     for name in sorted(names):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pandas as pd
 from markupsafe import Markup
 
+from medreg.reporting.cells import number
 from medreg.reporting.citations import entries_for
 from medreg.reporting.facts import environment_rows
 from medreg.reporting.page import (
@@ -22,11 +24,11 @@ from medreg.reporting.page import (
 from medreg.reporting.pictures import box_pictures, curves_picture
 from medreg.reporting.results import RunFolder
 from medreg.reporting.tables import (
-    Cell,
     Table,
     by_split,
     overall_structure,
     split_tables,
+    unit_of,
     with_means,
     worst_cases,
 )
@@ -85,13 +87,11 @@ def _worst(rows: pd.DataFrame) -> Iterator[Markup]:
         table = worst_cases(full, method=methods[-1], metric=metric, count=WORST)
         if table.empty or overall_structure(full, metric) is None:
             continue
-        decimals = describe(metric).decimals
-        lines = [
-            (Cell(str(line[0])), *(Cell("–" if pd.isna(v) else f"{v:.{decimals}f}") for v in line[1:]))
-            for line in table.itertuples(index=False)
-        ]
-        unit = str(full.loc[full["metric"] == metric, "unit"].iloc[0])
-        header = tuple(str(name) for name in table.columns)
-        shown = to_html(Table(heading(metric, unit), header, tuple(lines)))
-        yield details(f"The {len(lines)} cases that went worst", shown)
+        text = partial(_text, digits=describe(metric).decimals)
+        shown = Table.of_frame(table, text, title=heading(metric, unit_of(full, metric)))
+        yield details(f"The {len(shown.rows)} cases that went worst", to_html(shown))
         return
+
+
+def _text(value: object, *, digits: int) -> str:
+    return number(value, digits) if isinstance(value, float) else str(value)

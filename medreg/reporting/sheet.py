@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from medreg.reporting.overlays import label_handles
 from medreg.reporting.planes import Plane
 from medreg.reporting.style import INK, MUTED
 
@@ -100,10 +101,7 @@ def label_legend(
     from matplotlib.lines import Line2D
     from matplotlib.patheffects import withStroke
 
-    handles = [
-        Line2D([], [], color=colour, linewidth=2, label=names.get(value, f"label {value}"))
-        for value, colour in colours.items()
-    ]
+    handles = label_handles(colours, names)
     if fixed_on_warped:
         outline = [withStroke(linewidth=3.2, foreground=MUTED)]
         white = Line2D([], [], color="white", linewidth=1.6, path_effects=outline)

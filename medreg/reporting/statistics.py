@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medreg.reporting.planes import Array
+from medreg.reporting.cells import number
+from medreg.reporting.views import Array
 from medreg.reporting.vocabulary import describe, heading
 
 RESAMPLES = 5000
@@ -53,7 +54,7 @@ class PairedTest:
         """The comparison in words, for the foot of a table."""
         decimals = describe(self.metric).decimals
         d = self.difference
-        mean, low, high = (f"{value:+.{decimals}f}".replace("-", "−") for value in (d.mean, d.low, d.high))
+        mean, low, high = (number(value, decimals, sign=True) for value in (d.mean, d.low, d.high))
         text = f"{heading(self.metric, self.unit)}: {self.method} − {self.reference} = {mean}"
         if np.isfinite(d.low):
             text += f" (95 % CI {low} to {high})"
@@ -68,13 +69,16 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def bootstrap_mean(values: Array, *, confidence: float = 0.95, seed: int = 0) -> Interval:
+def bootstrap_mean(
+    values: Array, *, confidence: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
+) -> Interval:
     """Mean with the percentile bootstrap interval over cases; NaN bounds for fewer than two values.
 
     Args:
         values: (n,) numbers; NaN and infinity are left out.
         confidence: Coverage of the interval.
         seed: Seed of the resampling, so that a table is the same every time.
+        resamples: Number of draws.
 
     Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
@@ -86,7 +90,7 @@ def bootstrap_mean(values: Array, *, confidence: float = 0.95, seed: int = 0) ->
     from scipy.stats import bootstrap
 
     found = bootstrap(
-        (finite,), np.mean, n_resamples=RESAMPLES, confidence_level=confidence, method="percentile", rng=seed
+        (finite,), np.mean, n_resamples=resamples, confidence_level=confidence, method="percentile", rng=seed
     ).confidence_interval
     return Interval(float(finite.mean()), float(found.low), float(found.high), n)
 

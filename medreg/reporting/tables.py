@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from medreg.reporting.cells import NONE, best, number, spread
 from medreg.reporting.statistics import PairedTest, compare
-from medreg.reporting.vocabulary import COST, UNREGISTERED, Better, describe, heading, in_order
+from medreg.reporting.vocabulary import COST, UNREGISTERED, describe, heading, in_order
 
 Lookup: TypeAlias = Mapping[tuple[str, str, str], Mapping[Any, Any]]  # by method, structure and metric
 OVERALL = ("mean", "all")  # structures that speak for the whole image, best first
@@ -48,6 +49,12 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of_frame(cls, frame: pd.DataFrame, text: Callable[[Any], str] = str, *, title: str = "") -> Table:
+        """Return the rows of a frame, each value as the text that is made of it."""
+        rows = tuple(tuple(Cell(text(value)) for value in row) for row in frame.itertuples(index=False))
+        return cls(title, tuple(map(str, frame.columns)), rows)
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
@@ -117,9 +124,10 @@ def by_split(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
             yield ", ".join(str(word) for word in (data, split) if word) or "results", rows
 
 
-def split_tables(rows: pd.DataFrame) -> list[Table]:
-    """The summary of one data set and split, and a table for every metric that comes per structure."""
-    return [headline(rows), *(by_structure(rows, metric=metric) for metric in structure_metrics(rows))]
+def split_tables(rows: pd.DataFrame, *, title: str = "", tests: bool = True) -> list[Table]:
+    """The summary of one data set and split (`headline`), and a table for every metric that comes per structure."""
+    summary = headline(rows, title=title, tests=tests)
+    return [summary, *(by_structure(rows, metric=metric) for metric in structure_metrics(rows))]
 
 
 def headline(results: pd.DataFrame, *, title: str = "", tests: bool = True) -> Table:
@@ -133,12 +141,12 @@ def headline(results: pd.DataFrame, *, title: str = "", tests: bool = True) -> T
     full = with_means(results)
     methods = methods_in(full) if not full.empty else []
     columns = {metric: overall_structure(full, metric) for metric in in_order(set(full["metric"]))}
-    summary = _lookup(full)
+    summary = lookup(full)
     cells = [
-        _column(summary, [(method, str(structure), metric) for method in methods], metric)
+        metric_cells(summary, [(method, str(structure), metric) for method in methods], metric)
         for metric, structure in columns.items()
     ]
-    header = ["method", *(heading(metric, _unit(full, metric)) for metric in columns)]
+    header = ["method", *(heading(metric, unit_of(full, metric)) for metric in columns)]
     rows = [(Cell(method), *(column[i] for column in cells)) for i, method in enumerate(methods)]
     notes = [f"Mean ± SD, median below; n = {full['case'].nunique()} cases."] if rows else []
     notes += _missing_note(summary, [(str(s), m) for m, s in columns.items()])
@@ -160,13 +168,13 @@ def by_structure(results: pd.DataFrame, *, metric: str, title: str = "") -> Tabl
     methods = methods_in(full)
     names = [str(name) for name in pd.unique(full["structure"])]
     structures = [name for name in names if name not in OVERALL] + [n for n in OVERALL if n in names]
-    summary = _lookup(full)
+    summary = lookup(full)
     rows = []
     for structure in structures:
-        cells = _column(summary, [(method, structure, metric) for method in methods], metric)
+        cells = metric_cells(summary, [(method, structure, metric) for method in methods], metric)
         rows.append((Cell(structure), *cells))
     notes = ["Mean ± SD, median below.", *_missing_note(summary, [(name, metric) for name in structures])]
-    label = heading(metric, _unit(full, metric))
+    label = heading(metric, unit_of(full, metric))
     return Table(title or label, ("structure", *methods), tuple(rows), tuple(notes))
 
 
@@ -207,38 +215,32 @@ def paired_tests(results: pd.DataFrame) -> list[PairedTest]:
     return found
 
 
-def _lookup(results: pd.DataFrame) -> Lookup:
+def lookup(results: pd.DataFrame) -> Lookup:
+    """The rows of `summarise` by method, structure and metric."""
     records = summarise(results).to_dict("records")
     return {(str(row["method"]), str(row["structure"]), str(row["metric"])): row for row in records}
 
 
-def _column(summary: Lookup, keys: Sequence[tuple[str, str, str]], metric: str) -> list[Cell]:
-    """The cells of one metric for several methods, the best of them bold."""
+def metric_cells(
+    summary: Lookup, keys: Sequence[tuple[str, str, str]], metric: str, *, median: bool = True
+) -> list[Cell]:
+    """The cells of one metric for several methods, mean ± SD with the median in small, the best of them bold."""
     known = describe(metric)
     found = [summary.get(key) for key in keys]
     means = [float("nan") if row is None else float(row["mean"]) for row in found]
-    best = _best(
-        [round(mean, known.decimals) for mean in means], "neither" if metric in COST else known.better
-    )
+    bold = best(means, "neither" if metric in COST else known.better, known.decimals)
     cells = []
-    for row, mean, bold in zip(found, means, best, strict=True):
+    for row, mean, top in zip(found, means, bold, strict=True):
         if row is None or not np.isfinite(mean):
-            cells.append(Cell("–"))
+            cells.append(Cell(NONE))
             continue
-        spread = f" ± {row['sd']:.{known.decimals}f}" if np.isfinite(row["sd"]) else ""
-        cells.append(Cell(f"{mean:.{known.decimals}f}{spread}", f"{row['median']:.{known.decimals}f}", bold))
+        small = number(row["median"], known.decimals) if median else ""
+        cells.append(Cell(spread(mean, row["sd"], known.decimals), small, top))
     return cells
 
 
-def _best(means: Sequence[float], better: Better) -> list[bool]:
-    finite = [mean for mean in means if np.isfinite(mean)]
-    if better == "neither" or len(finite) < 2:
-        return [False] * len(means)
-    best = max(finite) if better == "higher" else min(finite)
-    return [mean == best for mean in means]
-
-
-def _unit(results: pd.DataFrame, metric: str) -> str:
+def unit_of(results: pd.DataFrame, metric: str) -> str:
+    """The unit of a metric in print."""
     units = pd.unique(results.loc[results["metric"] == metric, "unit"])
     return " or ".join(str(unit) for unit in units)
 

@@ -69,8 +69,13 @@ def describe(metric: str) -> Metric:
 def heading(metric: str, unit: str) -> str:
     """Name, unit and arrow, such as "HD95 (mm) ↓"."""
     known = describe(metric)
+    return titled(known.label, unit, known.better)
+
+
+def titled(label: str, unit: str, better: Better) -> str:
+    """A label with unit and arrow, as `heading`."""
     shown = "" if unit in ("", "1", "-", "none") else f" ({unit})"
-    return f"{known.label}{shown} {ARROWS[known.better]}".strip()
+    return f"{label}{shown} {ARROWS[better]}".strip()
 
 
 def in_order(metrics: set[str]) -> list[str]:

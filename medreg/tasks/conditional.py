@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from medreg.errors import CompositionError, ConfigError
+from medreg.errors import CompositionError, ConfigError, require_choice
 from medreg.geometry.grid import identity_grid
 from medreg.geometry.transformation import Deformation
 from medreg.inference.registration import Registration
@@ -118,10 +118,7 @@ class ConditionalTask(RegistrationTask):
         )
         if not validation_weights:
             raise ConfigError("task.validation_weights is empty; name one λ at least, such as [0.2].")
-        if label_downsampling not in ("nearest", "avgpool_round"):
-            raise ConfigError(
-                f"task.label_downsampling is {label_downsampling!r}; choose nearest or avgpool_round."
-            )
+        require_choice("task.label_downsampling", label_downsampling, ("nearest", "avgpool_round"))
         _check_range(model, weights)
         self.weights, self.objective, self.schedule, self.seed = weights, objective, schedule, seed
         self.region_groups, self.label_downsampling = regions, label_downsampling

@@ -16,10 +16,11 @@ from scipy import ndimage
 from medreg.data.datasets.learn2reg import Learn2Reg
 from medreg.data.phantoms import brain as brain_module
 from medreg.data.phantoms.brain import CONTRASTS, BrainPhantom
-from medreg.data.phantoms.brain_anatomy import LABELS, FoldingOptions
+from medreg.data.phantoms.brain_anatomy import FoldingOptions
 from medreg.data.phantoms.brain_appearance import AppearanceOptions, scan
 from medreg.data.phantoms.brain_motion import ShapeOptions
 from medreg.data.phantoms.brain_shapes import ellipsoid, smooth_noise, tube, wave_noise
+from medreg.data.phantoms.brain_tissues import LABELS
 from medreg.data.phantoms.writing import MARKER
 from medreg.errors import ConfigError
 from medreg.geometry.derivatives import jacobian_determinant

@@ -9,11 +9,9 @@ import torch
 
 from medreg.geometry.affine_distance import (
     affine_distance,
-    affine_distance_within,
     compose_matrices,
     half_extents,
     inverse_matrix,
-    region_moments,
     residual_distance,
 )
 from medreg.geometry.affine_pose import pose_matrix
@@ -68,31 +66,6 @@ def test_the_distance_grows_with_unit_slope_away_from_the_identity() -> None:
     step = _random_matrix(1, 2) - torch.eye(2, 3, dtype=torch.float64)
     near, far = (affine_distance(torch.eye(2, 3) + c * step, torch.ones(2)) for c in (0.1, 0.7))
     assert (far / near).item() == pytest.approx(7.0)
-
-
-def test_over_a_region_it_is_the_average_over_its_voxels() -> None:
-    mask = torch.zeros(2, 1, 9, 7, dtype=torch.float64)
-    mask[0, 0, 2:5, 1:6] = 1
-    mask[1, 0, 4:, 3:] = 1
-    half = torch.tensor([16.0, 6.0], dtype=torch.float64)
-    matrix = _random_matrix(2, 2)
-    found = affine_distance_within(matrix, half, region=region_moments(mask))
-    grid = torch.stack(
-        torch.meshgrid(torch.linspace(-1, 1, 9), torch.linspace(-1, 1, 7), indexing="ij"), -1
-    ).double()
-    for number in range(2):
-        points = grid[mask[number, 0] > 0].unsqueeze(0)
-        assert found[number].item() == pytest.approx(
-            _sampled(matrix[number : number + 1], half, points).item(), rel=1e-6
-        )
-
-
-def test_a_whole_image_tends_to_the_cube() -> None:
-    matrix = _random_matrix(1, 2)
-    whole = affine_distance_within(
-        matrix, torch.ones(2), region=region_moments(torch.ones(1, 1, 201, 201, dtype=torch.float64))
-    )
-    assert whole.item() == pytest.approx(affine_distance(matrix, torch.ones(2)).item(), rel=0.01)
 
 
 def test_composition_is_application_one_after_the_other() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from medreg.geometry import Affine, Rigid, affine_matrix, affine_parameters, rigid_matrix
+from medreg.geometry.affine import Affine, Rigid, affine_matrix, affine_parameters, rigid_matrix
 from medreg.geometry.warp import warp
 
 SHAPES = [(11, 16), (7, 9, 12)]

@@ -6,8 +6,14 @@ import SimpleITK as sitk
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from medreg.geometry import control_grid_shape, evaluate_bspline, fit_bspline, identity_grid
-from medreg.geometry.bspline import cubic_bspline, resample_bspline
+from medreg.geometry.bspline import (
+    control_grid_shape,
+    cubic_bspline,
+    evaluate_bspline,
+    fit_bspline,
+    resample_bspline,
+)
+from medreg.geometry.grid import identity_grid
 
 
 @pytest.mark.parametrize(

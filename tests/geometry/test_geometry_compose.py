@@ -5,9 +5,8 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from medreg.geometry import identity_grid, invert, pyramid_shapes, resize, resize_displacement
-from medreg.geometry.compose import compose
-from medreg.geometry.grid import matrix_to_displacement
+from medreg.geometry.compose import compose, invert, pyramid_shapes, resize, resize_displacement
+from medreg.geometry.grid import identity_grid, matrix_to_displacement
 from medreg.geometry.warp import warp
 
 

@@ -6,8 +6,9 @@ import SimpleITK as sitk
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from medreg.geometry import central_difference, forward_difference, identity_grid, jacobian_matrix
-from medreg.geometry import jacobian_determinant as determinant
+from medreg.geometry.derivatives import central_difference, forward_difference, jacobian_matrix
+from medreg.geometry.derivatives import jacobian_determinant as determinant
+from medreg.geometry.grid import identity_grid
 
 
 def linear_field(matrix, shape):

@@ -6,8 +6,14 @@ import SimpleITK as sitk
 import torch
 
 from medreg.errors import DataError
-from medreg.geometry import Grid, identity_grid, matrix_to_displacement, mm_to_voxel, voxel_to_mm
-from medreg.geometry.grid import world_displacement
+from medreg.geometry.grid import (
+    Grid,
+    identity_grid,
+    matrix_to_displacement,
+    mm_to_voxel,
+    voxel_to_mm,
+    world_displacement,
+)
 from medreg.geometry.warp import warp
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

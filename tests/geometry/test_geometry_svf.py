@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from medreg.geometry import exponential, identity_grid, jacobian_determinant
 from medreg.geometry.compose import compose
-from medreg.geometry.grid import matrix_to_displacement
+from medreg.geometry.derivatives import jacobian_determinant
+from medreg.geometry.grid import identity_grid, matrix_to_displacement
+from medreg.geometry.svf import exponential
 from medreg.geometry.warp import warp
 
 

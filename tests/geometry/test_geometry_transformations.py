@@ -5,17 +5,12 @@ import pickle
 import pytest
 import torch
 
-from medreg.geometry import (
-    Affine,
-    Dense,
-    FreeForm,
-    FreeFormVelocity,
-    Rigid,
-    StationaryVelocity,
-    identity_grid,
-    resize_displacement,
-)
-from medreg.geometry.compose import compose
+from medreg.geometry.affine import Affine, Rigid
+from medreg.geometry.compose import compose, resize_displacement
+from medreg.geometry.dense import Dense
+from medreg.geometry.ffd import FreeForm, FreeFormVelocity
+from medreg.geometry.grid import identity_grid
+from medreg.geometry.svf import StationaryVelocity
 
 FAMILIES = {
     "dense": Dense(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import nibabel as nib
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ import SimpleITK as sitk
 from medreg.errors import DataError, MissingExtra
 from medreg.io import foreign
 from medreg.io.image import frame_count, read_image, read_labels, write_image, write_labels
-from medreg.io.reader import MedregNiftiReader
 from medreg.io.report import header_report
 
 TRUE = np.diag([-1.5, -2.0, 10.0, 1.0])
@@ -144,20 +141,6 @@ def test_missing_simpleitk_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "SimpleITK", None)
     with pytest.raises(MissingExtra, match=r"medreg\[itk\]"):
         read_image(tmp_path / "image.mha")
-
-
-def test_monai_loads_with_the_repaired_affine(tmp_path):
-    from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
-
-    array = np.random.default_rng(0).normal(size=(6, 7, 4, 3)).astype(np.float32)
-    path = save(tmp_path / "cine.nii.gz", array=array, **HEADERS["unit sform, aligned code"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MONAI's own deprecations
-        load = Compose([LoadImaged("image", reader=MedregNiftiReader(frame=1)), EnsureChannelFirstd("image")])
-        image = load({"image": path})["image"]
-    assert image.shape == (1, 6, 7, 4)
-    np.testing.assert_allclose(image.numpy()[0], array[..., 1])
-    np.testing.assert_allclose(np.asarray(image.affine), TRUE, atol=1e-5)
 
 
 def test_header_report_finds_what_is_wrong(tmp_path):

@@ -246,5 +246,5 @@ def test_a_mask_of_zero_leaves_the_denoised_field():
 
 
 def test_unknown_data_term():
-    with pytest.raises(ConfigError, match="l1, l2"):
+    with pytest.raises(ConfigError, match="choose l1 or l2"):
         consistency("ncc", eps=1e-5)

@@ -4,12 +4,9 @@ import argparse
 import io
 import json
 
-import pytest
-
 from medreg.cli import report as command
-from medreg.errors import DataError
 from medreg.reporting.citations import all_entries, entries_for
-from medreg.reporting.compare import compare_runs, summarise_sweep
+from medreg.reporting.compare import compare_runs
 from medreg.reporting.terminal import print_summary
 
 
@@ -21,24 +18,6 @@ def test_runs_stand_side_by_side_with_one_unregistered_row(make_run, rows, frame
     (table,) = compare_runs(folders, tests=False)
     found = {row[0].text: row[1].text.split()[0] for row in table.rows}
     assert found == {"unregistered": "0.550", "net [a]": "0.800", "net [b]": "0.850"}
-
-
-def test_sweep_lists_every_job_with_its_end(make_run, rows, frame, tmp_path):
-    record = {"status": "finished", "overrides": ["model=net"]}
-    make_run("10", results=frame(rows([0.5, 0.7])), record=record)
-    make_run("9", record={"status": "failed", "error": "NaN in the loss."})
-    make_run("8", record={"status": "running"}).joinpath("results.csv").write_text("a,b\n1,2\n")
-    table = summarise_sweep(tmp_path, expected=["10", "11"])
-    assert table["job"].tolist() == ["8", "9", "10", "11"]
-    assert table["status"].tolist() == ["damaged", "failed", "finished", "missing"]
-    assert table["Dice ↑"].tolist()[2] == pytest.approx(0.6)
-    assert table["error"].tolist()[1] == "NaN in the loss."
-
-
-def test_sweep_without_jobs_or_folder(tmp_path):
-    assert summarise_sweep(tmp_path).empty
-    with pytest.raises(DataError, match="is no folder"):
-        summarise_sweep(tmp_path / "absent")
 
 
 def test_terminal_summary_fits_eighty_columns(finished_run):

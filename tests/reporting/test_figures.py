@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medreg.reporting.contact_sheet import contact_sheet
 from medreg.reporting.figures import overview
 from medreg.reporting.plots import box_plots, training_curves
 from medreg.reporting.style import to_png
@@ -154,16 +153,3 @@ def test_training_and_validation_share_a_panel():
     figure = training_curves(pd.DataFrame(rows, columns=["step", "epoch", "name", "value"]))
     titles = {axis.get_title(loc="left"): len(axis.lines) for axis in figure.axes if axis.get_visible()}
     assert titles == {"loss": 2, "val/dice_mean": 1}
-
-
-def test_contact_sheet_has_a_panel_an_image(case):
-    arrays = case()
-    images = [arrays["fixed"]] * 5
-    figure = contact_sheet(
-        images, labels=[arrays["fixed_label"]] * 4 + [None], titles=list("abcde"), columns=3
-    )
-    filled = [axis for axis in figure.axes if axis.images]
-    assert [axis.get_title() for axis in filled] == list("abcde")
-    assert [len(axis.collections) for axis in filled] == [2, 2, 2, 2, 0]
-    with pytest.raises(ValueError, match="at least one image"):
-        contact_sheet([])

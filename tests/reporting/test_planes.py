@@ -3,14 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medreg.reporting.planes import (
-    axis_codes,
-    crop,
-    jacobian_determinant,
-    pair_arrays,
-    planes_of,
-)
-from medreg.reporting.views import choose_slices
+from medreg.reporting.planes import crop, jacobian_determinant, pair_arrays, planes_of
+from medreg.reporting.views import axis_codes, choose_slices
 
 
 def pair(shape, displacement=None, *, spacing=None, **labels):

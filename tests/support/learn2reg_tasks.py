@@ -284,9 +284,10 @@ def hippocampus(folder, root):
 def brain(root):
     """Two pairs of the brain phantom with all its labels."""
     from medreg.data.phantoms.brain import BrainPhantom
-    from medreg.data.phantoms.brain_anatomy import LABELS, FoldingOptions
+    from medreg.data.phantoms.brain_anatomy import FoldingOptions
     from medreg.data.phantoms.brain_appearance import AppearanceOptions
     from medreg.data.phantoms.brain_motion import ShapeOptions
+    from medreg.data.phantoms.brain_tissues import LABELS
 
     shape = (32, 40, 32)
     folder = BrainPhantom(

@@ -8,14 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from serving import Answer, CaseImage, Register, serve
-
-
-def load() -> Register:
-    """Import ANTsPy."""
-    import ants  # noqa: F401
-
-    return register
+from serving import Answer, CaseImage, importing, serve
 
 
 def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
@@ -58,4 +51,4 @@ def _image(ants: Any, picture: CaseImage, values: np.ndarray | None = None) -> A
 
 
 if __name__ == "__main__":
-    serve(load)
+    serve(importing(register, "ants"))

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving import Answer, CaseImage, Register, serve
-
-
-def load() -> Register:
-    """Import SimpleITK."""
-    import itk_pictures  # noqa: F401
-
-    return register
+from serving import Answer, CaseImage, importing, serve
 
 
 def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
@@ -66,4 +59,4 @@ def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -
 
 
 if __name__ == "__main__":
-    serve(load)
+    serve(importing(register, "itk_pictures"))

@@ -9,15 +9,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from serving import Answer, CaseImage, Register, serve
-
-
-def load() -> Register:
-    """Import torch and convexAdam."""
-    import torch  # noqa: F401
-    from convexAdam.convex_adam_MIND import convex_adam_pt  # noqa: F401
-
-    return register
+from serving import Answer, CaseImage, importing, serve
 
 
 def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
@@ -65,4 +57,4 @@ def _fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    serve(load)
+    serve(importing(register, "torch", "convexAdam.convex_adam_MIND"))

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving import Answer, CaseImage, Register, serve
-
-
-def load() -> Register:
-    """Import SimpleITK."""
-    import itk_pictures  # noqa: F401
-
-    return register
+from serving import Answer, CaseImage, importing, serve
 
 
 def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
@@ -57,4 +50,4 @@ def _shrunk(sitk: Any, image: Any, level: Mapping[str, float]) -> Any:
 
 
 if __name__ == "__main__":
-    serve(load)
+    serve(importing(register, "itk_pictures"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from serving import Answer, CaseImage, Register, serve
 
 
@@ -30,8 +29,9 @@ def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -
             segmentation fault. The number is limited by ITK's environment variable instead.
     """
     import itk
+    from itk_arrays import itk_image, xyz
 
-    target, source = _image(itk, fixed), _image(itk, moving)
+    target, source = itk_image(fixed), itk_image(moving)
     stages = itk.ParameterObject.New()
     for stage in settings["stages"]:
         values = stages.GetDefaultParameterMap(stage["map"], int(stage["resolutions"]))
@@ -41,23 +41,13 @@ def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -
     masks = {}
     if fixed.mask is not None and moving.mask is not None:
         masks = {
-            "fixed_mask": _image(itk, fixed, fixed.mask),
-            "moving_mask": _image(itk, moving, moving.mask),
+            "fixed_mask": itk_image(fixed, fixed.mask),
+            "moving_mask": itk_image(moving, moving.mask),
         }
     warped, transform = itk.elastix_registration_method(
         target, source, parameter_object=stages, log_to_console=False, **masks
     )
-    field = itk.array_from_image(itk.transformix_deformation_field(source, transform))
-    return Answer(np.swapaxes(field, 0, 2), "lps_mm", np.swapaxes(itk.array_from_image(warped), 0, 2))
-
-
-def _image(itk: Any, picture: CaseImage, values: np.ndarray | None = None) -> Any:
-    """ITK image of a picture, or of other values on its grid."""
-    image = itk.image_from_array(np.ascontiguousarray((picture.array if values is None else values).T))
-    image.SetSpacing([float(value) for value in picture.spacing])
-    image.SetOrigin([float(value) for value in picture.origin])
-    image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(picture.direction)))
-    return image
+    return Answer(xyz(itk.transformix_deformation_field(source, transform)), "lps_mm", xyz(warped))
 
 
 if __name__ == "__main__":

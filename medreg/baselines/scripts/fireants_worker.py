@@ -7,15 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from serving import Answer, CaseImage, Register, serve
-
-
-def load() -> Register:
-    """Import torch and FireANTs."""
-    import fireants.io.image  # noqa: F401
-    import itk_pictures  # noqa: F401
-
-    return register
+from serving import Answer, CaseImage, importing, serve
 
 
 def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
@@ -62,4 +54,4 @@ def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -
 
 
 if __name__ == "__main__":
-    serve(load)
+    serve(importing(register, "fireants.io.image", "itk_pictures"))

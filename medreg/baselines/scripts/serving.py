@@ -7,6 +7,7 @@ memory. Runs in the environment of the tool: standard library, NumPy and nibabel
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -89,6 +90,22 @@ def serve(load: Callable[[], Register]) -> None:
     _say(answers, {"ready": True})
     for line in sys.stdin:
         _say(answers, _answer(register, json.loads(line)))
+
+
+def importing(register: Register, *modules: str) -> Callable[[], Register]:
+    """Return what `serve` takes of a function whose tool is nothing but modules to import.
+
+    Args:
+        register: registers (fixed, moving, settings).
+        *modules: imported before the first request; one that is missing is told.
+    """
+
+    def load() -> Register:
+        for module in modules:
+            importlib.import_module(module)
+        return register
+
+    return load
 
 
 def _answer(register: Register, request: Mapping[str, Any]) -> dict[str, Any]:

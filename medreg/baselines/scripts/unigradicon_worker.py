@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from serving import Answer, CaseImage, Register, serve
 
 
@@ -42,12 +41,13 @@ def _register(network: Any, fixed: CaseImage, moving: CaseImage, settings: Mappi
     import itk
     import torch
     from icon_registration.itk_wrapper import register_pair
+    from itk_arrays import itk_image, xyz
     from unigradicon import preprocess
 
     torch.set_num_threads(int(settings["threads"]))
-    target, source = _image(itk, fixed), _image(itk, moving)
+    target, source = itk_image(fixed), itk_image(moving)
     ready = [
-        preprocess(image, settings["modality"], None if one.mask is None else _image(itk, one, one.mask))
+        preprocess(image, settings["modality"], None if one.mask is None else itk_image(one, one.mask))
         for image, one in ((source, moving), (target, fixed))
     ]
     # The first transform of the answer maps points of the second image given, the fixed one, to the first.
@@ -60,20 +60,7 @@ def _register(network: Any, fixed: CaseImage, moving: CaseImage, settings: Mappi
     warped = itk.resample_image_filter(
         source, transform=transform, use_reference_image=True, reference_image=target
     )
-    return Answer(
-        np.swapaxes(itk.array_from_image(field), 0, 2),
-        "lps_mm",
-        np.swapaxes(itk.array_from_image(warped), 0, 2),
-    )
-
-
-def _image(itk: Any, picture: CaseImage, values: np.ndarray | None = None) -> Any:
-    """ITK image of a picture, or of other values on its grid."""
-    image = itk.image_from_array(np.ascontiguousarray((picture.array if values is None else values).T))
-    image.SetSpacing([float(value) for value in picture.spacing])
-    image.SetOrigin([float(value) for value in picture.origin])
-    image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(picture.direction)))
-    return image
+    return Answer(xyz(field), "lps_mm", xyz(warped))
 
 
 if __name__ == "__main__":

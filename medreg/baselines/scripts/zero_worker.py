@@ -6,12 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from serving import Answer, CaseImage, Register, serve
-
-
-def load() -> Register:
-    """Return the method; it needs nothing."""
-    return register
+from serving import Answer, CaseImage, importing, serve
 
 
 def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -> Answer:
@@ -20,4 +15,4 @@ def register(fixed: CaseImage, moving: CaseImage, settings: Mapping[str, Any]) -
 
 
 if __name__ == "__main__":
-    serve(load)
+    serve(importing(register))

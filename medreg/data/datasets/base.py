@@ -58,6 +58,7 @@ class DataSource(ABC):
         self.skip_bad = skip_bad
         self.exclude = frozenset(str(name) for name in exclude)
         self.left_out: list[str] = []
+        self.passed_over: dict[str, list[str]] = {}  # why → subjects
 
     def ensure(self) -> None:
         """Write a generated data set if need be; nothing for others."""
@@ -71,7 +72,7 @@ class DataSource(ABC):
             DatasetNotFound: nothing is there, or nothing of this layout.
             DataError: the layout is damaged, unless `skip_bad`.
         """
-        self.left_out = []
+        self.left_out, self.passed_over = [], {}
         missing = self.missing()
         if missing:
             raise self.not_found(missing)
@@ -102,8 +103,15 @@ class DataSource(ABC):
         return {}
 
     def notes(self) -> list[str]:
-        """Return what was left out by rule, not by error; empty for most."""
-        return []
+        """Return what was left out by rule, not by error, such as "3 people (a, b, c) lack T2 and are left out"."""
+        return [
+            f"{len(names)} people ({', '.join(names[:5])}{', …' if len(names) > 5 else ''}) {why} and are left out"
+            for why, names in self.passed_over.items()
+        ]
+
+    def pass_over(self, subject: str, why: str) -> None:
+        """Note that a subject is left out by rule, and why: what it lacks, as the end of a sentence."""
+        self.passed_over.setdefault(why, []).append(subject)
 
     def aliases(self) -> dict[str, str]:
         """Return other names of subjects that a user's split file may contain."""
@@ -140,12 +148,6 @@ class DataSource(ABC):
 def visible(folder: Path) -> list[Path]:
     """Return the entries of a folder sorted by name, without dot-files (`.DS_Store`, `._image.nii.gz`)."""
     return sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=lambda p: p.name)
-
-
-def counted(names: Sequence[str], what: str) -> list[str]:
-    """Return the sentence "3 people (a, b, c) <what>", or nothing for nobody."""
-    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-    return [f"{len(names)} people ({shown}) {what}"] if names else []
 
 
 def first_existing(*files: Path) -> Path | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Unpack
 
-from medreg.data.datasets.base import DataSource, SourceOptions, counted, nifti, visible
+from medreg.data.datasets.base import DataSource, SourceOptions, nifti, visible
 from medreg.data.records import Record
 
 
@@ -16,7 +16,7 @@ class CamCAN(DataSource):
     Args:
         root: folder of the people.
         images: modality → file name without suffix; only people that have all of them are taken, others are
-            counted in `incomplete`.
+            passed over.
         label: file name of the label map, which serves all modalities; None for none.
         mask: file name of the brain mask, None for none.
         **options: of every data set.
@@ -39,20 +39,14 @@ class CamCAN(DataSource):
         self.images = dict(images)
         self.label = label
         self.mask = mask
-        self.incomplete: list[str] = []
-
-    def notes(self) -> list[str]:
-        """Return how many people lack a modality."""
-        return counted(self.incomplete, f"lack one of {', '.join(self.images)} and are left out")
 
     def scan(self) -> list[Record]:
         """Return every modality of every complete person."""
-        self.incomplete = []
         out: list[Record] = []
         for folder in (entry for entry in visible(self.root) if entry.is_dir()):
             files = {modality: nifti(folder, name) for modality, name in self.images.items()}
             if None in files.values():
-                self.incomplete.append(folder.name)
+                self.pass_over(folder.name, f"lack one of {', '.join(self.images)}")
                 continue
             label = None if self.label is None else nifti(folder, self.label)
             if self.label is not None and label is None:

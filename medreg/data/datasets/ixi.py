@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-from medreg.data.datasets.base import DataSource, SourceOptions, counted, visible
+from medreg.data.datasets.base import DataSource, SourceOptions, visible
 from medreg.data.records import Record, stem
 from medreg.data.tables import read_rows
 from medreg.errors import DataError, MissingExtra
@@ -18,8 +18,8 @@ NAME = re.compile(r"(IXI\d{3})-(Guys|HH|IOP)-(\d{4})-([A-Z0-9]+)")
 class IXI(DataSource):
     """`T1/IXI002-Guys-0828-T1.nii.gz, T2/…-T2.nii.gz, PD/…`, perhaps with the table IXI.xls.
 
-    Only people that have all the modalities asked for are taken; the others are counted in `incomplete`. Ids
-    that occur in the table with different ages are not one person and are left out (`ambiguous`).
+    Only people that have all the modalities asked for are taken; the others are counted. Ids
+    that occur in the table with different ages are not one person and are left out.
 
     Args:
         root: folder of the modality folders.
@@ -44,28 +44,22 @@ class IXI(DataSource):
         super().__init__(root, **options)
         self.modalities = tuple(modalities)
         self.table = table
-        self.incomplete: list[str] = []
-        self.ambiguous: list[str] = []
-
-    def notes(self) -> list[str]:
-        """Return how many people lack a modality or have an ambiguous id."""
-        return [
-            *counted(self.incomplete, f"lack one of {', '.join(self.modalities)} and are left out"),
-            *counted(self.ambiguous, f"occur in {self.table} with different ages and are left out"),
-        ]
 
     def scan(self) -> list[Record]:
         """Return every modality of the people that have all of them."""
         files = {modality: self._modality(modality) for modality in self.modalities}
         everyone = set().union(*files.values())
         complete = set.intersection(*(set(found) for found in files.values()))
-        self.incomplete = sorted(everyone - complete)
-        self.ambiguous = sorted(complete & self._repeated())
+        ambiguous = complete & self._repeated()
+        for subject in sorted(everyone - complete):
+            self.pass_over(subject, f"lack one of {', '.join(self.modalities)}")
+        for subject in sorted(ambiguous):
+            self.pass_over(subject, f"occur in {self.table} with different ages")
         return [
             Record(subject, file, modality=modality, group=site)
             for modality in self.modalities
             for subject, (file, site) in files[modality].items()
-            if subject in complete and subject not in self.ambiguous
+            if subject in complete and subject not in ambiguous
         ]
 
     def _modality(self, modality: str) -> dict[str, tuple[Path, str]]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Unpack
 
-from medreg.data.datasets.base import DataSource, SourceOptions, counted, nifti, visible
+from medreg.data.datasets.base import DataSource, SourceOptions, nifti, visible
 from medreg.data.datasets.learn2reg_pairs import padded, read_pair_list
 from medreg.data.records import Pair, Record
 from medreg.errors import DataError
@@ -33,7 +33,7 @@ class OASIS(DataSource):
         root: folder of the people.
         image: file name without suffix.
         label: file name of the label map, None for none.
-        require_labels: leave out people without that file (they are counted in `incomplete`).
+        require_labels: leave out people without that file (they are counted).
         pairs: CSV with the columns fixed and moving, as Learn2Reg had it in 2021 (438, 439); these people are
             test cases, registered in these pairs.
         **options: of every data set.
@@ -58,20 +58,14 @@ class OASIS(DataSource):
         self.label = label
         self.require_labels = require_labels
         self.pairs_file = None if pairs is None else Path(pairs).expanduser()
-        self.incomplete: list[str] = []
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
         """Fixed and moving person of each pair of the CSV."""
         return [] if self.pairs_file is None else _read_pairs(self.pairs_file)
 
-    def notes(self) -> list[str]:
-        """Return how many people lack the label map."""
-        return counted(self.incomplete, f"have no {self.label} and are left out")
-
     def scan(self) -> list[Record]:
         """Return one record a person."""
-        self.incomplete = []
         found = {m.group(1): e for e in visible(self.root) if (m := NAME.fullmatch(e.name)) and e.is_dir()}
         self._compare_with_list(set(found))
         out: list[Record] = []
@@ -81,7 +75,7 @@ class OASIS(DataSource):
             if image is None:
                 self.problem(f"{folder / self.image}.nii.gz is missing.")
             elif self.label is not None and label is None and self.require_labels:
-                self.incomplete.append(subject)
+                self.pass_over(subject, f"have no {self.label}")
             else:
                 split = "test" if any(subject in pair for pair in self.pairs) else None
                 out.append(Record(subject, image, label, modality="T1", split=split))

@@ -57,7 +57,6 @@ class UKBB(DataSource):
         self.cine = cine
         self.cine_name = cine_name
         self.folders = dict(folders) if folders else {"": ""}
-        self.without_labels = 0
 
     def hashed(self, number: str) -> str:
         """Return the name under which a person appears."""
@@ -78,15 +77,7 @@ class UKBB(DataSource):
 
     def scan(self) -> list[Record]:
         """Return ED and ES of every person, or all frames with `cine`."""
-        self.without_labels = 0
-        out: list[Record] = []
-        for person, split in self._people():
-            out += self._person(person, split)
-        return out
-
-    def notes(self) -> list[str]:
-        """Return how many people have no labels."""
-        return [f"{self.without_labels} people without labels are left out"] if self.without_labels else []
+        return [record for person, split in self._people() for record in self._person(person, split)]
 
     def _person(self, folder: Path, split: str) -> list[Record]:
         subject = self.hashed(folder.name)
@@ -97,7 +88,7 @@ class UKBB(DataSource):
             return []
         labels = self._labels(folder)
         if not labels and self.require_labels:
-            self.without_labels += 1
+            self.pass_over(subject, "have no labels")
             return []
         out = [
             Record(

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreg.data.phantoms.brain_anatomy import (
-    LABELS,
     FoldingOptions,
     Template,
     build_template,
     centred_affine,
 )
-from medreg.data.phantoms.brain_appearance import SIGNAL, AppearanceOptions, scan, texture
+from medreg.data.phantoms.brain_appearance import AppearanceOptions, scan, texture
 from medreg.data.phantoms.brain_motion import ShapeOptions, pair_motion, subject_map
 from medreg.data.phantoms.brain_shapes import Array
+from medreg.data.phantoms.brain_tissues import LABELS, SIGNAL
 from medreg.data.phantoms.writing import Job, Phantom, write_plain
 from medreg.errors import ConfigError
 from medreg.io.atomic import replacing
@@ -244,7 +244,7 @@ class BrainPhantom(Phantom):
     def _pair(self, case: int) -> None:
         motion = pair_motion(self.map_to_template(case), self.map_to_template(self.partner(case)))
         first, *others = self._truth_files(case)
-        write_itk_field(first, motion.displacement, self.affine)
+        write_itk_field(first, motion, self.affine)
         for file in others:
             _link(first, file)
 

@@ -17,6 +17,7 @@ from medreg.data.phantoms.brain_shapes import (
     smooth_union,
     wave_noise,
 )
+from medreg.data.phantoms.brain_tissues import CODES, TISSUES
 
 CENTRE_MM = (0.0, -15.0, 4.0)  # centre of the field of view; the origin is the anterior commissure
 SIZE = 0.94  # of the brain relative to the numbers below, which were read off a large head
@@ -55,67 +56,6 @@ class Template:
     labels: NDArray[np.uint8]
     ventricle_mm: Array
     affine: NDArray[np.float64]
-
-
-TISSUES = {
-    "csf": 1,
-    "cortex": 2,
-    "white_matter": 3,
-    "thalamus": 4,
-    "caudate": 5,
-    "putamen": 6,
-    "pallidum": 7,
-    "hippocampus": 8,
-    "brain_stem": 9,
-    "cerebellum_cortex": 10,
-    "cerebellum_white_matter": 11,
-    "corpus_callosum": 12,
-    "ventricle": 13,
-    "third_ventricle": 14,
-    "fourth_ventricle": 15,
-}
-# Codes of OASIS (neurite seg35), of which this is a subset, by tissue: (left, right) or one for both sides.
-CODES = {
-    "white_matter": (1, 20),
-    "corpus_callosum": (1, 20),
-    "cortex": (2, 21),
-    "ventricle": (3, 22),
-    "cerebellum_white_matter": (5, 24),
-    "cerebellum_cortex": (6, 25),
-    "thalamus": (7, 26),
-    "caudate": (8, 27),
-    "putamen": (9, 28),
-    "pallidum": (10, 29),
-    "third_ventricle": (11, 11),
-    "fourth_ventricle": (12, 12),
-    "brain_stem": (13, 13),
-    "hippocampus": (14, 30),
-}
-LABELS = {
-    "left_cerebral_white_matter": 1,
-    "left_cerebral_cortex": 2,
-    "left_lateral_ventricle": 3,
-    "left_cerebellum_white_matter": 5,
-    "left_cerebellum_cortex": 6,
-    "left_thalamus": 7,
-    "left_caudate": 8,
-    "left_putamen": 9,
-    "left_pallidum": 10,
-    "third_ventricle": 11,
-    "fourth_ventricle": 12,
-    "brain_stem": 13,
-    "left_hippocampus": 14,
-    "right_cerebral_white_matter": 20,
-    "right_cerebral_cortex": 21,
-    "right_lateral_ventricle": 22,
-    "right_cerebellum_white_matter": 24,
-    "right_cerebellum_cortex": 25,
-    "right_thalamus": 26,
-    "right_caudate": 27,
-    "right_putamen": 28,
-    "right_pallidum": 29,
-    "right_hippocampus": 30,
-}
 
 
 def grid_axes(shape: Sequence[int], affine: NDArray[np.float64]) -> list[NDArray[np.float64]]:

@@ -10,65 +10,11 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medreg.data.phantoms.brain_anatomy import TISSUES, Template, grid_axes
+from medreg.data.phantoms.brain_anatomy import Template, grid_axes
 from medreg.data.phantoms.brain_shapes import Array, smooth_noise
+from medreg.data.phantoms.brain_tissues import SIGNAL, TISSUES
 from medreg.geometry.warp import warp
 
-# Relative signal of a 3 T brain in a T1-weighted gradient echo, a T2-weighted and a proton-density-weighted spin
-# echo (ours, by eye). Fluid is dark, bright and as grey as white matter: no contrast is a monotone map of another.
-SIGNAL: Mapping[str, Mapping[str, float]] = {
-    "MR T1w": {
-        "csf": 0.14,
-        "cortex": 0.52,
-        "white_matter": 0.86,
-        "thalamus": 0.70,
-        "caudate": 0.56,
-        "putamen": 0.61,
-        "pallidum": 0.76,
-        "hippocampus": 0.53,
-        "brain_stem": 0.79,
-        "cerebellum_cortex": 0.50,
-        "cerebellum_white_matter": 0.82,
-        "corpus_callosum": 0.93,
-        "ventricle": 0.11,
-        "third_ventricle": 0.12,
-        "fourth_ventricle": 0.12,
-    },
-    "MR T2w": {
-        "csf": 0.86,
-        "cortex": 0.50,
-        "white_matter": 0.31,
-        "thalamus": 0.41,
-        "caudate": 0.46,
-        "putamen": 0.42,
-        "pallidum": 0.27,
-        "hippocampus": 0.54,
-        "brain_stem": 0.36,
-        "cerebellum_cortex": 0.48,
-        "cerebellum_white_matter": 0.33,
-        "corpus_callosum": 0.26,
-        "ventricle": 1.00,
-        "third_ventricle": 0.96,
-        "fourth_ventricle": 0.94,
-    },
-    "MR PDw": {
-        "csf": 0.66,
-        "cortex": 0.86,
-        "white_matter": 0.62,
-        "thalamus": 0.73,
-        "caudate": 0.82,
-        "putamen": 0.80,
-        "pallidum": 0.61,
-        "hippocampus": 0.87,
-        "brain_stem": 0.66,
-        "cerebellum_cortex": 0.85,
-        "cerebellum_white_matter": 0.64,
-        "corpus_callosum": 0.57,
-        "ventricle": 0.70,
-        "third_ventricle": 0.69,
-        "fourth_ventricle": 0.69,
-    },
-}
 CORNERS = ((-0.25, -0.25, -0.25), (-0.25, 0.25, 0.25), (0.25, -0.25, 0.25), (0.25, 0.25, -0.25))  # voxels
 BLUR_MM = 0.6  # makes four points enough
 SCALE = 1000  # stored grey value of relative signal 1

@@ -45,19 +45,6 @@ class ShapeOptions:
     steps: int
 
 
-@dataclass(frozen=True)
-class Motion:
-    """True motion of a pair.
-
-    Attributes:
-        displacement: (3, X, Y, Z) voxels of the fixed grid, pull.
-        residual_voxels: largest error of the equation that defines it, measured on the stored numbers.
-    """
-
-    displacement: NDArray[np.float64]
-    residual_voxels: float
-
-
 def subject_map(
     template: Template,
     options: ShapeOptions,
@@ -122,7 +109,7 @@ def _from_ventricles(
     return slope * np.exp(-np.square(distance / 10.0))
 
 
-def pair_motion(fixed_map: NDArray[np.float64], moving_map: NDArray[np.float64]) -> Motion:
+def pair_motion(fixed_map: NDArray[np.float64], moving_map: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the motion d for which φ_moving(x + d(x)) = φ_fixed(x): the same point of the template.
 
     Solved by d ← u_fixed − u_moving(x + d), which converges because the maps are close to the identity, and
@@ -131,6 +118,9 @@ def pair_motion(fixed_map: NDArray[np.float64], moving_map: NDArray[np.float64])
     Args:
         fixed_map: u of the fixed subject, (3, X, Y, Z), voxels.
         moving_map: u of the moving subject, on the same grid.
+
+    Returns:
+        (3, X, Y, Z) voxels of the fixed grid, pull.
     """
     target, source = (torch.from_numpy(u).unsqueeze(0) for u in (fixed_map, moving_map))
     motion = target - source
@@ -140,6 +130,4 @@ def pair_motion(fixed_map: NDArray[np.float64], moving_map: NDArray[np.float64])
         motion = update
         if change < TOLERANCE_VOXELS:
             break
-    motion = torch.round(motion * 256) / 256
-    residual = motion + warp(source, motion) - target
-    return Motion(motion[0].numpy(), float(residual.square().sum(1).sqrt().max()))
+    return (torch.round(motion * 256) / 256)[0].numpy()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from medreg.errors import ConfigError, DataError
+from medreg.errors import DataError, require_choice
 from medreg.geometry.precision import at_least_single
 from medreg.kernels.dispatch import usable
 from medreg.losses.fused import fused
@@ -42,10 +42,7 @@ class Regulariser(nn.Module, ABC):
 
     def __init__(self, *, weight: float, units: Units = "mm") -> None:
         super().__init__()
-        if units not in get_args(Units):
-            raise ConfigError(
-                f"regularisation.units is {units!r}; choose one of {', '.join(get_args(Units))}."
-            )
+        require_choice("regularisation.units", units, get_args(Units))
         self.weight = weight
         self.units = units
 

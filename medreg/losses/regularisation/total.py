@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -43,8 +43,7 @@ class Sum(Regulariser):
     ) -> Tensor:
         """Sum of the terms on this one field, (B,); arguments as `Regulariser.forward`."""
         chosen = self.weight if weight is None else weight
-        parts = [t.weight * t(field, spacing_mm=spacing_mm, weight=chosen, mask=mask) for t in self._terms()]
-        return torch.stack(parts).sum(0)
+        return self._sum(lambda term: term(field, spacing_mm=spacing_mm, weight=chosen, mask=mask))
 
     def evaluate(
         self,
@@ -56,24 +55,22 @@ class Sum(Regulariser):
     ) -> Tensor:
         """Sum of the terms, each on its own field of the deformation, (B,)."""
         chosen = self.weight if weight is None else weight
-        parts = [
-            t.weight * t.evaluate(deformation, spacing_mm=spacing_mm, weight=chosen, mask=mask)
-            for t in self._terms()
-        ]
-        return torch.stack(parts).sum(0)
+        return self._sum(
+            lambda term: term.evaluate(deformation, spacing_mm=spacing_mm, weight=chosen, mask=mask)
+        )
 
     def density(self, field: Tensor, *, spacing_mm: Tensor | None) -> Tensor:
         """Return the sum of the weighted densities of all terms on this one field, (B, 1, *S)."""
-        return torch.stack([t.weight * t.density(field, spacing_mm=spacing_mm) for t in self._terms()]).sum(0)
+        return self._sum(lambda term: term.density(field, spacing_mm=spacing_mm))
 
     def density_of(self, deformation: Deformation, *, spacing_mm: Tensor | None) -> Tensor:
         """Return the sum of the weighted densities, each term on its own field, (B, 1, *S)."""
-        parts = [t.weight * t.density_of(deformation, spacing_mm=spacing_mm) for t in self._terms()]
-        return torch.stack(parts).sum(0)
+        return self._sum(lambda term: term.density_of(deformation, spacing_mm=spacing_mm))
 
     def extra_repr(self) -> str:
         """Return the common factor; units belong to the terms."""
         return f"weight={self.weight}"
 
-    def _terms(self) -> list[Regulariser]:
-        return [cast(Regulariser, term) for term in self.terms.values()]
+    def _sum(self, value: Callable[[Regulariser], Tensor]) -> Tensor:
+        terms = [cast(Regulariser, term) for term in self.terms.values()]
+        return torch.stack([term.weight * value(term) for term in terms]).sum(0)

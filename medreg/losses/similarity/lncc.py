@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medreg.errors import ConfigError
+from medreg.errors import ConfigError, require_choice
 from medreg.kernels import lncc as kernels
 from medreg.kernels.compile import run_chunks
 from medreg.losses.fused import Evaluation, fused
@@ -88,8 +88,7 @@ def _mean(image: Tensor, mask: Tensor | None) -> Tensor:
 def _check(window: int, border: str) -> None:
     if window < 3 or window % 2 == 0:
         raise ConfigError(f"similarity.window is {window}; it must be an odd number of voxels, 3 or more.")
-    if border not in get_args(Border):
-        raise ConfigError(f"similarity.border is {border!r}; choose one of {', '.join(get_args(Border))}.")
+    require_choice("similarity.border", border, get_args(Border))
 
 
 @dataclass(frozen=True)

@@ -57,19 +57,11 @@ class NCC(Similarity):
         return -(sums.cross.square() / (sums.warped * sums.fixed + self.eps)).mean(1)
 
 
-class NCCSigned(Similarity):
+class NCCSigned(NCC):
     """Global correlation with its sign: D = −Σ ŵf̂ / √(Σ ŵ²·Σ f̂² + ε), mean over channels.
 
-    In [−1, 1]; an inverted contrast costs +1 where the squared form would reward it.
-
-    Args:
-        weight: factor in the energy.
-        eps: ε, in sums of intensities to the fourth power.
+    In [−1, 1]; an inverted contrast costs +1 where the squared form would reward it. Arguments as `NCC`.
     """
-
-    def __init__(self, *, weight: float, eps: float = 1e-5) -> None:
-        super().__init__(weight=weight)
-        self.eps = eps
 
     def compare(self, warped: Tensor, fixed: Tensor, mask: Tensor | None) -> Tensor:
         """Return the (B,) negative correlation."""

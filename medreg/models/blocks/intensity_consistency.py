@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from medreg.errors import ConfigError
+from medreg.errors import require_choice
 from medreg.geometry.derivatives import central_difference
 
 
@@ -103,6 +103,5 @@ def consistency(data_term: str, *, eps: float) -> Callable[..., Tensor]:
         "l1": partial(consistent_l1, eps=eps),
         "l2": consistent_l2,
     }
-    if data_term not in solutions:
-        raise ConfigError(f"model.data_term is {data_term!r}; choose one of {', '.join(solutions)}.")
+    require_choice("model.data_term", data_term, solutions)
     return solutions[data_term]

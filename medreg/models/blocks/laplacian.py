@@ -13,15 +13,11 @@ from medreg.geometry.precision import at_least_single
 from medreg.geometry.warp import warp
 from medreg.losses.similarity.lncc_multiscale import pool, subsample
 from medreg.models.blocks.conditioning import Conditioning
-from medreg.models.blocks.conv import CONVOLUTIONS, NEGATIVE_SLOPE, channels_last, crop
+from medreg.models.blocks.conv import CONVOLUTIONS, NEGATIVE_SLOPE, TRANSPOSED, channels_last, crop
 from medreg.models.blocks.modulated_norm import Modulation, modulated_norm
 
 Upsampling = Literal["exact", "authors"]
 ConditioningFactory = Callable[..., Conditioning]
-_TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
-    2: nn.ConvTranspose2d,
-    3: nn.ConvTranspose3d,
-}
 _LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
@@ -80,7 +76,7 @@ class Level(nn.Module):
         self.down = _convolution(ndim, channels, channels, stride=2)
         self.conditioning = conditioning
         self.blocks = nn.ModuleList(ResidualBlock(ndim, channels) for _ in range(blocks))
-        self.up = _TRANSPOSED[ndim](channels, channels, 2, stride=2, bias=False)
+        self.up = TRANSPOSED[ndim](channels, channels, 2, stride=2, bias=False)
         self.head = nn.Sequential(
             _convolution(ndim, 2 * channels, channels),
             nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),

@@ -8,14 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from medreg.errors import ConfigError
-from medreg.models.blocks.conv import CONVOLUTIONS, FewOutputsConv3d, channels_last
+from medreg.errors import require_choice
+from medreg.models.blocks.conv import CONVOLUTIONS, TRANSPOSED, FewOutputsConv3d, channels_last
 
 _LAST: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: FewOutputsConv3d}
-_TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
-    2: nn.ConvTranspose2d,
-    3: nn.ConvTranspose3d,
-}
 Initialisation = Literal["he", "torch"]
 HALVINGS = 4
 # Channels in multiples of those of the finest level: in and out of the two convolutions of a level of the
@@ -76,8 +72,7 @@ class StridedUNet(nn.Module):
         outputs: int | None = None,
     ) -> None:
         super().__init__()
-        if initialisation not in ("he", "torch"):
-            raise ConfigError(f"model.initialisation is {initialisation!r}; choose he or torch.")
+        require_choice("model.initialisation", initialisation, ("he", "torch"))
         c = start_channels
         self.entry = nn.Sequential(_convolution(ndim, inputs, c), _convolution(ndim, c, c))
         self.down = nn.ModuleList()
@@ -91,7 +86,7 @@ class StridedUNet(nn.Module):
         width = 8 * c
         for level, (up, middle, out) in enumerate(DECODER):
             skip = 2 ** (HALVINGS - 1 - level) * c
-            transposed = _TRANSPOSED[ndim](width, up * c, 2, stride=2)
+            transposed = TRANSPOSED[ndim](width, up * c, 2, stride=2)
             self.up.append(nn.Sequential(transposed, nn.ReLU(inplace=True)))
             self.merge.append(
                 nn.Sequential(

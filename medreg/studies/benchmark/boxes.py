@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from medreg.reporting.planes import Array
-from medreg.reporting.style import INK, METHOD_COLOURS, MUTED, REFERENCE_COLOUR, STYLE
+from medreg.reporting.panels import panels
+from medreg.reporting.plots import draw_boxes, lay_rows
+from medreg.reporting.style import METHOD_COLOURS, MUTED, REFERENCE_COLOUR
 from medreg.reporting.tables import overall_structure, with_means
 from medreg.reporting.vocabulary import heading
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FEW = 40  # cases up to which each is a dot
+ROOM = 0.75  # of a box, of the distance of rows
 
 
 def method_boxes(
@@ -35,48 +35,19 @@ def method_boxes(
         methods: from top to bottom.
         reference: the unregistered state among them, drawn in grey.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     full = with_means(results)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(1.6 + 2.9 * len(metrics), 0.9 + 0.36 * len(methods)), layout="constrained")
-        axes = figure.subplots(1, len(metrics), squeeze=False)[0]
+    size = (1.6 + 2.9 * len(metrics), 0.9 + 0.36 * len(methods))
+    with panels(1, len(metrics), size=size) as (figure, (axes,)):
         for axis, metric in zip(axes, metrics, strict=True):
             rows = full[(full["metric"] == metric) & (full["structure"] == overall_structure(full, metric))]
             for place, method in enumerate(methods):
                 values = rows.loc[rows["method"] == method, "value"].to_numpy(dtype=float)
                 values = values[np.isfinite(values)]
                 colour = REFERENCE_COLOUR if method == reference else METHOD_COLOURS[0]
-                if len(values):
-                    _box(axis, values, place=place, colour=colour)
+                draw_boxes(axis, [values], places=[place], width=ROOM, colour=colour, lying=True)
                 if method == reference and len(values):
                     axis.axvline(float(np.median(values)), color=MUTED, linewidth=0.8, linestyle="--")
-            axis.set_yticks(range(len(methods)), methods if axis is axes[0] else [""] * len(methods))
-            axis.set_ylim(len(methods) - 0.4, -0.6)
-            axis.set_xlabel(heading(metric, "" if rows.empty else str(rows["unit"].iloc[0])))
-            axis.grid(axis="x")
-            axis.set_axisbelow(True)
+            unit = "" if rows.empty else str(rows["unit"].iloc[0])
+            names = methods if axis is axes[0] else [""] * len(methods)
+            lay_rows(axis, names, label=heading(metric, unit))
     return figure
-
-
-def _box(axis: Axes, values: Array, *, place: int, colour: str) -> None:
-    """One lying box, with a dot a case where there are few."""
-    axis.boxplot(
-        [values],
-        positions=[place],
-        widths=0.62,
-        orientation="horizontal",
-        patch_artist=True,
-        showfliers=len(values) > FEW,
-        manage_ticks=False,
-        boxprops={"facecolor": colour, "alpha": 0.4, "edgecolor": colour, "linewidth": 0.9},
-        medianprops={"color": INK, "linewidth": 1.4},
-        whiskerprops={"color": colour, "linewidth": 0.9},
-        capprops={"color": colour, "linewidth": 0.9},
-        flierprops={"marker": "o", "markersize": 2.2, "markeredgecolor": colour},
-    )
-    if len(values) <= FEW:
-        # A fixed pattern instead of random jitter: the same results give the same picture.
-        across = place + (np.arange(len(values)) * 0.618 % 1.0 - 0.5) * 0.3
-        axis.scatter(values, across, s=7, color=colour, edgecolors="white", linewidths=0.3, zorder=3)

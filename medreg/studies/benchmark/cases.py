@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medreg.baselines.method import Method
 from medreg.config.compose import compose
 from medreg.config.instantiate import build
 from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths, read_config
 from medreg.data.datasets.learn2reg_descriptor import Descriptor, find_descriptors, read_descriptor
 from medreg.data.intensity import Intensity, scale
-from medreg.errors import ConfigError, DataError, DatasetNotFound
+from medreg.errors import ConfigError, DataError, DatasetNotFound, require_choice
 from medreg.io.digest import digest_of, digest_of_file
 from medreg.io.header import SKEW_TOLERANCE, skew
 from medreg.io.image import read_image, read_labels, write_image, write_labels
-from medreg.studies.benchmark.methods import Method
 from medreg.studies.learn2reg.config import config_from_descriptor, listed_pairs
 
 PAIRS = ("listed", "ring", "all")
@@ -45,8 +45,7 @@ class Preparation:
     mask: str
 
     def __post_init__(self) -> None:
-        if self.mask not in MASKS:
-            raise ConfigError(f"prepare.mask is {self.mask!r}; choose {', '.join(MASKS)}.")
+        require_choice("prepare.mask", self.mask, MASKS)
 
     def hands_over(self, *, takes_masks: bool) -> bool:
         """Say whether a method gets mask files."""
@@ -117,8 +116,7 @@ class TaskCases:
         prepare: Preparation,
         hint: str,
     ) -> None:
-        if pairs not in PAIRS:
-            raise ConfigError(f"data.pairs is {pairs!r}; choose {', '.join(PAIRS)}.")
+        require_choice("data.pairs", pairs, PAIRS)
         if root is None and generate is None:
             raise ConfigError("data.root is not set: give the folder of the task, data.root=FOLDER.")
         self.root = None if root is None else Path(root).expanduser()

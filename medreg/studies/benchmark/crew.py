@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medreg.baselines.method import Method
 from medreg.baselines.process import Failure, Worker
 from medreg.errors import MissingExtra
-from medreg.studies.benchmark.methods import Method
 
 
 class Stopped(Exception):

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
+from medreg.baselines.method import Method
 from medreg.config.instantiate import build
-from medreg.errors import ConfigError, MissingExtra
+from medreg.errors import ConfigError, MissingExtra, require_choice
 from medreg.io.atomic import write_json, write_text
-from medreg.studies.benchmark.methods import Method, Run
+from medreg.studies.benchmark.methods import Run
 from medreg.studies.benchmark.plan import Benchmark, Entry, MethodFolder
 from medreg.studies.benchmark.registering import register_all, registered_before
 from medreg.study.progress import progress_line, tell_failures
@@ -63,8 +64,7 @@ def prepare(cfg: DictConfig) -> Benchmark:
         DatasetNotFound: no data.
     """
     for key, known in (("missing", MISSING), ("only", PARTS)):
-        if cfg[key] not in known:
-            raise ConfigError(f"{key}={cfg[key]} is unknown; choose {', '.join(known)}.")
+        require_choice(key, cfg[key], known)
     out = Path(str(cfg.out)).expanduser()
     entries, left_out = [], {}
     for name, method in methods_of(cfg).items():

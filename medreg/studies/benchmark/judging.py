@@ -48,6 +48,11 @@ class Judged:
     problems: Mapping[str, Mapping[str, str]]
     notes: tuple[str, ...]
 
+    def missing(self) -> pd.DataFrame:
+        """Return the problems as columns method, case, reason."""
+        rows = [(name, *one) for name, reasons in self.problems.items() for one in reasons.items()]
+        return pd.DataFrame(rows, columns=["method", "case", "reason"])
+
 
 def evaluate_all(
     benchmark: Benchmark, entries: Sequence[Entry], *, workers: int, runtime: bool, console: Console
@@ -80,8 +85,7 @@ def evaluate_all(
             output=entry.folder.metrics,
             method=entry.name,
         )
-        for failure in found.failures:
-            problems[entry.name].setdefault(failure.case, failure.reason)
+        problems[entry.name] |= {k: v for k, v in found.failures.items() if k not in problems[entry.name]}
         if found.metrics.cases:
             scored.append(entry)
             rows += _rows(entry, found)

@@ -8,8 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from medreg.reporting.cells import NONE, number
 from medreg.reporting.statistics import compare, p_value
-from medreg.reporting.tables import Cell, Table, overall_structure, summarise, with_means
+from medreg.reporting.tables import (
+    Cell,
+    Table,
+    lookup,
+    metric_cells,
+    overall_structure,
+    unit_of,
+    with_means,
+)
 from medreg.reporting.vocabulary import COST, describe, heading, in_order
 
 
@@ -59,13 +68,15 @@ def methods_table(
         notes: sentences below.
     """
     full = with_means(results)
-    metrics = shown_metrics(results)
+    metrics, summary = shown_metrics(results), lookup(full)
     worst = sorted({name for standing in standings.values() for name in standing.worst})
     header = ["method", *(("#", "score") if standings else ())]
     columns: list[list[Cell]] = []
     for metric in metrics:
-        header.append(heading(metric, _unit(full, metric)))
-        columns.append(_spread(full, metric, methods))
+        header.append(heading(metric, unit_of(full, metric)))
+        structure = str(overall_structure(full, metric))
+        keys = [(method, structure, metric) for method in methods]
+        columns.append(metric_cells(summary, keys, metric, median=False))
         if worst and metric not in COST:
             more, hardest = _worst(metric, worst, methods, standings)
             header += more
@@ -115,7 +126,7 @@ def significance_table(
         "cases (six or more), not corrected for the number of tests.",
         "Pairs that share an image are not independent: with all ordered pairs the tests are too optimistic.",
     )
-    return Table(heading(metric, _unit(full, metric)), tuple(header), tuple(rows), notes)
+    return Table(heading(metric, unit_of(full, metric)), tuple(header), tuple(rows), notes)
 
 
 def best_method(results: pd.DataFrame, *, metric: str, methods: Sequence[str]) -> str:
@@ -130,24 +141,6 @@ def _means(full: pd.DataFrame, metric: str) -> pd.Series:
     return finite.groupby("method")["value"].mean()
 
 
-def _spread(full: pd.DataFrame, metric: str, methods: Sequence[str]) -> list[Cell]:
-    """Mean ± SD of a metric for each method, the best bold."""
-    rows = full[(full["metric"] == metric) & (full["structure"] == overall_structure(full, metric))]
-    summary = summarise(rows).set_index("method")
-    means, spreads = (summary[name].reindex(list(methods)).astype(float) for name in ("mean", "sd"))
-    decimals, better = describe(metric).decimals, describe(metric).better
-    best = means.max() if better == "higher" else means.min()
-    top = None if metric in COST or better == "neither" else round(float(best), decimals)
-    cells = []
-    for mean, sd in zip(means, spreads, strict=True):
-        if not np.isfinite(mean):
-            cells.append(Cell("–"))
-            continue
-        text = f"{mean:.{decimals}f}" + (f" ± {sd:.{decimals}f}" if np.isfinite(sd) else "")
-        cells.append(Cell(text, bold=round(mean, decimals) == top))
-    return cells
-
-
 # Which factor of the ranking is the 30 % of which metric.
 _WORST_OF = {"dice": "DSC30", "tre_mm": "TRE_lm30"}
 
@@ -160,30 +153,24 @@ def _worst(
         return [], []
     decimals = describe(metric).decimals
     values = [standings[m].worst.get(name, np.nan) if m in standings else np.nan for m in methods]
-    cells = [Cell("–" if not np.isfinite(value) else f"{value:.{decimals}f}") for value in values]
+    cells = [Cell(number(value, decimals)) for value in values]
     return [f"{describe(metric).label}, 30 % worst"], [cells]
 
 
 def _place(standing: Standing | None) -> list[Cell]:
     if standing is None:
-        return [Cell("–"), Cell("–")]
+        return [Cell(NONE), Cell(NONE)]
     return [Cell(str(standing.place), bold=standing.place == 1), Cell(f"{standing.score:.3f}")]
 
 
 def _compared(full: pd.DataFrame, metric: str, structure: str, method: str, other: str) -> list[Cell]:
     if method == other:
-        return [Cell("–")] * 3
+        return [Cell(NONE)] * 3
     test = compare(full, metric=metric, structure=structure, method=method, reference=other)
     if test is None:
-        return [Cell("–")] * 3
+        return [Cell(NONE)] * 3
     decimals, found = describe(metric).decimals, test.difference
-    text = f"{found.mean:+.{decimals}f}"
-    if np.isfinite(found.low):
-        text += f" ({found.low:+.{decimals}f} to {found.high:+.{decimals}f})"
+    mean, low, high = (number(value, decimals, sign=True) for value in (found.mean, found.low, found.high))
+    text = f"{mean} ({low} to {high})" if np.isfinite(found.low) else mean
     chance = p_value(test.p).removeprefix("p ").removeprefix("= ") if np.isfinite(test.p) else "–"
-    return [Cell(text.replace("-", "−")), Cell(chance), Cell(f"{round(test.better * found.n)} of {found.n}")]
-
-
-def _unit(full: pd.DataFrame, metric: str) -> str:
-    units = pd.unique(full.loc[full["metric"] == metric, "unit"])
-    return " or ".join(str(unit) for unit in units)
+    return [Cell(text), Cell(chance), Cell(f"{round(test.better * found.n)} of {found.n}")]

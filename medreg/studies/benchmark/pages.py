@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 from markupsafe import Markup
 
 from medreg.reporting.page import (
@@ -18,7 +20,7 @@ from medreg.reporting.page import (
     verbatim,
 )
 from medreg.reporting.pictures import Picture
-from medreg.reporting.tables import Cell, Table
+from medreg.reporting.tables import Table
 from medreg.studies.benchmark.judging import Judged
 from medreg.studies.benchmark.plan import Benchmark, Entry
 
@@ -67,19 +69,10 @@ def page(benchmark: Benchmark, judged: Judged, tables: Sequence[Table], drawn: S
 def _methods(entries: Sequence[Entry]) -> Table:
     rows = []
     for entry in entries:
-        version = next((str(cost["version"]) for cost in entry.costs.values()), "")
-        rows.append(
-            (
-                Cell(entry.method.title),
-                Cell(entry.name),
-                Cell(version),
-                Cell(str(entry.method.threads)),
-                Cell(str(len(entry.costs))),
-                Cell(entry.method.source),
-            )
-        )
-    header = ("method", "option", "version", "threads", "fields", "settings from")
-    return Table("", header, tuple(rows))
+        method, version = entry.method, next((cost["version"] for cost in entry.costs.values()), "")
+        rows.append((method.title, entry.name, version, method.threads, len(entry.costs), method.source))
+    header = ["method", "option", "version", "threads", "fields", "settings from"]
+    return Table.of_frame(pd.DataFrame(rows, columns=header))
 
 
 def _settings(judged: Judged) -> Markup:
@@ -94,10 +87,6 @@ def _text(settings: Mapping[str, Any]) -> str:
 
 
 def _failures(judged: Judged) -> Table:
-    rows = [
-        (Cell(name), Cell(case), Cell(reason))
-        for name, reasons in judged.problems.items()
-        for case, reason in reasons.items()
-    ]
+    rows = judged.missing()
     more = (f"and {len(rows) - FAILURES} more, in failures.csv",) if len(rows) > FAILURES else ()
-    return Table("", ("method", "case", "why"), tuple(rows[:FAILURES]), more)
+    return replace(Table.of_frame(rows.head(FAILURES)), notes=more)

@@ -1,9 +1,10 @@
-"""Pictures of a benchmark: one case, a row a method."""
+"""Pictures of a benchmark: one case by many methods, a row each, on shared scales."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +16,13 @@ from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.geometry.warp import warp
 from medreg.io.field_learn2reg import read_learn2reg_field
 from medreg.io.image import read_image, read_labels
+from medreg.reporting.figures import CROP_MARGIN_MM, draw_planes
+from medreg.reporting.overlays import label_colours
 from medreg.reporting.pictures import Picture
-from medreg.reporting.planes import Array
+from medreg.reporting.planes import Plane, crop, pair_arrays, planes_of
+from medreg.reporting.views import Array, axis_codes
 from medreg.studies.benchmark.judging import Judged
 from medreg.studies.benchmark.plan import Benchmark
-from medreg.studies.benchmark.rows_table import MethodResult, method_rows
 
 MOST = 12  # rows of a picture
 
@@ -27,7 +30,10 @@ MOST = 12  # rows of a picture
 def case_picture(
     benchmark: Benchmark, judged: Judged, pair: PairPaths, order: Sequence[str]
 ) -> Picture | None:
-    """Draw one case of all methods that have its field; None where no method has."""
+    """Draw one case of all methods that have its field, a row each; None where no method has.
+
+    The plane is the first of the three orthogonal ones through the labels. All rows share their scales.
+    """
     folders = {entry.name: entry.folder for entry in judged.entries}
     files = {name: folders[name].field(pair) for name in order[:MOST]}
     files = {name: file for name, file in files.items() if file.is_file()}
@@ -40,26 +46,24 @@ def case_picture(
     shown = fitted(moving.array, fixed.shape)
     if any(label is None or label.shape != fixed.shape for label in labels):
         labels = [None, None]
-    results = []
+    planes: list[Plane] = []
     for name, file in files.items():
         displacement = read_learn2reg_field(file).displacement
-        results.append(
-            MethodResult(
-                name,
-                _warped(moving.array, displacement),
-                displacement,
-                None if labels[1] is None else _warped(labels[1], displacement, mode="nearest"),
-            )
+        carried = None if labels[1] is None else _warped(labels[1], displacement, mode="nearest")
+        arrays = pair_arrays(
+            fixed.array,
+            shown,
+            warped=_warped(moving.array, displacement),
+            displacement=displacement,
+            spacing_mm=np.linalg.norm(inputs.affine[:3, :3], axis=0),
+            labels={"fixed": labels[0], "moving": labels[1], "warped": carried},
         )
-    figure = method_rows(
-        fixed.array,
-        shown,
-        results,
-        affine=inputs.affine,
-        fixed_label=labels[0],
-        moving_label=labels[1],
-        title=f"{benchmark.config.name}, {pair.case}",
-    )
+        plane = planes_of(arrays, orientation=axis_codes(inputs.affine), slices=1)[0]
+        planes.append(replace(plane, name=name))
+    planes = crop(planes, margin_mm=CROP_MARGIN_MM)
+    colours = label_colours(label for plane in planes for label in plane.labels.values())
+    title = f"{benchmark.config.name}, {pair.case}"
+    figure = draw_planes(planes, colours=colours, title=title, label_names={})
     caption = (
         f"{pair.case}. Left to right: fixed, moving and warped image, differences before and after, the grid, the "
         "Jacobian determinant. One slice through the structures; white lines are the outlines of the fixed image."

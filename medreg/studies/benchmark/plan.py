@@ -6,17 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
+from medreg.baselines.method import Method
 from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths
 from medreg.studies.benchmark.cases import TaskCases
-from medreg.studies.benchmark.methods import Method
 from medreg.studies.learn2reg.names import accepted_names
+from medreg.studies.learn2reg.runtime import write_runtime
 from medreg.study.store import Store
 from medreg.study.unit import Outcome, Unit
-from medreg.study.view import write_csv
-
-RUNTIME = ("case", "seconds", "cpu_seconds", "peak_memory_mib", "version", "hardware", "threads")
 
 
 @dataclass(frozen=True)
@@ -54,8 +50,7 @@ class MethodFolder:
 
     def write_runtimes(self, outcomes: Iterable[Outcome]) -> None:
         """Write runtime.csv of the cases that succeeded."""
-        rows = [{**one.key, **row} for one in outcomes for row in one.rows]
-        write_csv(pd.DataFrame(rows), self.path / "runtime.csv", columns=RUNTIME)
+        write_runtime(self.path, ({**one.key, **row} for one in outcomes for row in one.rows))
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ class Entry:
 
     @property
     def costs(self) -> dict[str, Mapping[str, object]]:
-        """Case → what its field took: `RUNTIME` without the case."""
+        """Case → what its field took: a row of `runtime.csv` without the case."""
         return {one.key["case"]: row for one in self.outcomes for row in one.rows}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from medreg.errors import DataError
-from medreg.reporting.formats import to_csv, to_latex, to_markdown, to_rich
+from medreg.io.atomic import write_text
+from medreg.reporting.formats import to_rich, write_tables
 from medreg.reporting.pictures import Picture, save_pictures
 from medreg.reporting.tables import Table
 from medreg.studies.benchmark.boxes import method_boxes
@@ -28,6 +28,7 @@ from medreg.studies.benchmark.plan import Benchmark
 from medreg.studies.learn2reg.rank_files import printed_tables, write_ranking
 from medreg.studies.learn2reg.rank_plot import rank_plot
 from medreg.studies.learn2reg.ranking import find_initial
+from medreg.study.view import write_csv
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,21 +48,18 @@ def write_report(benchmark: Benchmark, judged: Judged, *, pictures: int, console
             f"No method has a field that could be evaluated; see the worker.log of each in {benchmark.out}."
         )
     out = benchmark.out
-    judged.results.to_csv(out / "results.csv", index=False)
+    write_csv(judged.results, out / "results.csv")
     order = _order(judged)
     tables = _tables(benchmark, judged, order)
-    _write_tables(tables, out / "tables")
-    _write_failures(judged, out / "failures.csv")
+    write_tables(tables, out / "tables")
+    write_csv(judged.missing(), out / "failures.csv")
     drawn = [*_plots(judged, order)]
     pairs = benchmark.config.pairs[:pictures]
     drawn += [found for pair in pairs if (found := case_picture(benchmark, judged, pair, order)) is not None]
     save_pictures(drawn, out / "figures")
     if judged.ranking is not None:
         write_ranking(judged.ranking, out / "ranking", stability=judged.stability)
-    target = out / "report.html"
-    part = target.with_suffix(".part")
-    part.write_text(page(benchmark, judged, tables, drawn), encoding="utf-8")
-    part.replace(target)
+    target = write_text(out / "report.html", page(benchmark, judged, tables, drawn))
     wide = type(console)(file=console.file, width=max(console.width, PRINTED))
     wide.print(to_rich(tables[0]))
     return target
@@ -122,21 +120,6 @@ def _cost_notes(judged: Judged) -> list[str]:
         "all threads; memory is the largest resident size of the worker process, the tool's libraries included.",
         "Dice, HD95, ASSD, folds and SD log J are the corrected values of medreg; the ranking takes the official ones.",
     ]
-
-
-def _write_tables(tables: Sequence[Table], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for ending, form in (("md", to_markdown), ("tex", to_latex), ("csv", to_csv)):
-        text = "\n".join(form(table) for table in tables)
-        (folder / f"tables.{ending}").write_text(text, encoding="utf-8")
-
-
-def _write_failures(judged: Judged, target: Path) -> None:
-    rows = [
-        (name, case, reason) for name, reasons in judged.problems.items() for case, reason in reasons.items()
-    ]
-    with target.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([("method", "case", "reason"), *rows])
 
 
 def _plots(judged: Judged, order: Sequence[str]) -> list[Picture]:

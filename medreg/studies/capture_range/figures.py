@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from medreg.reporting.style import METHOD_COLOURS, MUTED, STYLE, save
+from medreg.reporting.panels import panels
+from medreg.reporting.style import METHOD_COLOURS, MUTED, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,14 +87,10 @@ def _panels(
     panel: Callable[[Axes, pd.DataFrame, dict[str, Any]], None],
     frame: Callable[[Axes], None],
 ) -> Path:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     families = list(dict.fromkeys(bins["family"]))
     style = looks(list(dict.fromkeys(bins["title"])))
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.9 * len(families) + 1.4, 2.9), layout="constrained")
-        for axis, family in zip(figure.subplots(1, len(families), squeeze=False)[0], families, strict=True):
+    with panels(1, len(families), size=(2.9 * len(families) + 1.4, 2.9)) as (figure, axes):
+        for axis, family in zip(axes[0], families, strict=True):
             of_family = bins[bins["family"] == family]
             for title, group in of_family.groupby("title", sort=False):
                 panel(axis, group.sort_values("low"), {**style[str(title)], "label": str(title)})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from medreg.config.instantiate import build
-from medreg.errors import ConfigError, DataError
+from medreg.errors import ConfigError, DataError, require_choice
 from medreg.io.atomic import write_text
 from medreg.studies.capture_range.cases import load_cases
 from medreg.studies.capture_range.measures import measures_of
@@ -37,8 +37,7 @@ def run_capture(cfg: DictConfig, *, console: Console) -> Path:
         ConfigError: an unknown part, family or unit.
         DataError: no usable pairs.
     """
-    if cfg.only not in PARTS:
-        raise ConfigError(f"only={cfg.only} is unknown; choose {', '.join(PARTS)}.")
+    require_choice("only", cfg.only, PARTS)
     out = Path(str(cfg.out)).expanduser()
     if cfg.only != "report":
         _run_measures(cfg, out, console)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from medreg.reporting.style import MUTED, STYLE, save
+from medreg.reporting.panels import panels
+from medreg.reporting.style import MUTED, save
 from medreg.studies.capture_range.figures import UNITS, looks
 
 
@@ -25,15 +26,11 @@ def draw_landscapes(landscapes: pd.DataFrame, path: Path) -> Path:
         landscapes: columns title, family, value, case, energy.
         path: of the figure.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     table = normalised(landscapes)
     titles, families = (list(dict.fromkeys(table[key])) for key in ("title", "family"))
     style = looks(titles)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.3 * len(families) + 0.6, 1.35 * len(titles) + 0.5), layout="constrained")
-        grid = figure.subplots(len(titles), len(families), squeeze=False, sharey=True, sharex="col")
+    size = (2.3 * len(families) + 0.6, 1.35 * len(titles) + 0.5)
+    with panels(len(titles), len(families), size=size, sharey=True, sharex="col") as (figure, grid):
         for row, title in zip(grid, titles, strict=True):
             for axis, family in zip(row, families, strict=True):
                 part = table[(table["title"] == title) & (table["family"] == family)]

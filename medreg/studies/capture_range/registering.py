@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medreg.errors import ConfigError
+from medreg.errors import require_choice
 from medreg.geometry.affine_distance import (
     affine_distance,
     half_extents,
@@ -53,8 +53,7 @@ def lengths(shape: Sequence[int], spacing_mm: Sequence[float], *, unit: str) -> 
     Raises:
         ConfigError: another unit.
     """
-    if unit not in UNITS:
-        raise ConfigError(f"unit={unit} is unknown; choose {' or '.join(UNITS)}.")
+    require_choice("unit", unit, UNITS)
     return half_extents(shape, spacing_mm=spacing_mm if unit == "mm" else None)
 
 

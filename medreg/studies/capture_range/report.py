@@ -10,7 +10,7 @@ import pandas as pd
 from medreg.errors import DataError
 from medreg.io.atomic import write_text
 from medreg.reporting.formats import to_markdown
-from medreg.reporting.tables import Cell, Table
+from medreg.reporting.tables import Table
 from medreg.studies.capture_range.figures import draw_residuals, draw_success
 from medreg.studies.capture_range.landscape_figures import draw_landscapes
 from medreg.studies.capture_range.summary import (
@@ -20,6 +20,7 @@ from medreg.studies.capture_range.summary import (
     differences,
     landscape_table,
 )
+from medreg.study.view import write_csv
 
 
 def write_report(out: Path, criterion: Criterion, *, reference: str, unit: str) -> Path:
@@ -40,15 +41,13 @@ def write_report(out: Path, criterion: Criterion, *, reference: str, unit: str) 
     starts, landscapes = _read(out / "starts.csv"), _read(out / "landscapes.csv")
     if starts.empty and landscapes.empty:
         raise DataError(f"{out} holds no results yet; run `medreg capture-range` without only=report first.")
-    (out / "tables").mkdir(parents=True, exist_ok=True)
-    (out / "figures").mkdir(exist_ok=True)
     parts = [f"# Capture range\n\nSuccess: residual ≤ {criterion.final:g} {unit} (root mean square); "]
     parts.append(f"a bin is captured with {100 * criterion.share:g} % successes.\n")
     if not starts.empty:
         parts += _starts(starts, out, criterion, reference=reference, unit=unit)
     if not landscapes.empty:
         table = landscape_table(landscapes)
-        table.to_csv(out / "tables" / "landscapes.csv", index=False)
+        write_csv(table, out / "tables" / "landscapes.csv")
         draw_landscapes(landscapes, out / "figures" / "landscapes.png")
         parts += ["\n## Landscapes\n", markdown(table), "\n![landscapes](figures/landscapes.png)\n"]
     return write_text(out / "report.md", "\n".join(parts))
@@ -59,7 +58,7 @@ def _starts(starts: pd.DataFrame, out: Path, criterion: Criterion, *, reference:
     ranges = capture_ranges(bins, criterion)
     versus = differences(starts, reference, criterion)
     for name, table in (("bins", bins), ("capture_ranges", ranges), ("differences", versus)):
-        table.to_csv(out / "tables" / f"{name}.csv", index=False)
+        write_csv(table, out / "tables" / f"{name}.csv")
     draw_success(bins, out / "figures" / "success.png", share=criterion.share)
     draw_residuals(bins, out / "figures" / "residuals.png", unit=unit, threshold=criterion.final)
     wide = ranges.pivot(index="title", columns="family", values="capture_range").reset_index()
@@ -77,8 +76,7 @@ def _starts(starts: pd.DataFrame, out: Path, criterion: Criterion, *, reference:
 
 def markdown(table: pd.DataFrame) -> str:
     """Return a table in Markdown, numbers to three digits."""
-    rows = tuple(tuple(Cell(_text(value)) for value in row) for row in table.itertuples(index=False))
-    return to_markdown(Table("", tuple(map(str, table.columns)), rows))
+    return to_markdown(Table.of_frame(table, _text))
 
 
 def _text(value: object) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medreg.metrics.landscape import far_field_fraction, lowest
+from medreg.reporting.statistics import Interval, bootstrap_mean
 
 Curve = NDArray[np.float64]
 
@@ -31,6 +32,10 @@ class Criterion:
     level: float
     seed: int
 
+    def interval(self, values: Curve) -> Interval:
+        """Mean of values, one a case, with its bootstrap interval; NaN ends for fewer than two."""
+        return bootstrap_mean(values, confidence=self.level, seed=self.seed, resamples=self.resamples)
+
 
 def bins_table(starts: pd.DataFrame, criterion: Criterion) -> pd.DataFrame:
     """One row per measure, family and bin: count, success with its interval, median and mean residual, M17.
@@ -39,14 +44,14 @@ def bins_table(starts: pd.DataFrame, criterion: Criterion) -> pd.DataFrame:
     """
     found = []
     for keys, group in starts.groupby(["measure", "title", "family", "low", "high"], sort=False):
-        low, high = bootstrap(success_by_case(group, criterion), criterion)
+        success = criterion.interval(success_by_case(group, criterion))
         found.append(
             {
                 **dict(zip(("measure", "title", "family", "low", "high"), keys, strict=True)),
                 "starts": len(group),
                 "success": float((group["final"] <= criterion.final).mean()),
-                "success_low": low,
-                "success_high": high,
+                "success_low": success.low,
+                "success_high": success.high,
                 "median_final": float(group["final"].median()),
                 "mean_final": float(group["final"].mean()),
                 "median_start": float(group["start"].median()),
@@ -89,14 +94,6 @@ def success_by_case(group: pd.DataFrame, criterion: Criterion) -> Curve:
     return np.asarray(success.groupby(group["case"]).mean(), dtype=np.float64)
 
 
-def bootstrap(values: Curve, criterion: Criterion) -> tuple[float, float]:
-    """Percentile interval of the mean of values drawn anew."""
-    generator = np.random.default_rng(criterion.seed)
-    drawn = values[generator.integers(len(values), size=(criterion.resamples, len(values)))].mean(1)
-    tail = (1 - criterion.level) / 2
-    return float(np.quantile(drawn, tail)), float(np.quantile(drawn, 1 - tail))
-
-
 def differences(starts: pd.DataFrame, reference: str, criterion: Criterion) -> pd.DataFrame:
     """Success of each measure minus that of a reference, bin by bin, with intervals paired by case (M14).
 
@@ -114,16 +111,16 @@ def differences(starts: pd.DataFrame, reference: str, criterion: Criterion) -> p
         pairs = pairs.assign(gain=good.astype(float) - other.astype(float))
         for key, group in pairs.groupby(keys, sort=False):
             gains = np.asarray(group.groupby("case")["gain"].mean(), dtype=np.float64)
-            low, high = bootstrap(gains, criterion)
+            gain = criterion.interval(gains)
             found.append(
                 {
                     "measure": measure,
                     "reference": reference,
                     **dict(zip(keys, key, strict=True)),
                     "starts": len(group),
-                    "difference": float(gains.mean()),
-                    "low_end": low,
-                    "high_end": high,
+                    "difference": gain.mean,
+                    "low_end": gain.low,
+                    "high_end": gain.high,
                 }
             )
     return pd.DataFrame(found)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from medreg.data.datasets.learn2reg_config import EvaluationConfig, MetricSpec, PairPaths
 from medreg.data.datasets.learn2reg_descriptor import PAIR_LISTS, Descriptor
-from medreg.errors import ConfigError
+from medreg.errors import ConfigError, require_choice
 from medreg.io.json_model import checked
 
 KINDS = {"val": "validation", "test": "test", "train": "train"}  # split: kind of pairs of a descriptor
@@ -63,8 +63,7 @@ def listed_pairs(descriptor: Descriptor, *, split: str = "val") -> tuple[PairPat
     Raises:
         ConfigError: an unknown split, no pairs, or names of another form.
     """
-    if split not in KINDS:
-        raise ConfigError(f"split={split!r} is not one of {', '.join(KINDS)}.")
+    require_choice("split", split, KINDS)
     keys = [key for key, kind in PAIR_LISTS.items() if kind == KINDS[split]]
     if incomplete := [text for text in descriptor.problems if any(f" of {key} " in text for key in keys)]:
         raise ConfigError(f"{descriptor.path}: {incomplete[0]}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from medreg import __version__
 from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths, read_config
-from medreg.errors import ConfigError, DataError, MedregError
+from medreg.errors import ConfigError, DataError, MedregError, require_choice
 from medreg.io.atomic import write_text
 from medreg.io.digest import digest_of
 from medreg.metrics.rows import MetricRow
@@ -38,32 +38,19 @@ FORM = 1  # raised when stored results of cases can no longer be used
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A case that could not be scored.
-
-    Attributes:
-        case: `FFFF_ffff<--MMMM_mmmm`.
-        reason: one sentence.
-    """
-
-    case: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """What an evaluation found.
 
     Attributes:
         metrics: content of the metric file, ours included.
-        failures: cases without a result.
+        failures: case → why it could not be scored, a sentence.
         messages: case → what was odd about it.
         reused: number of cases whose stored result was taken.
         method: name of the method in tables.
     """
 
     metrics: MetricsFile
-    failures: tuple[Failure, ...]
+    failures: Mapping[str, str]
     messages: Mapping[str, tuple[str, ...]]
     reused: int
     method: str
@@ -145,8 +132,7 @@ def evaluate(
     """
     if workers < 1:
         raise ConfigError(f"workers={workers} must be at least 1.")
-    if thirty not in THIRTY_RULES:
-        raise ConfigError(f"thirty={thirty!r} is not one of {', '.join(THIRTY_RULES)}.")
+    require_choice("thirty", thirty, THIRTY_RULES)
     fields = source if isinstance(source, FieldSource) else FieldSource(source)
     wanted = read_config(config) if isinstance(config, str | Path) else config
     task = wanted.name if task is None and wanted is not None else task
@@ -252,7 +238,7 @@ def _collect(
 ) -> Evaluation:
     """Put the cases together in the form of a metric file."""
     done = {outcome.key["case"]: outcome for outcome in outcomes if not outcome.failed}
-    failures = tuple(Failure(found.key["case"], found.error) for found in outcomes if found.failed)
+    failures = {found.key["case"]: found.error for found in outcomes if found.failed}
     official = {case: _values(found, "official") for case, found in done.items()}
     ours = {case: _values(found, "medreg") for case, found in done.items()}
     told = {case: tuple(row["text"] for row in _of(found, "message")) for case, found in done.items()}
@@ -264,7 +250,7 @@ def _collect(
         "fields": str(fields.path),
         "rule_of_30": thirty,
         "config": config.to_json(),
-        "failures": [{"case": failure.case, "reason": failure.reason} for failure in failures],
+        "failures": [{"case": case, "reason": reason} for case, reason in failures.items()],
         "messages": {case: list(lines) for case, lines in messages.items()},
         "aggregates": corrected_aggregates(ours),
         "cases": ours,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from medreg.data.datasets.learn2reg_config import PairPaths
-from medreg.errors import ConfigError
+from medreg.errors import require_choice
 
 Naming: TypeAlias = Literal["short", "long", "both"]
 Rule: TypeAlias = Literal["2022", "2025", "any"]
@@ -36,8 +36,7 @@ def field_names(pair: PairPaths, *, naming: Naming = "both") -> list[str]:
         "long": [long_name(pair)],
         "both": [short_name(pair), long_name(pair)],
     }
-    if naming not in choices:
-        raise ConfigError(f"naming={naming!r} is not one of {', '.join(choices)}.")
+    require_choice("naming", naming, choices)
     return choices[naming]
 
 
@@ -59,6 +58,5 @@ def accepted_names(pair: PairPaths, *, rule: Rule = "any") -> list[str]:
     old = [short_name(pair)] if first_two or equal else [long_name(pair)]
     new = [short_name(pair), long_name(pair)] if first_two else [long_name(pair)]
     rules = {"2022": old, "2025": new, "any": list(dict.fromkeys(new + old))}
-    if rule not in rules:
-        raise ConfigError(f"rule={rule!r} is not one of {', '.join(rules)}.")
+    require_choice("rule", rule, rules)
     return rules[rule]

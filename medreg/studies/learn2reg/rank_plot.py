@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medreg.reporting.style import INK, METHOD_COLOURS, MUTED, STYLE
+from medreg.reporting.panels import panels
+from medreg.reporting.style import INK, METHOD_COLOURS, MUTED
 from medreg.studies.learn2reg.bootstrap import Stability
 from medreg.studies.learn2reg.ranking import TaskRanking
 
@@ -25,18 +26,12 @@ def rank_plot(task: TaskRanking, *, stability: Stability | None = None) -> Figur
         task: the ranking.
         stability: draws of cases; without them the middle panel is left out and scores have no intervals.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     order = np.argsort(task.places, kind="stable")
     number = len(order)
     names = [task.methods[k] for k in order]
-    panels = 3 if stability is not None else 2
-    with mpl.rc_context(STYLE):
-        figure = Figure(
-            figsize=(2.2 + 2.7 * panels + 0.1 * number, 1.3 + 0.34 * number), layout="constrained"
-        )
-        axes = figure.subplots(1, panels, squeeze=False)[0]
+    count = 3 if stability is not None else 2
+    size = (2.2 + 2.7 * count + 0.1 * number, 1.3 + 0.34 * number)
+    with panels(1, count, size=size) as (figure, (axes,)):
         _scores(axes[0], task, order, stability)
         axes[0].set_yticks(range(number), names)
         for axis in axes[1:]:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from medreg.reporting.cells import number
 from medreg.reporting.tables import Cell, Table
-from medreg.reporting.vocabulary import ARROWS, Better
+from medreg.reporting.vocabulary import Better, titled
 from medreg.studies.learn2reg.bootstrap import Stability
 from medreg.studies.learn2reg.ranking import Ranking, TaskRanking
 from medreg.studies.learn2reg.ranking_rules import base_of, kind_of
@@ -116,11 +117,11 @@ def heading(factor: str, metric: str) -> str:
     better: Better = "higher" if kind == "dice" else "lower"
     unit = "mm" if metric.endswith("_mm") else UNITS.get(kind, "")
     label = LABELS.get(factor, factor)
-    return f"{label}{f' ({unit})' if unit else ''} {ARROWS[better]}"
+    return titled(label, unit, better)
 
 
 def _number(value: float, metric: str) -> str:
-    return "–" if np.isnan(value) else f"{value:.{DECIMALS.get(kind_of(metric), 3)}f}"
+    return number(value, DECIMALS.get(kind_of(metric), 3))
 
 
 def _published_rows(published: pd.DataFrame | None, factors: list[str]) -> list[tuple[Cell, ...]]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medreg.errors import ConfigError, DataError
+from medreg.errors import DataError, require_choice
 from medreg.studies.learn2reg.ranking_items import Factor, Items, build_items
 from medreg.studies.learn2reg.ranking_rules import read_rules
 from medreg.studies.learn2reg.ranking_scores import LOWEST, counts, geometric_mean, ladder, places
@@ -24,7 +24,6 @@ from medreg.studies.learn2reg.ranking_significance import better
 
 Test: TypeAlias = Literal["ranksums", "signed_rank"]
 Count: TypeAlias = Literal["losses", "wins"]
-CHOICES = {"test": ("ranksums", "signed_rank"), "count": ("losses", "wins")}
 INITIAL_NAMES = ("initial", "unregistered", "zero", "zero_field", "zerodisplacement", "identity")
 
 
@@ -142,9 +141,8 @@ def rank(
         ConfigError: an unknown choice.
         DataError: nothing to rank, or methods that were not evaluated alike.
     """
-    for name, value in (("test", test), ("count", count)):
-        if value not in CHOICES[name]:
-            raise ConfigError(f"{name}={value!r} is not one of {', '.join(CHOICES[name])}.")
+    require_choice("test", test, get_args(Test))
+    require_choice("count", count, get_args(Count))
     if table.empty:
         raise DataError("There is nothing to rank: no metric file was given, or they hold no case.")
     scheme = Scheme(test, count, simple)

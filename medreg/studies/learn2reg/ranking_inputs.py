@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from medreg.data.datasets.learn2reg_config import EvaluationConfig
 from medreg.errors import DataError
+from medreg.reporting.results import Frame
 from medreg.studies.learn2reg.ranking_rules import kind_of
 from medreg.studies.learn2reg.ranking_runs import RESULTS, runs_as_tables
+from medreg.studies.learn2reg.runtime import FILE as RUNTIMES
 from medreg.studies.learn2reg.schema import CASE_MEAN, read_all_metrics, read_metrics, tidy
 
-METRICS, RUNTIME = "metrics.json", "runtime.csv"
-
-
-@dataclass(frozen=True)
-class Collected:
-    """Rows of all methods, and what a reader should know about the reading."""
-
-    table: pd.DataFrame
-    notes: tuple[str, ...]
+METRICS = "metrics.json"
 
 
 def collect(
     sources: Sequence[str | Path], *, config: EvaluationConfig | None = None, common: bool = False
-) -> Collected:
+) -> Frame:
     """Read everything that is to be ranked into one table.
 
     Args:
@@ -64,7 +57,7 @@ def collect(
         table = _of_config(table, config)
     if common:
         table = _shared_cases(table, notes)
-    return Collected(table, tuple(notes))
+    return Frame(table, tuple(notes))
 
 
 def _not_mixed(files: Sequence[pd.DataFrame], runs: Sequence[pd.DataFrame]) -> None:
@@ -110,8 +103,8 @@ def _read(file: Path, name: str | None, config: EvaluationConfig | None) -> list
     tables = []
     for metrics in found:
         table = metrics.table(method, config=config)
-        if (file.parent / RUNTIME).is_file() and file.name == METRICS:
-            table = pd.concat([table, _runtimes(file.parent / RUNTIME, table)], ignore_index=True)
+        if (file.parent / RUNTIMES).is_file() and file.name == METRICS:
+            table = pd.concat([table, _runtimes(file.parent / RUNTIMES, table)], ignore_index=True)
         tables.append(table)
     return tables
 

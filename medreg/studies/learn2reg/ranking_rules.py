@@ -14,14 +14,10 @@ from pydantic.dataclasses import dataclass
 
 from medreg.errors import ConfigError
 from medreg.io.json_model import checked
+from medreg.studies.learn2reg.schema import OLD_NAMES
 
 # Names that older files, and run folders of ours, have for what the rules call by its current name.
-OLDER_NAMES = {
-    "DiceCoefficient": "DSC",
-    "HausdorffDistance95": "HD95",
-    "TRE": "TRE_lm",
-    "SDlogJ": "LogJacDetStd",
-}
+OLDER_NAMES = OLD_NAMES | {"SDlogJ": "LogJacDetStd"}
 KINDS = {
     "dice": ("dsc", "dice"),
     "hd95": ("hd95", "hausdorff"),

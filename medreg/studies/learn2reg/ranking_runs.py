@@ -11,10 +11,10 @@ import yaml
 from medreg.errors import DataError
 from medreg.reporting.compare import merge
 from medreg.reporting.results import RunFolder, read_run
+from medreg.reporting.tables import OVERALL
 from medreg.studies.learn2reg.schema import CASE_MEAN, COLUMNS
 
 RESULTS = "results.csv"
-WHOLE = ("mean", "all")  # structures of results.csv that stand for the whole case
 
 
 def runs_as_tables(folders: Mapping[Path, str | None]) -> list[pd.DataFrame]:
@@ -32,7 +32,7 @@ def runs_as_tables(folders: Mapping[Path, str | None]) -> list[pd.DataFrame]:
     if results.empty:
         raise DataError(f"No results yet in {', '.join(map(str, folders))}; evaluate the runs first.")
     results = _renamed(results, runs, list(folders.values()))
-    whole = results["structure"].isin(WHOLE)
+    whole = results["structure"].isin(OVERALL)
     number = {name: k for k, name in enumerate(pd.unique(results.loc[~whole, "structure"]))}
     tasks = {run.name: _task_of(run.config) for run in runs}
     results = results.assign(

@@ -21,12 +21,13 @@ from medreg.io.image import read_image, read_labels
 from medreg.runs.record import hardware
 from medreg.runs.scans import Scan
 from medreg.runs.trained import TrainedRun
+from medreg.studies.learn2reg.submission import FieldMaker
 from medreg.studies.learn2reg.truth import TaskFolder
 
 MASKS = "masks"
 
 
-class RunAsFields:
+class RunAsFields(FieldMaker):
     """A trained run, applied to pairs of a task; the fields are for the arrays of the files, index to index.
 
     Args:

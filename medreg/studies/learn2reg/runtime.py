@@ -1,14 +1,24 @@
-"""Run times of a method, from the `runtime.csv` that a benchmark writes beside its fields."""
+"""Run times of a method: the `runtime.csv` that a benchmark or a submission writes beside its fields."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from medreg.data.datasets.learn2reg_config import PairPaths
+from medreg.study.view import write_csv
 
 FILE = "runtime.csv"
+COLUMNS = ("case", "seconds", "cpu_seconds", "peak_memory_mib", "version", "hardware", "threads")
+
+
+def write_runtime(folder: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Write `runtime.csv` into a folder: a row a case with the columns `COLUMNS`."""
+    import pandas as pd  # a third of a second, which scoring does not need
+
+    return write_csv(pd.DataFrame([dict(row) for row in rows]), folder / FILE, columns=COLUMNS)
 
 
 def read_runtime(fields: Path, pairs: Sequence[PairPaths]) -> dict[str, dict[str, str]]:

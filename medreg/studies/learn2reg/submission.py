@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import time
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,30 +16,32 @@ from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths
 from medreg.errors import DataError, FieldFormatError, MedregError
 from medreg.io.atomic import replacing
 from medreg.studies.learn2reg.fields import FieldSource
+from medreg.studies.learn2reg.runtime import write_runtime
 from medreg.studies.learn2reg.submission_format import Form
 from medreg.study.job import Progress, run_units
 from medreg.study.store import Store
 from medreg.study.unit import Outcome, Unit
 
 STATE = ".submission.jsonl"  # in the folder of the fields: what each of them was made of
-RUNTIME = "runtime.csv"
-COLUMNS = ("case", "seconds", "cpu_seconds", "peak_memory_mib", "version", "hardware", "threads")
 Tell = Callable[[str, int, int], None]
 
 
-class FieldMaker(Protocol):
+class FieldMaker(ABC):
     """Where fields come from: a trained run, or files."""
 
     @property
     def cost(self) -> Mapping[str, str | int]:
         """Version, hardware and threads for the table of run times; empty where nothing is computed."""
+        return {}
 
+    @abstractmethod
     def digest(self, pair: PairPaths) -> str:
         """Return what the field of a pair depends on: a file of another digest is made again."""
 
-    def warm_up(self, pair: PairPaths) -> None:
-        """Do once, before any time is taken, what only a first case costs."""
+    def warm_up(self, pair: PairPaths) -> None:  # noqa: B027
+        """Do once, before any time is taken, what only a first case costs; nothing by default."""
 
+    @abstractmethod
     def make(self, pair: PairPaths) -> NDArray[np.floating]:
         """Return the field of a pair, (3, X, Y, Z), voxels of the moving array, index to index."""
 
@@ -54,7 +55,7 @@ class Result:
     failures: Mapping[str, str]
 
 
-class FilesAsFields:
+class FilesAsFields(FieldMaker):
     """Fields of another program or of a benchmark, converted to the form of a submission.
 
     Args:
@@ -66,18 +67,10 @@ class FilesAsFields:
         self.source = source
         self.shape = shape
 
-    @property
-    def cost(self) -> Mapping[str, str | int]:
-        """Nothing is computed."""
-        return {}
-
     def digest(self, pair: PairPaths) -> str:
         """Return the digest of the file."""
         entry = self.source.find(pair)
         return "missing" if entry is None else self.source.digest(entry)
-
-    def warm_up(self, pair: PairPaths) -> None:
-        """Nothing to do."""
 
     def make(self, pair: PairPaths) -> NDArray[np.floating]:
         """Read the field of a pair.
@@ -131,7 +124,8 @@ def make_fields(
     warm: list[FieldMaker] = []
     outcomes = run_units(units, make, store, retry=True, tell=told)
     if maker.cost:
-        _write_runtimes(folder / RUNTIME, outcomes, maker)
+        done = (found for found in outcomes if not found.failed)
+        write_runtime(folder, ({**found.key, **found.cost, **maker.cost} for found in done))
     failures = {outcome.key["case"]: outcome.error for outcome in outcomes if outcome.failed}
     return Result(len(units) - found - len(failures), found, failures)
 
@@ -190,11 +184,3 @@ def _nothing_foreign(units: Sequence[Unit], store: Store) -> None:
             f"{foreign[0].parent} holds {foreign[0].name} from elsewhere ({len(foreign)} such files), and nothing is "
             "overwritten; choose another folder."
         )
-
-
-def _write_runtimes(path: Path, outcomes: Sequence[Outcome], maker: FieldMaker) -> None:
-    """Write one row a case; the order of the columns is that of benchmarks."""
-    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**found.key, **found.cost, **maker.cost} for found in outcomes if not found.failed)

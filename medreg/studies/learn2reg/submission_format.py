@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreg.data.datasets.learn2reg_config import PairPaths
-from medreg.errors import ConfigError
+from medreg.errors import require_choice
 from medreg.io.atomic import replacing
 from medreg.io.field_learn2reg import write_learn2reg_field, write_learn2reg_half_field
 from medreg.studies.learn2reg.names import Naming, accepted_names, field_names
@@ -38,10 +38,8 @@ class Form:
     naming: Naming | None
 
     def __post_init__(self) -> None:
-        if self.edition not in EDITIONS:
-            raise ConfigError(f"--edition {self.edition}: choose {', '.join(map(str, EDITIONS))}.")
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"--dtype {self.dtype}: choose {' or '.join(DTYPES)}.")
+        require_choice("--edition", self.edition, EDITIONS)
+        require_choice("--dtype", self.dtype, DTYPES)
         task_folder(self.task, edition=self.edition)  # refuses an edition without this task
 
     @property

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medreg.data.datasets.learn2reg_config import EvaluationConfig, MetricSpec, PairPaths
+from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths
 from medreg.errors import ConfigError, DataError, DatasetNotFound
 from medreg.io.image import existing_file, load_nibabel
 from medreg.io.points import PointPairs, read_points
@@ -225,11 +225,6 @@ def read_point_files(files: PointFiles) -> PointPairs:
             "stand in the same rows, x,y,z."
         )
     return PointPairs(fixed, moving)
-
-
-def metrics_of(config: EvaluationConfig, *kinds: str) -> list[MetricSpec]:
-    """Return the metrics of a config of certain kinds, in order."""
-    return [spec for spec in config.metrics if spec.metric in kinds]
 
 
 def _plain(relative: str) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from medreg.reporting.style import INK, METHOD_COLOURS, STYLE
+from medreg.reporting.panels import panels
+from medreg.reporting.style import INK, METHOD_COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,13 +34,9 @@ def weight_curve_figure(table: pd.DataFrame, *, title: str | None = None) -> Fig
             model.
         title: heading.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     kinds = [str(kind) for kind in pd.unique(table["kind"])]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10.2, 3.3), layout="constrained")
-        for axis, (across, up) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
+    with panels(1, len(PANELS), size=(10.2, 3.3)) as (figure, axes):
+        for axis, (across, up) in zip(axes[0], PANELS, strict=True):
             for number, kind in enumerate(kinds):
                 rows = table[table["kind"] == kind].sort_values("weight")
                 _draw(axis, rows, across, up, colour=METHOD_COLOURS[number], line=number == 0, label=kind)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from medreg.config.instantiate import build
-from medreg.config.settings import names_of, read_settings
-from medreg.errors import ConfigError, DataError, MedregError, NumericalError
+from medreg.config.settings import read_settings
+from medreg.errors import ConfigError, DataError, MedregError, NumericalError, require_choice
 from medreg.io.digest import digest_of
 from medreg.models.chosen_weight import require_conditional, require_maps
 from medreg.models.conditional import ConditionalModel, Regions
@@ -48,10 +48,7 @@ class SearchPlan:
 
     def __post_init__(self) -> None:
         for name, known in (("scope", SCOPES), ("objective", tuple(OBJECTIVES))):
-            if getattr(self, name) not in known:
-                raise ConfigError(
-                    f"--{name} {getattr(self, name)} is unknown; choose from {', '.join(known)}."
-                )
+            require_choice(f"--{name}", getattr(self, name), known)
         if self.group_size < 1:
             raise ConfigError(f"--group-size is {self.group_size}; give 1 or more.")
 
@@ -60,11 +57,6 @@ class SearchPlan:
         """Name of the files of its result."""
         kind = "regions" if self.by_region else "scalar"
         return f"{Path(self.method).stem}_{self.objective}_{kind}_{self.scope}"
-
-
-def method_names() -> list[str]:
-    """Return the methods that come with medreg."""
-    return names_of("smoothness")
 
 
 def load_method(name: str, overrides: Sequence[str] = ()) -> tuple[SearchMethod, dict[str, Any]]:

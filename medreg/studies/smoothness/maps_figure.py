@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medreg.reporting.planes import Array
-from medreg.reporting.style import INK, STYLE
+from medreg.reporting.panels import panels
+from medreg.reporting.style import INK
+from medreg.reporting.views import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,15 +58,10 @@ def field_sheet(planes: Sequence[FieldPlane], *, rows: Sequence[str], title: str
         rows: of "weight", "grid", "magnitude", "jacobian", "energy".
         title: heading.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     x, y = planes[0].warped.shape
     height = PANEL_INCHES * y / x
-    with mpl.rc_context(STYLE):
-        size = (PANEL_INCHES * len(planes) + 1.4, (height + 0.15) * len(rows) + 0.7)
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(len(rows), len(planes), squeeze=False)
+    size = (PANEL_INCHES * len(planes) + 1.4, (height + 0.15) * len(rows) + 0.7)
+    with panels(len(rows), len(planes), size=size) as (figure, axes):
         for line, key in zip(axes, rows, strict=True):
             row = _ROWS[key]
             span = row.span(planes)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from medreg.reporting.style import INK, METHOD_COLOURS, MUTED, PALE, STYLE
+from medreg.reporting.panels import panels
+from medreg.reporting.style import INK, METHOD_COLOURS, MUTED, PALE
 from medreg.reporting.vocabulary import heading
 from medreg.studies.sweep.trials import Sweep, sign_of
 
@@ -23,15 +24,10 @@ def parallel_coordinates(sweep: Sweep) -> Figure | None:
     runs = runs[np.isfinite(runs[first])]
     if runs.empty:
         return None
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     axes = [*sweep.options, first]
     scaled, ticks = zip(*(_axis(runs[name]) for name in axes), strict=True)
     quality = _unit(sign_of(first) * runs[first].to_numpy(float))
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(max(4.0, 1.7 * len(axes)), 3.2), layout="constrained")
-        axis = figure.add_subplot()
+    with panels(1, 1, size=(max(4.0, 1.7 * len(axes)), 3.2)) as (figure, ((axis,),)):
         for line, good in sorted(zip(np.stack(scaled, 1), quality, strict=True), key=lambda one: one[1]):
             axis.plot(
                 range(len(axes)), line, color=METHOD_COLOURS[0], alpha=0.08 + 0.8 * good, linewidth=1 + good
@@ -52,16 +48,11 @@ def pareto(sweep: Sweep, settings: pd.DataFrame) -> Figure | None:
     """Two objectives against each other, settings that no other beats in both joined; None for one objective."""
     if len(sweep.objectives) < 2 or settings.empty or not set(sweep.objectives[:2]) <= set(settings):
         return None
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     x, y = (settings[name].to_numpy(float) for name in sweep.objectives[:2])
     front = pareto_front(
         np.stack([sign_of(n) * settings[n].to_numpy(float) for n in sweep.objectives[:2]], 1)
     )
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.2, 3.2), layout="constrained")
-        axis = figure.add_subplot()
+    with panels(1, 1, size=(4.2, 3.2)) as (figure, ((axis,),)):
         axis.scatter(x[~front], y[~front], s=14, color=MUTED, label="beaten by another in both")
         order = np.argsort(x[front])
         axis.plot(x[front][order], y[front][order], "o-", color=METHOD_COLOURS[1], label="Pareto front")
@@ -104,13 +95,8 @@ def importance_bars(sweep: Sweep) -> Figure | None:
     shares = importances(sweep)
     if not shares:
         return None
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     names = sorted(shares, key=lambda name: shares[name])
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.8, 0.7 + 0.3 * len(names)), layout="constrained")
-        axis = figure.add_subplot()
+    with panels(1, 1, size=(4.8, 0.7 + 0.3 * len(names))) as (figure, ((axis,),)):
         axis.barh(names, [shares[name] for name in names], color=METHOD_COLOURS[0])
         axis.set(xlim=(0, 1), xlabel=f"share of the variance of {heading(sweep.objectives[0], '')}")
     return figure

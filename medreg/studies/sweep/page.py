@@ -13,7 +13,7 @@ from medreg.io.atomic import write_text
 from medreg.reporting.formats import to_markdown, to_rich
 from medreg.reporting.page import Page, Section, figure, paragraph, render, to_html, verbatim
 from medreg.reporting.pictures import Picture, save_pictures
-from medreg.reporting.tables import Cell, Table
+from medreg.reporting.tables import Table
 from medreg.runs.sweep import FINISHED, jobs_of
 from medreg.studies.sweep.figures import importance_bars, parallel_coordinates, pareto
 from medreg.studies.sweep.summary import as_table, best_command, by_setting
@@ -78,14 +78,9 @@ def _sections(sweep: Sweep, settings: pd.DataFrame, table: Table, command: str |
         yield Section(picture.caption.split(":")[0], (figure(picture),), (picture,))
     broken = sweep.trials[sweep.trials["status"] != FINISHED]
     if len(broken):
-        names = [name for name in (*sweep.options, "seed") if name in broken]
-        rows = [
-            tuple(Cell(str(row[name])) for name in (*names, "status", "error"))
-            for _, row in broken.iterrows()
-        ]
-        yield Section(
-            "Runs that did not finish", (to_html(Table("", (*names, "status", "reason"), tuple(rows))),)
-        )
+        names = [name for name in (*sweep.options, "seed", "status", "error") if name in broken]
+        told = Table.of_frame(broken[names].rename(columns={"error": "reason"}))
+        yield Section("Runs that did not finish", (to_html(told),))
 
 
 def _pictures(sweep: Sweep, settings: pd.DataFrame) -> Iterator[Picture]:

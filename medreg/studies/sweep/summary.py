@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medreg.reporting.cells import spread
 from medreg.reporting.tables import Cell, Table
 from medreg.reporting.vocabulary import describe, heading
 from medreg.studies.sweep.trials import SEED, Sweep, sign_of
@@ -67,16 +68,12 @@ def as_table(sweep: Sweep, settings: pd.DataFrame, *, metrics: int) -> Table:
 
 def _row(options: dict[str, Any], group: pd.DataFrame, metrics: list[str]) -> dict[str, Any]:
     known = [name for name in metrics if name in group]
-    spread = {f"{name}_sd": group[name].std(ddof=1) for name in known}
-    return {**options, "seeds": len(group), **{name: group[name].mean() for name in known}, **spread}
+    spreads = {f"{name}_sd": group[name].std(ddof=1) for name in known}
+    return {**options, "seeds": len(group), **{name: group[name].mean() for name in known}, **spreads}
 
 
 def _cell(row: pd.Series[Any], name: str, *, bold: bool) -> Cell:
-    if not np.isfinite(row[name]):
-        return Cell("–")
-    decimals, sd = describe(name).decimals, row[f"{name}_sd"]
-    spread = f" ± {sd:.{decimals}f}" if np.isfinite(sd) else ""
-    return Cell(f"{row[name]:.{decimals}f}{spread}", bold=bold)
+    return Cell(spread(row[name], row[f"{name}_sd"], describe(name).decimals), bold=bold)
 
 
 def _best(values: pd.Series[Any], sign: float) -> Any:

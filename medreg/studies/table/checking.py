@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from medreg.config.suggest import nearest
+from medreg.config.suggest import did_you_mean
 from medreg.errors import ConfigError
 from medreg.reporting.vocabulary import METRICS
 from medreg.studies.table.claims import parse_claim
@@ -39,8 +39,7 @@ def check_names(table: TableFile, source: Source) -> None:
 def _check_columns(table: TableFile, source: Source) -> None:
     for name, column in table.columns.items():
         if column.metric not in METRICS and not column.fact and column.better is None:
-            near = nearest(column.metric, [*METRICS, *FACTS])
-            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            hint = did_you_mean(column.metric, [*METRICS, *FACTS])
             raise source.error(
                 ("columns", name, "metric"),
                 f"{column.metric!r} is no metric that is known here.{hint} A metric of your own says "
@@ -63,6 +62,5 @@ def _check_claims(table: TableFile, source: Source) -> None:
 def _known(source: Source, where: tuple[str | int, ...], name: str, known: Iterable[str], what: str) -> None:
     names = list(known)
     if name not in names:
-        near = nearest(name, names)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        hint = did_you_mean(name, names)
         raise source.error(where, f"there is no {what} {name!r}.{hint} The {what}s are {', '.join(names)}.")

@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 
 from medreg.errors import DataError
-from medreg.io.atomic import replacing
 from medreg.reporting.tables import OVERALL
 from medreg.studies.table.estimates import TableResults
 from medreg.studies.table.plan import UnitStanding
 from medreg.studies.table.table_file import TableFile
+from medreg.study.view import write_csv
 
 FACTS = ("commit", "dirty", "cpu_seconds", "steps", "parameters", "seconds", "hardware")
 COLUMNS = ("row", "seed", "case", "structure", "metric", "value", "unit", *FACTS)
@@ -46,9 +46,7 @@ def write_committed(results: TableResults, file: Path) -> Path:
             results.facts[row, int(seed)].get(fact)
             for row, seed in zip(rows["row"], rows["seed"], strict=True)
         ]
-    with replacing(file) as part:
-        rows[list(COLUMNS)].to_csv(part, index=False)
-    return file
+    return write_csv(rows, file, columns=COLUMNS)
 
 
 def read_committed(table: TableFile, scale: str, file: Path) -> TableResults:

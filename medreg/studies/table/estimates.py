@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medreg.reporting.statistics import Interval, bootstrap_mean, corrected, welch, wilcoxon
-from medreg.reporting.tables import OVERALL
+from medreg.reporting.tables import overall_structure
 from medreg.reporting.vocabulary import COST
 from medreg.studies.table.matching import match_rows
 from medreg.studies.table.plan import TablePlan, UnitStanding
@@ -57,9 +57,7 @@ class TableResults:
             known = {seed: float(value) * spec.scale for seed, value in found.items() if value is not None}
             return pd.DataFrame([known], index=["run"]) if known else pd.DataFrame()
         own = self.frame[(self.frame["row"] == row) & (self.frame["metric"] == spec.metric)]
-        present = set(own["structure"])
-        overall = next((name for name in OVERALL if name in present), None)
-        own = own[own["structure"] == (spec.structure or overall)]
+        own = own[own["structure"] == (spec.structure or overall_structure(own, spec.metric))]
         if own.empty:
             return pd.DataFrame()
         wide = own.pivot_table(index="case", columns="seed", values="value", aggfunc="mean", sort=False)

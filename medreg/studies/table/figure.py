@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medreg.reporting.panels import panels
 from medreg.reporting.statistics import bootstrap_mean
-from medreg.reporting.style import INK, METHOD_COLOURS, MUTED, STYLE
-from medreg.reporting.vocabulary import ARROWS
+from medreg.reporting.style import INK, METHOD_COLOURS, MUTED
+from medreg.reporting.vocabulary import titled
 from medreg.studies.table.estimates import TableResults, estimate, tested
 from medreg.studies.table.sheets import PublishedNumbers
 
@@ -26,19 +27,14 @@ def table_figure(results: TableResults, published: PublishedNumbers) -> Figure |
     columns = [c for c in tested(results.table) if any(estimate(results.values(r, c)) for r in results.rows)]
     if not columns:
         return None
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     shown = columns[:PANELS]
-    with mpl.rc_context(STYLE):
-        figure = Figure(
-            figsize=(3.1 * len(shown) + 1.4, 0.42 * len(results.rows) + 1.2), layout="constrained"
-        )
-        axes = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
-        for axis, column in zip(axes, shown, strict=True):
+    size = (3.1 * len(shown) + 1.4, 0.42 * len(results.rows) + 1.2)
+    with panels(1, len(shown), size=size, sharey=True) as (figure, axes):
+        for axis, column in zip(axes[0], shown, strict=True):
             _panel(axis, results, column, published)
-        axes[0].set_yticks(range(len(results.rows)), [results.table.label(row) for row in results.rows])
-        axes[0].set_ylim(len(results.rows) - 0.4, -0.6)
+        labels = [results.table.label(row) for row in results.rows]
+        axes[0, 0].set_yticks(range(len(labels)), labels)
+        axes[0, 0].set_ylim(len(labels) - 0.4, -0.6)
     return figure
 
 
@@ -56,9 +52,8 @@ def _panel(axis: Axes, results: TableResults, column: str, published: PublishedN
             axis.plot(interval.mean, place, "o", color=colour, markersize=5)
         if (row, column) in published:
             axis.plot(published[row, column].value, place, "D", color=INK, markersize=4, fillstyle="none")
-    spec, unit = results.table.columns[column], results.unit(column)
-    shown = "" if unit in ("", "1", "-", "none") else f" ({unit})"
-    axis.set_xlabel(f"{spec.title}{shown} {ARROWS[spec.direction]}".strip())
+    spec = results.table.columns[column]
+    axis.set_xlabel(titled(spec.title, results.unit(column), spec.direction))
     axis.grid(axis="x")
     axis.set_axisbelow(True)
     axis.tick_params(color=MUTED)

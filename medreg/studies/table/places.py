@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import medreg
-from medreg.config.suggest import nearest
+from medreg.config.suggest import did_you_mean
 from medreg.errors import ConfigError
 
 VARIABLE = "MEDREG_EXPERIMENTS"
@@ -80,11 +80,9 @@ def find(names: Sequence[str], own: Path | None = None) -> list[Place]:
         fitting = [place for place in known if name in (str(place), place.paper, EVERY)]
         if not fitting:
             words = {str(place) for place in known} | {place.paper for place in known} | {EVERY}
-            close = nearest(name, words)
-            hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
             raise ConfigError(
-                f"There is no table {name!r}.{hint} `medreg table` lists them; your own folder of experiments is "
-                f"given by --experiments or {VARIABLE}."
+                f"There is no table {name!r}.{did_you_mean(name, words)} `medreg table` lists them; your own folder of "
+                f"experiments is given by --experiments or {VARIABLE}."
             )
         chosen += [place for place in fitting if place not in chosen]
     return chosen

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from medreg.config.instantiate import build
-from medreg.config.suggest import nearest, parse
+from medreg.config.suggest import did_you_mean, parse
 from medreg.errors import ConfigError, MedregError
 from medreg.io.digest import digest_of
 from medreg.runs.code import changed, code_of, code_of_targets
@@ -212,8 +212,7 @@ def known_rows(plan: TablePlan, names: Sequence[str]) -> list[str]:
     """Return names of rows, or raise a `ConfigError` for one that the table does not have at this scale."""
     for name in names:
         if name not in plan.rows:
-            close = nearest(name, plan.rows)
-            hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+            hint = did_you_mean(name, plan.rows)
             raise ConfigError(f"{plan.place} has no row {name!r}.{hint} Its rows: {', '.join(plan.rows)}.")
     return list(names)
 

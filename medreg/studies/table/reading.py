@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from medreg.config.suggest import nearest
+from medreg.config.suggest import did_you_mean
 from medreg.errors import ConfigError
 from medreg.studies.table.table_file import ClaimSpec, ColumnSpec, RowSpec, ScaleSpec, TableFile
 
@@ -59,9 +59,7 @@ def read_table(file: Path) -> tuple[TableFile, Source]:
 
 def _said(problem: Any, where: Path_) -> str:
     if problem["type"] == "extra_forbidden":
-        close = nearest(str(where[-1]), KEYS)
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-        return f"there is no such key.{hint} docs/how-to/tables.md lists them."
+        return f"there is no such key.{did_you_mean(str(where[-1]), KEYS)} docs/how-to/tables.md lists them."
     if problem["type"] == "missing":
         return "is missing; add it."
     return f"{problem['msg']} (found {problem['input']!r})."

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from medreg.io.atomic import replacing, write_text
+from medreg.io.atomic import write_text
 from medreg.reporting.formats import to_latex, to_markdown
 from medreg.reporting.page import Page, Section, figure, paragraph, render, to_html, verbatim
-from medreg.reporting.pictures import Picture
+from medreg.reporting.pictures import Picture, save_pictures
 from medreg.reporting.tables import Table
 from medreg.studies.table.claims import ClaimAnswer, answer, parse_claim
 from medreg.studies.table.estimates import Comparison, TableResults, compare_rows, estimate
@@ -26,6 +26,7 @@ from medreg.studies.table.sheets import (
     main_sheet,
     test_sheet,
 )
+from medreg.study.view import write_csv
 
 CAPTION = (
     "Faint dots: cases. Strokes: means of seeds. Dot and line: mean with its 95 % bootstrap interval over cases. "
@@ -86,14 +87,11 @@ def write_report(report: Report, folder: Path) -> Path:
     listed = f"\n```bash\n{report.command}\n{commands}```\n"
     write_text(folder / "table.md", f"{body}{listed}")
     write_text(folder / "table.tex", "\n".join(to_latex(sheet) for sheet in report.sheets))
-    with replacing(folder / "table.csv") as part:
-        tidy(report).to_csv(part, index=False)
+    write_csv(tidy(report), folder / "table.csv")
     drawn = table_figure(report.results, report.published)
     alt = "Rows of the table, one panel a column."
     picture = None if drawn is None else Picture.of(drawn, "figure", caption=CAPTION, alt=alt)
-    if picture is not None:
-        with replacing(folder / "figure.png") as part:
-            part.write_bytes(picture.png)
+    save_pictures([] if picture is None else [picture], folder)
     return write_text(folder / "table.html", render(_page(report, commands, picture)))
 
 

@@ -5,23 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from medreg.reporting.cells import NONE, best, number, spread
 from medreg.reporting.statistics import Interval, p_value
 from medreg.reporting.tables import Cell, Table
-from medreg.reporting.vocabulary import ARROWS, COST
+from medreg.reporting.vocabulary import COST, titled
 from medreg.studies.table.claims import MEAN_OF, ClaimAnswer
 from medreg.studies.table.estimates import Comparison, Estimate, TableResults, estimate
 from medreg.studies.table.published import Published
 
 PublishedNumbers = Mapping[tuple[str, str], Published]
 STALE = "†"
-NONE = "–"
-
-
-def number(value: float, digits: int, *, sign: bool = False) -> str:
-    """A number as it is printed, with a true minus; a dash for none."""
-    if not math.isfinite(value):
-        return NONE
-    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
 
 def estimates_of(results: TableResults, column: str) -> dict[str, Estimate | None]:
@@ -33,10 +26,8 @@ def best_of(results: TableResults, column: str) -> set[str]:
     """Return the rows that are best in a column, all that print the same; none where no direction is better."""
     spec = results.table.columns[column]
     found = {row: e.mean for row, e in estimates_of(results, column).items() if e is not None}
-    if spec.direction == "neither" or spec.metric in COST or len(found) < 2:
-        return set()
-    best = (max if spec.direction == "higher" else min)(found.values())
-    return {row for row, mean in found.items() if round(mean, spec.digits) == round(best, spec.digits)}
+    top = best(list(found.values()), "neither" if spec.metric in COST else spec.direction, spec.digits)
+    return {row for row, bold in zip(found, top, strict=True) if bold}
 
 
 def main_sheet(results: TableResults, published: PublishedNumbers) -> Table:
@@ -44,11 +35,9 @@ def main_sheet(results: TableResults, published: PublishedNumbers) -> Table:
     table = results.table
     header, columns = [""], []
     for name, spec in table.columns.items():
-        unit = results.unit(name)
-        shown = "" if unit in ("", "1", "-", "none") else f" ({unit})"
-        header.append(f"{spec.title}{shown} {ARROWS[spec.direction]}".strip())
-        cells, best = estimates_of(results, name), best_of(results, name)
-        columns.append([_cell(cells[row], spec.digits, bold=row in best) for row in results.rows])
+        header.append(titled(spec.title, results.unit(name), spec.direction))
+        cells, top = estimates_of(results, name), best_of(results, name)
+        columns.append([_cell(cells[row], spec.digits, bold=row in top) for row in results.rows])
         if any(column == name for _, column in published):
             header.append(f"{spec.title}, published")
             numbers = [
@@ -64,9 +53,8 @@ def main_sheet(results: TableResults, published: PublishedNumbers) -> Table:
 def _cell(found: Estimate | None, digits: int, *, bold: bool) -> Cell:
     if found is None:
         return Cell(NONE)
-    spread = f" ± {number(found.sd_cases, digits)}" if math.isfinite(found.sd_cases) else ""
     seeds = f"± {number(found.sd_seeds, digits)}" if math.isfinite(found.sd_seeds) and found.sd_seeds else ""
-    return Cell(f"{number(found.mean, digits)}{spread}", seeds, bold)
+    return Cell(spread(found.mean, found.sd_cases, digits), seeds, bold)
 
 
 def _published(theirs: Published | None, ours: Estimate | None, digits: int) -> Cell:

@@ -22,10 +22,11 @@ from medreg.studies.smoothness.run_cases import Cases, load_cases, load_run
 from medreg.studies.smoothness.scores import METRICS, Scores, means
 from medreg.studies.smoothness.two_regions import two_region_rows
 from medreg.studies.table.claims import MEAN_OF
+from medreg.studies.table.run_folder import COLUMNS
 from medreg.studies.table.study_work import StudyWork
 from medreg.studies.table.work import Request
 
-COLUMNS = ["case", "structure", "metric", "value", "unit"]
+Measured = tuple[str, str, str, float, str]  # case, structure, metric, value, unit
 STRUCTURES = {"dice": "mean"}  # of the other metrics: all
 UNITS = {"folding_percent": "%"}  # of the other metrics: 1
 SHUFFLES = 6  # permutations of λ over the regions, a control
@@ -67,13 +68,11 @@ class RunStudyWork(StudyWork):
         cfg = self.compose(request.overrides)
         run = load_run(Path(str(cfg.ckpt)))
         cases = load_cases(run, cfg.split, limit=cfg.cases)
-        return pd.DataFrame(self.measure(run, cases, cfg, request.folder), columns=COLUMNS)
+        return pd.DataFrame(self.measure(run, cases, cfg, request.folder), columns=list(COLUMNS))
 
     @abstractmethod
-    def measure(
-        self, run: TrainedRun, cases: Cases, cfg: DictConfig, folder: Path
-    ) -> list[tuple[str, str, str, float, str]]:
-        """Return case, structure, metric, value, unit."""
+    def measure(self, run: TrainedRun, cases: Cases, cfg: DictConfig, folder: Path) -> list[Measured]:
+        """Return what was measured."""
 
 
 @dataclass
@@ -88,9 +87,7 @@ class AtSmoothness(RunStudyWork):
     smoothness: float | None = None
     mean: bool = False
 
-    def measure(
-        self, run: TrainedRun, cases: Cases, cfg: DictConfig, folder: Path
-    ) -> list[tuple[str, str, str, float, str]]:
+    def measure(self, run: TrainedRun, cases: Cases, cfg: DictConfig, folder: Path) -> list[Measured]:
         """Register every case once."""
         chosen = None if cfg.smoothness is None else ChosenWeight(cfg.smoothness, {})
         found = Scores(folder).of(run, chosen, cases)
@@ -117,9 +114,7 @@ class TwoRegions(RunStudyWork):
     low: float = 0.05
     high: float = 1.0
 
-    def measure(
-        self, run: TrainedRun, cases: Cases, cfg: DictConfig, folder: Path
-    ) -> list[tuple[str, str, str, float, str]]:
+    def measure(self, run: TrainedRun, cases: Cases, cfg: DictConfig, folder: Path) -> list[Measured]:
         """Register every case with four maps."""
         codes = None if cfg.codes is None else list(cfg.codes)
         rows = two_region_rows(run, cases, codes, low=cfg.low, high=cfg.high)
@@ -153,18 +148,10 @@ class SearchedSmoothness(RunStudyWork):
     changes: dict[str, Any] = field(default_factory=dict)
     step: float = 0.1
 
-    def measure(
-        self, run: TrainedRun, cases: Cases, cfg: DictConfig, folder: Path
-    ) -> list[tuple[str, str, str, float, str]]:
+    def measure(self, run: TrainedRun, cases: Cases, cfg: DictConfig, folder: Path) -> list[Measured]:
         """Search on validation cases, measure on `cases`."""
-        plan = SearchPlan(
-            cfg.method,
-            cfg.objective,
-            cfg.by_region,
-            "dataset",
-            1,
-            tuple(f"{key}={value}" for key, value in cfg.changes.items()),
-        )
+        changes = tuple(f"{key}={value}" for key, value in cfg.changes.items())
+        plan = SearchPlan(cfg.method, cfg.objective, cfg.by_region, "dataset", 1, changes)
         searched = load_cases(run, "val", limit=cfg.cases)
         result, file = search(run, searched, plan)
         table = evaluate_found(
@@ -190,5 +177,5 @@ def _mean_of(cases: Cases) -> str:
     return f"{MEAN_OF}{len(cases.batches)} cases"
 
 
-def _row(case: str, metric: str, value: float) -> tuple[str, str, str, float, str]:
+def _row(case: str, metric: str, value: float) -> Measured:
     return case, STRUCTURES.get(metric, "all"), metric, value, UNITS.get(metric, "1")

@@ -6,7 +6,7 @@ The study's own store in the row's folder says what is done, so that a killed co
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,26 +22,17 @@ from medreg.io.digest import digest_of
 from medreg.reporting.tables import with_means
 from medreg.runs.record import git_state, hardware
 from medreg.studies.table.claims import MEAN_OF
-from medreg.studies.table.run_folder import plain_rows, read_outcome
-from medreg.studies.table.work import Request, as_override
+from medreg.studies.table.run_folder import COLUMNS, plain_rows, read_outcome
+from medreg.studies.table.work import Request, Work, as_override
 from medreg.study.unit import Outcome
 
 PRINTED = "printed.txt"  # what the study says of this row alone; the table says it for all
 
 
-class StudyWork(ABC):
+class StudyWork(Work):
     """Work that no launcher starts: `collect` runs the study, or what is missing of it."""
 
-    launched = False
     own_options = True  # those of the training of the run that it tests mean nothing to it
-
-    @abstractmethod
-    def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """Return the configuration, or raise a `ConfigError`."""
-
-    @abstractmethod
-    def settings(self, seed: int, source: Path | None) -> dict[str, Any]:
-        """Return options that follow from the seed and the run to be tested."""
 
     @abstractmethod
     def rows(self, request: Request) -> pd.DataFrame:
@@ -50,10 +41,6 @@ class StudyWork(ABC):
     def folder(self, cfg: DictConfig, own: Path) -> Path:
         """A folder of this row, seed and configuration."""
         return own.with_name(f"{own.name}_{digest_of(OmegaConf.to_container(cfg, resolve=False))}")
-
-    def finished(self, folder: Path) -> bool:
-        """Nothing is launched."""
-        return True
 
     def collect(self, request: Request) -> Outcome:
         """Run the study; what training took is that of the run that was tested."""
@@ -126,7 +113,7 @@ class CaptureRangeWork(CommandWork):
             if file.is_file():
                 own = _of_method(pd.read_csv(file), "measure", request.method, request.folder)
                 found += list(summarise(own, cfg))
-        return pd.DataFrame(found, columns=["case", "structure", "metric", "value", "unit"])
+        return pd.DataFrame(found, columns=list(COLUMNS))
 
 
 def _of_method(found: pd.DataFrame, column: str, wanted: str, folder: Path) -> pd.DataFrame:

@@ -10,7 +10,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from medreg.reporting.vocabulary import Better, describe
 
 SCALES = ("smoke", "laptop", "paper")
-ANSWERS = ("confirmed", "not confirmed", "undecided")
 # What is known of a run beside its cases: name → label, unit, better direction, decimals.
 FACTS: Mapping[str, tuple[str, str, Better, int]] = {
     "parameters": ("parameters", "1", "neither", 0),

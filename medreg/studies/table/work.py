@@ -1,11 +1,12 @@
-"""Kinds of work that fill a row, behind one protocol; a row's `work: {_target_: …}` may name one of the user's own."""
+"""Kinds of work that fill a row, behind one base; a row's `work: {_target_: …}` may name one of the user's own."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -53,40 +54,40 @@ def determined_by(folder: Path, method: str, code: Mapping[str, str], source_beg
     return Unit({"options": folder.name, "method": method, "code": dict(code), "source": source_began}).id
 
 
-class Work(Protocol):
+class Work(ABC):
     """A kind of work.
 
     Attributes:
         launched: whether Hydra's launcher runs it as a job of `train.py`; otherwise `collect` does all of it.
-
-    A kind of work whose `own_options` is true tests the run of another row (`of`) with options that are not those of
-    `train.py`: it gets those of its row and of the scale's row only.
+        own_options: whether it tests the run of another row (`of`) with options that are not those of `train.py`: it
+            gets those of its row and of the scale's row only.
     """
 
-    launched: bool
+    launched: ClassVar[bool] = False
+    own_options: ClassVar[bool] = False
 
+    @abstractmethod
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Return the configuration, or raise a `ConfigError` that names what is misspelt."""
-        ...
 
+    @abstractmethod
     def settings(self, seed: int, source: Path | None) -> dict[str, Any]:
         """Return top-level options that follow from the seed and the run to be tested."""
-        ...
 
+    @abstractmethod
     def folder(self, cfg: DictConfig, own: Path) -> Path:
         """Return where the results of a composed configuration lie; `own` is a folder for this unit alone."""
-        ...
 
     def finished(self, folder: Path) -> bool:
         """Say whether a launched job has nothing left to do."""
-        ...
+        return True
 
+    @abstractmethod
     def collect(self, request: Request) -> Outcome:
         """Return the rows (case, structure, metric, value, unit) and the facts of the work."""
-        ...
 
 
-class TrainingWork:
+class TrainingWork(Work):
     """Train and test, or only test a method that has nothing to train."""
 
     launched = True

@@ -24,8 +24,9 @@ from medreg.errors import ConfigError, DatasetNotFound, MissingExtra
 from medreg.studies.benchmark import job as jobs
 from medreg.studies.benchmark import judging
 from medreg.studies.benchmark.cases import Preparation, TaskCases
-from medreg.studies.benchmark.plan import RUNTIME, Benchmark, Entry, MethodFolder
+from medreg.studies.benchmark.plan import Benchmark, Entry, MethodFolder
 from medreg.studies.benchmark.registering import register_all, registered_before
+from medreg.studies.learn2reg.runtime import COLUMNS
 from medreg.study.job import Progress
 
 SHAPE = (24, 20, 22)
@@ -124,7 +125,10 @@ def stand_in(
     script.write_text(WORKER.format(scripts=str(SCRIPTS)))
     environment = Environment("MEDREG_ENV_STAND_IN", True, ["pip install stand-in"])
     settings = {"shift": shift, "bad": bad or {}, "count": str(folder / "count")}
-    return Tool("stand-in", "test", "numpy", str(script), settings, environment, timeout_s, 1)
+    return Tool(
+        title="stand-in", source="test", distribution="numpy", script=str(script), settings=settings,
+        environment=environment, timeout_s=timeout_s, threads=1,
+    )  # fmt: skip
 
 
 def work(task: Path, tool: Tool) -> tuple[Benchmark, Entry]:
@@ -188,7 +192,7 @@ def test_report_holds_the_right_numbers(finished):
     for name in ("ranking.png", "boxes.png", "case_0001_0000_0002_0000.png"):
         assert (out / "figures" / name).stat().st_size > 5000
     times = pd.read_csv(out / "optimise" / "runtime.csv")
-    assert tuple(times.columns) == RUNTIME
+    assert tuple(times.columns) == COLUMNS
     assert list(times["case"]) == ["0001_0000<--0002_0000", "0002_0000<--0003_0000"]
     assert (times[["seconds", "cpu_seconds", "peak_memory_mib"]] > 0).all().all()
 

@@ -11,7 +11,6 @@ from medreg.studies.capture_range.summary import (
     Criterion,
     basin,
     bins_table,
-    bootstrap,
     capture_ranges,
     differences,
     landscape_table,
@@ -77,7 +76,9 @@ def test_bias_and_basin_of_the_mean_curve():
 
 
 def test_the_interval_of_equal_values_is_a_point():
-    assert bootstrap(np.ones(5), CRITERION) == (1.0, 1.0)
+    found = CRITERION.interval(np.ones(5))
+    assert (found.mean, found.low, found.high) == (1.0, 1.0, 1.0)
+    assert np.isnan(CRITERION.interval(np.ones(1)).low)
 
 
 def test_what_was_not_run_is_a_dash_in_the_page():

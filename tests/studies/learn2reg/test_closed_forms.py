@@ -52,7 +52,7 @@ def one_case(
     tasks.save_field(root / "fields", "disp_0001_0001", np.moveaxis(np.stack(displacement), 0, -1))
     config = tasks.write_config(root, "Box", [("Box_0001_0000", "Box_0001_0001")], methods, shape=SHAPE)
     evaluation = evaluate(root / "fields", root / "data", config)
-    assert evaluation.failures == ()
+    assert evaluation.failures == {}
     (case,) = evaluation.metrics.cases.values()
     (ours,) = evaluation.metrics.medreg["cases"].values()
     return case, ours

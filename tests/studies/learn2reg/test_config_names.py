@@ -97,7 +97,7 @@ def test_integer_keys_and_absolute_looking_paths(tmp_path):
 def test_no_pairs_of_a_split_and_no_shape_say_so(tmp_path):
     with pytest.raises(ConfigError, match="no pairs under registration_test"):
         config_from_descriptor(descriptor(tmp_path), split="test")
-    with pytest.raises(ConfigError, match="not one of val, test, train"):
+    with pytest.raises(ConfigError, match="choose val, test or train"):
         config_from_descriptor(descriptor(tmp_path), split="validation")
     with pytest.raises(ConfigError, match="tensorImageShape"):
         config_from_descriptor(descriptor(tmp_path, tensorImageShape={}))

@@ -43,8 +43,8 @@ def test_bad_fields_are_reported_and_the_rest_is_scored(task, tmp_path, workers)
     whole = run(task).metrics.cases["0004_0000<--0004_0001"]
     spoil(task)
     found = run(task, tmp_path / "out" / "metrics.json", workers=workers)
-    assert [failure.case[:4] for failure in found.failures] == ["0001", "0002", "0003"]
-    reasons = [failure.reason for failure in found.failures]
+    assert [case[:4] for case in found.failures] == ["0001", "0002", "0003"]
+    reasons = list(found.failures.values())
     for reason, word in zip(reasons, ("truncated", "No field disp_0002_0002 or", "NaN"), strict=True):
         assert word in reason
     assert dict(found.metrics.cases) == {"0004_0000<--0004_0001": whole}
@@ -141,16 +141,16 @@ def test_a_field_that_vanishes_meanwhile_fails_its_pair(task):
     source = FieldSource(task.fields)
     (task.fields / source.entries()[0].name).unlink()
     found = evaluate(source, task.data, task.config)
-    (failure,) = found.failures
-    assert "No such file" in failure.reason
+    (reason,) = found.failures.values()
+    assert "No such file" in reason
     assert len(found.metrics.cases) == len(found.config.pairs) - 1
 
 
 def test_points_missing_for_one_pair_fail_that_pair(task):
     (task.data / "landmarksTr" / "Paired_0002_0001.csv").unlink()
-    (failure,) = run(task).failures
-    assert failure.case.startswith("0002")
-    assert "TRE_lm: no points of this pair" in failure.reason
+    ((case, reason),) = run(task).failures.items()
+    assert case.startswith("0002")
+    assert "TRE_lm: no points of this pair" in reason
 
 
 def test_no_label_maps_at_all(task):
@@ -163,7 +163,7 @@ def test_truth_of_another_shape_fails_its_case(task):
     tasks.save(task.data / "labelsTr" / "Paired_0001_0000.nii.gz", np.ones((4, 4, 4), np.uint8))
     tasks.save(task.data / "masksTr" / "Paired_0002_0000.nii.gz", np.ones((4, 4, 4), np.uint8))
     tasks.save_points(task.data / "landmarksTr" / "Paired_0003_0000.csv", np.ones((3, 3)))
-    reasons = [failure.reason for failure in run(task).failures]
+    reasons = list(run(task).failures.values())
     assert ["is not the" in reason for reason in reasons] == [True, True, False]
     assert "corresponding points" in reasons[2]
 

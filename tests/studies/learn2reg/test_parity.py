@@ -43,7 +43,7 @@ def assert_same(found, wanted, where=""):
 
 def assert_parity(task, name, *, thirty="2024"):
     evaluation = evaluate(task.fields, task.data, task.config, thirty=thirty)
-    assert evaluation.failures == ()
+    assert evaluation.failures == {}
     wanted = expected(name)
     assert evaluation.metrics.name == wanted["name"]
     assert_same(evaluation.metrics.cases, wanted["cases"], "cases")

@@ -372,7 +372,7 @@ def test_replaced_values_and_guessed_subsets_are_told():
 
 
 def test_unknown_choices_are_refused():
-    with pytest.raises(ConfigError, match="test='t' is not one of ranksums, signed_rank"):
+    with pytest.raises(ConfigError, match="test is 't'; choose ranksums or signed_rank"):
         rank(table(rows("a", "DSC", np.ones((2, 2)))), test="t")
     with pytest.raises(DataError, match="nothing to rank"):
         rank(table())

@@ -133,9 +133,9 @@ def test_float16_of_today_is_npz_and_small_tasks_of_2020_are_whole(tmp_path, con
 def test_impossible_forms(tmp_path):
     with pytest.raises(ConfigError, match=r"OASIS was not part of the edition 2020, which had"):
         Form("OASIS", 2020, "float32", None)
-    with pytest.raises(ConfigError, match="--edition 2019: choose 2020, 2021, 2022"):
+    with pytest.raises(ConfigError, match="--edition is 2019; choose 2020, 2021 or 2022"):
         Form("OASIS", 2019, "float32", None)
-    with pytest.raises(ConfigError, match="--dtype int8"):
+    with pytest.raises(ConfigError, match="--dtype is 'int8'"):
         Form("OASIS", 2022, "int8", None)
 
 

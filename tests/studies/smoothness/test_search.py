@@ -9,11 +9,12 @@ from conditional_models import ShiftByWeight
 
 from medreg.config.compose import compose
 from medreg.config.instantiate import build
+from medreg.config.settings import names_of
 from medreg.errors import CompositionError, ConfigError, DataError, NumericalError
 from medreg.metrics.gradient_energy import gradient_energy, mean_within
 from medreg.models.conditional import Regions, WeightRange
 from medreg.studies.smoothness.bounds import Clamp, Free, Sigmoid
-from medreg.studies.smoothness.job import load_method, method_names
+from medreg.studies.smoothness.job import load_method
 from medreg.studies.smoothness.methods import AdamSearch, CoordinateSearch, GridSearch, Trace, grid
 from medreg.studies.smoothness.objectives import Correlation, IntensityDice, LabelDice, SearchObjective
 from medreg.studies.smoothness.problem import Problem
@@ -192,8 +193,8 @@ def test_regions_need_a_model_of_maps():
 
 
 def test_options_are_checked():
-    assert set(method_names()) == {"adam", "adam_released", "coordinate", "grid"}
-    for name in method_names():
+    assert set(names_of("smoothness")) == {"adam", "adam_released", "coordinate", "grid"}
+    for name in names_of("smoothness"):
         load_method(name)
     for words, told in (
         (("adm", ()), "Methods: adam, adam_released"),

@@ -138,8 +138,8 @@ def _search(run):
 @pytest.mark.parametrize(
     ("model", "words", "told"),
     [
-        ({}, ["--objective", "dice"], "choose from label_dice"),
-        ({}, ["--scope", "all"], "choose from dataset, group, pair"),
+        ({}, ["--objective", "dice"], "choose label_dice"),
+        ({}, ["--scope", "all"], "choose dataset, group or pair"),
         ({}, ["--group-size", "0"], "give 1 or more"),
         ({}, ["--method", "newton"], "Methods: adam"),
         ({"takes_maps": False}, ["--regions"], "model=csain"),
