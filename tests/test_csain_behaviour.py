@@ -35,12 +35,12 @@ def trained(tmp_path_factory):
 
 
 def test_b1_smoothness_is_monotone_in_the_weight(trained):
-    curve = pd.read_csv(trained / "smoothness" / "curve.csv").sort_values("weight")
-    assert list(curve["weight"]) == [float(weight) for weight in LAMBDAS]
+    curve = pd.read_csv(trained / "smoothness" / "curve.csv").sort_values("smoothness")
+    assert list(curve["smoothness"]) == [float(weight) for weight in LAMBDAS]
     assert (curve["gradient_energy"].diff().dropna() < 0).all()
     assert (curve["sd_log_jacobian"].diff().dropna() < 0).all()
     assert (curve["folding_percent"].diff().dropna() <= 0.02).all()
-    assert curve["weight"].iloc[curve["dice"].argmax()] < 1
+    assert curve["smoothness"].iloc[curve["dice"].argmax()] < 1
     assert curve["gradient_energy"].iloc[0] > 2 * curve["gradient_energy"].iloc[-1]
 
 

@@ -44,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("moving", help="image that is warped; its grid may differ")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for the results")
     _add_method(parser.add_argument_group("method"))
-    _add_weights(parser.add_argument_group("smoothness λ of a conditional model (--ckpt)"))
+    _add_smoothness(parser.add_argument_group("smoothness λ of a conditional model (--ckpt)"))
     _add_inputs(parser.add_argument_group("more about the images"))
     _add_outputs(parser.add_argument_group("more results"))
     parser.set_defaults(run=run)
@@ -77,8 +77,8 @@ def _add_method(group: Any) -> None:
     group.add_argument("--device", default="cpu", help="cpu (default), cuda, mps")
 
 
-def _add_weights(group: Any) -> None:
-    group.add_argument("--smoothness", type=float, metavar="X", dest="weight", help="one λ everywhere")
+def _add_smoothness(group: Any) -> None:
+    group.add_argument("--smoothness", type=float, metavar="X", help="one λ everywhere")
     group.add_argument(
         "--smoothness-map", metavar="FILE", help="λ of every voxel, on the grid of the fixed image"
     )
@@ -150,7 +150,10 @@ def run(args: argparse.Namespace) -> int:
             overrides=args.set,
             device=args.device,
             smoothness=SmoothnessRequest(
-                args.weight, args.smoothness_map, label_weights(args.smoothness_label), args.smoothness_file
+                args.smoothness,
+                args.smoothness_map,
+                label_smoothness(args.smoothness_label),
+                args.smoothness_file,
             ),
             progress=report,
         )
@@ -161,25 +164,25 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def label_weights(pairs: Sequence[str]) -> dict[int, float]:
+def label_smoothness(pairs: Sequence[str]) -> dict[int, float]:
     """Return λ by label code of `ID=X` words.
 
     Raises:
         ConfigError: a word of another form, or a label that is named twice.
     """
-    weights: dict[int, float] = {}
+    found: dict[int, float] = {}
     for word in pairs:
         code, _, value = word.partition("=")
         try:
-            number, weight = int(code), float(value)
+            number, smoothness = int(code), float(value)
         except ValueError as error:
             raise ConfigError(
                 f"--smoothness-label {word}: write ID=X with the integer of a label and its λ, as in 3=0.5."
             ) from error
-        if number in weights:
+        if number in found:
             raise ConfigError(f"--smoothness-label names label {number} twice.")
-        weights[number] = weight
-    return weights
+        found[number] = smoothness
+    return found
 
 
 def label_codes(pairs: Sequence[str]) -> dict[str, int] | None:

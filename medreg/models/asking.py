@@ -12,7 +12,7 @@ from medreg.errors import NumericalError
 from medreg.geometry.pair_transform import from_slices, to_slices
 from medreg.inference.registration import Registration
 from medreg.models.base import RegistrationModel
-from medreg.models.chosen_weight import ChosenWeight, require_conditional
+from medreg.models.chosen_smoothness import ChosenSmoothness, require_conditional
 
 MASKS = ("fixed_mask", "moving_mask")
 
@@ -27,7 +27,7 @@ def ask(
     batch: Mapping[str, Any],
     *,
     use_masks: bool,
-    smoothness: ChosenWeight | Tensor | None = None,
+    smoothness: ChosenSmoothness | Tensor | None = None,
     **context: Any,
 ) -> Registration:
     """Return a model's answer to a batch.
@@ -45,9 +45,9 @@ def ask(
     fixed = batch["fixed_image"]
     if smoothness is not None:
         conditional = require_conditional(model)
-        if isinstance(smoothness, ChosenWeight):
+        if isinstance(smoothness, ChosenSmoothness):
             smoothness = smoothness.tensor(conditional, batch.get("fixed_label"), batch=len(fixed))
-        context["weight"] = smoothness.to(fixed)
+        context["smoothness"] = smoothness.to(fixed)
     return model(
         fixed,
         batch["moving_image"],

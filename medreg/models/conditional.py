@@ -1,4 +1,4 @@
-"""Models that take the weight of the regulariser as an input: a number, or one for every voxel."""
+"""Models that take the smoothness of the regulariser as an input: a number, or one for every voxel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from medreg.models.base import RegistrationModel
 
 
 @dataclass(frozen=True)
-class WeightRange:
+class SmoothnessRange:
     """The interval of λ that a conditional model has seen in training.
 
     Attributes:
@@ -32,9 +32,9 @@ class WeightRange:
                 f"The range of λ is [{self.low}, {self.high}]; its lower end must be below its upper end."
             )
 
-    def contains(self, weight: Tensor) -> bool:
-        """Whether every value of `weight` lies within the range."""
-        return bool(((weight >= self.low) & (weight <= self.high)).all())
+    def contains(self, smoothness: Tensor) -> bool:
+        """Whether every value of `smoothness` lies within the range."""
+        return bool(((smoothness >= self.low) & (smoothness <= self.high)).all())
 
 
 class ConditionalModel(RegistrationModel):
@@ -42,13 +42,13 @@ class ConditionalModel(RegistrationModel):
 
     Attributes:
         takes_maps: whether λ may differ from voxel to voxel; otherwise only one number per pair is taken.
-        weight_range: the λ of training; others extrapolate.
-        weight: λ of a call that names none.
+        smoothness_range: the λ of training; others extrapolate.
+        smoothness: λ of a call that names none.
     """
 
     takes_maps: bool = False
-    weight_range: WeightRange
-    weight: float
+    smoothness_range: SmoothnessRange
+    smoothness: float
 
     @abstractmethod
     def forward(
@@ -59,7 +59,7 @@ class ConditionalModel(RegistrationModel):
         spacing_mm: Tensor | None = None,
         fixed_mask: Tensor | None = None,
         moving_mask: Tensor | None = None,
-        weight: Tensor | None = None,
+        smoothness: Tensor | None = None,
     ) -> Registration:
         """Register each moving image to its fixed image with a given smoothness.
 
@@ -69,8 +69,9 @@ class ConditionalModel(RegistrationModel):
             spacing_mm: as in `RegistrationModel.forward`.
             fixed_mask: likewise.
             moving_mask: likewise.
-            weight: λ, (B,) or, where the model takes maps, (B, 1, *S) on the fixed grid; `self.weight` everywhere
-                when None. Without unit: what λ multiplies is the business of the task that trained the model.
+            smoothness: λ, (B,) or, where the model takes maps, (B, 1, *S) on the fixed grid; `self.smoothness`
+                everywhere when None. Without unit: what λ multiplies is the business of the task that trained
+                the model.
         """
 
 
@@ -117,7 +118,7 @@ def region_map(labels: Tensor, weights: Tensor) -> Tensor:
         (B, 1, *S) in the type of `weights`.
 
     Raises:
-        ConfigError: a label without a weight.
+        ConfigError: a label without a smoothness.
     """
     count = weights.shape[-1]
     low, high = int(labels.min()), int(labels.max())

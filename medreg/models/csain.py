@@ -13,7 +13,7 @@ from medreg.geometry.transformation import Transformation
 from medreg.inference.registration import Registration
 from medreg.losses.similarity.lncc_multiscale import subsample
 from medreg.models.blocks.laplacian import ConditioningFactory, Level, Upsampling
-from medreg.models.conditional import ConditionalModel, WeightRange
+from medreg.models.conditional import ConditionalModel, SmoothnessRange
 from medreg.models.lapirn import PyramidModel
 
 
@@ -27,8 +27,8 @@ class ConditionalPyramid(PyramidModel, ConditionalModel):
     Arguments as `PyramidModel`, and:
 
     Args:
-        weight_range: low and high, the λ of training.
-        weight: λ of a call that names none.
+        smoothness_range: low and high, the λ of training.
+        smoothness: λ of a call that names none.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class ConditionalPyramid(PyramidModel, ConditionalModel):
         conditioning: ConditioningFactory,
         upsampling: Upsampling,
         last_layer_scale: float,
-        weight_range: Sequence[float],
-        weight: float,
+        smoothness_range: Sequence[float],
+        smoothness: float,
         channels: int = 1,
     ) -> None:
         super().__init__(
@@ -60,8 +60,8 @@ class ConditionalPyramid(PyramidModel, ConditionalModel):
             channels=channels,
         )
         self.takes_maps = cast("Level", self.network.levels[0]).conditioning.takes_maps
-        self.weight_range = WeightRange(*weight_range)
-        self.weight = weight
+        self.smoothness_range = SmoothnessRange(*smoothness_range)
+        self.smoothness = smoothness
 
     def forward(
         self,
@@ -71,7 +71,7 @@ class ConditionalPyramid(PyramidModel, ConditionalModel):
         spacing_mm: Tensor | None = None,
         fixed_mask: Tensor | None = None,
         moving_mask: Tensor | None = None,
-        weight: Tensor | None = None,
+        smoothness: Tensor | None = None,
     ) -> Registration:
         """Register with λ (B,) or, with spatially adaptive conditioning, a map (B, 1, *S).
 
@@ -80,26 +80,28 @@ class ConditionalPyramid(PyramidModel, ConditionalModel):
         Raises:
             CompositionError: a map for a model of one λ a pair, or a λ of another shape.
         """
-        return self.at_levels(fixed, moving, weights=self.level_weights(fixed, weight))
+        return self.at_levels(fixed, moving, weights=self.level_smoothness(fixed, smoothness))
 
-    def level_weights(self, fixed: Tensor, weight: Tensor | None) -> list[Tensor]:
+    def level_smoothness(self, fixed: Tensor, smoothness: Tensor | None) -> list[Tensor]:
         """λ of every level, coarse to fine, from the λ of a call; arguments and errors as `forward`."""
         batch, shape = len(fixed), tuple(fixed.shape[2:])
-        if weight is None:
-            weight = torch.full((batch,), self.weight, device=fixed.device)
-        weight = weight.to(fixed)
-        if tuple(weight.shape) not in ((batch,), (batch, 1, *shape)):
+        if smoothness is None:
+            smoothness = torch.full((batch,), self.smoothness, device=fixed.device)
+        smoothness = smoothness.to(fixed)
+        if tuple(smoothness.shape) not in ((batch,), (batch, 1, *shape)):
             raise CompositionError(
-                f"λ has shape {tuple(weight.shape)}; give one number a pair, ({batch},), or a map on the grid "
+                f"λ has shape {tuple(smoothness.shape)}; give one number a pair, ({batch},), or a map on the grid "
                 f"of the fixed image, {(batch, 1, *shape)}."
             )
         if self.takes_maps:
-            weight = weight.view(batch, *[1] * (1 + len(shape))) if weight.ndim == 1 else weight
-            weight = weight.expand(batch, 1, *shape)
-            return [subsample(weight, times=stride.bit_length() - 1) for stride in self.strides]
-        if weight.ndim != 1:
+            smoothness = (
+                smoothness.view(batch, *[1] * (1 + len(shape))) if smoothness.ndim == 1 else smoothness
+            )
+            smoothness = smoothness.expand(batch, 1, *shape)
+            return [subsample(smoothness, times=stride.bit_length() - 1) for stride in self.strides]
+        if smoothness.ndim != 1:
             raise CompositionError(
                 "This model takes one λ a pair, not a map; give a number, or train model=csain, whose λ may "
                 "differ from voxel to voxel."
             )
-        return [weight] * len(self.strides)
+        return [smoothness] * len(self.strides)

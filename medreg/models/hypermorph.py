@@ -14,7 +14,7 @@ from medreg.geometry.precision import at_least_single
 from medreg.geometry.transformation import Transformation
 from medreg.inference.registration import Registration, check_pair
 from medreg.models.blocks.unet import UNet
-from medreg.models.conditional import ConditionalModel, WeightRange
+from medreg.models.conditional import ConditionalModel, SmoothnessRange
 
 
 class HyperNetwork(nn.Module):
@@ -47,9 +47,9 @@ class HyperNetwork(nn.Module):
             nn.init.normal_(self.last.weight)
             self.last.weight.mul_(spread * scales[:, None])
 
-    def forward(self, weight: Tensor) -> dict[str, Tensor]:
+    def forward(self, smoothness: Tensor) -> dict[str, Tensor]:
         """Parameters by name for one λ, a scalar tensor."""
-        values = self.last(self.dense(torch.stack((weight, 1.0 - weight))))
+        values = self.last(self.dense(torch.stack((smoothness, 1.0 - smoothness))))
         parts = values.split([_count(shape) for shape in self.shapes.values()])
         named = zip(self.shapes.items(), parts, strict=True)
         return {name: part.view(shape) for (name, shape), part in named}
@@ -74,8 +74,8 @@ class HyperMorph(ConditionalModel):
         hyper_layers: dense layers of the hypernetwork.
         hyper_units: number in each.
         spread: part of the initial weights that varies with λ.
-        weight_range: low and high, the λ of training.
-        weight: λ of a call that names none.
+        smoothness_range: low and high, the λ of training.
+        smoothness: λ of a call that names none.
         channels: channels of one image.
     """
 
@@ -91,8 +91,8 @@ class HyperMorph(ConditionalModel):
         hyper_layers: int,
         hyper_units: int,
         spread: float,
-        weight_range: Sequence[float],
-        weight: float,
+        smoothness_range: Sequence[float],
+        smoothness: float,
         channels: int = 1,
     ) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class HyperMorph(ConditionalModel):
         self.hypernetwork = HyperNetwork(network, layers=hyper_layers, units=hyper_units, spread=spread)
         # Only its structure is used from here on: kept in a tuple it has no parameters of the model's own.
         self._template = (network.to("meta"),)
-        self.weight_range, self.weight = WeightRange(*weight_range), weight
+        self.smoothness_range, self.smoothness = SmoothnessRange(*smoothness_range), smoothness
 
     def forward(
         self,
@@ -113,7 +113,7 @@ class HyperMorph(ConditionalModel):
         spacing_mm: Tensor | None = None,
         fixed_mask: Tensor | None = None,
         moving_mask: Tensor | None = None,
-        weight: Tensor | None = None,
+        smoothness: Tensor | None = None,
     ) -> Registration:
         """Register with λ (B,); spacing and masks are not seen by the network.
 
@@ -121,21 +121,21 @@ class HyperMorph(ConditionalModel):
             CompositionError: a map of λ.
         """
         shape = check_pair(fixed, moving, ndim=self.ndim)
-        if weight is None:
-            weight = torch.full((len(fixed),), self.weight, device=fixed.device)
-        if weight.shape != (len(fixed),):
+        if smoothness is None:
+            smoothness = torch.full((len(fixed),), self.smoothness, device=fixed.device)
+        if smoothness.shape != (len(fixed),):
             raise CompositionError(
-                f"HyperMorph takes one λ a pair, ({len(fixed)},), not {tuple(weight.shape)}; train model=csain "
+                f"HyperMorph takes one λ a pair, ({len(fixed)},), not {tuple(smoothness.shape)}; train model=csain "
                 "for maps."
             )
         pair = torch.cat((fixed, moving), dim=1)
-        field = torch.cat([self._one(image[None], one) for image, one in zip(pair, weight, strict=True)])
+        field = torch.cat([self._one(image[None], one) for image, one in zip(pair, smoothness, strict=True)])
         theta = self.transformation.restrict(at_least_single(field), shape)
         deformation = self.transformation(theta, shape)
         return Registration(deformation.displacement, deformation.regularised, theta)
 
-    def _one(self, pair: Tensor, weight: Tensor) -> Tensor:
-        parameters = self.hypernetwork(weight.to(self.hypernetwork.last.weight))
+    def _one(self, pair: Tensor, smoothness: Tensor) -> Tensor:
+        parameters = self.hypernetwork(smoothness.to(self.hypernetwork.last.weight))
         field: Tensor = functional_call(self._template[0], parameters, (pair,))
         return field
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from medreg.errors import CompositionError, ConfigError, DataError
 from medreg.io.image import Volume, read_image
-from medreg.models.chosen_weight import (
-    ChosenWeight,
+from medreg.models.chosen_smoothness import (
+    ChosenSmoothness,
     range_note,
     read_choice,
     require_conditional,
@@ -31,7 +31,7 @@ class SmoothnessRequest:
     """What was said about λ; at most one of a map, a file, and numbers.
 
     Attributes:
-        weight: one λ, or that of labels without one of their own.
+        smoothness: one λ, or that of labels without one of their own.
         map: image of λ on the grid of the fixed image.
         labels: λ by label code of the fixed image.
         file: result of `medreg search-smoothness`.
@@ -40,13 +40,15 @@ class SmoothnessRequest:
         ConfigError: two that exclude one another.
     """
 
-    weight: float | None = None
+    smoothness: float | None = None
     map: Source | None = None
     labels: Mapping[int, float] = field(default_factory=dict)
     file: str | Path | None = None
 
     def __post_init__(self) -> None:
-        numbers = "--smoothness" if self.weight is not None else "--smoothness-label" if self.labels else None
+        numbers = (
+            "--smoothness" if self.smoothness is not None else "--smoothness-label" if self.labels else None
+        )
         given = {"--smoothness-map": self.map, "--smoothness-file": self.file, numbers: numbers}
         used = [str(name) for name, value in given.items() if value is not None]
         if len(used) > 1:
@@ -58,13 +60,15 @@ class SmoothnessRequest:
     @property
     def made(self) -> bool:
         """Whether anything was asked for."""
-        return self.weight is not None or self.map is not None or bool(self.labels) or self.file is not None
+        return (
+            self.smoothness is not None or self.map is not None or bool(self.labels) or self.file is not None
+        )
 
-    def choice(self) -> ChosenWeight:
+    def choice(self) -> ChosenSmoothness:
         """The numbers asked for; those of the file where one is given."""
         if self.file is not None:
             return read_choice(self.file)
-        return ChosenWeight(self.weight, self.labels)
+        return ChosenSmoothness(self.smoothness, self.labels)
 
 
 Smoothness = float | Source | Mapping[int, float] | SmoothnessRequest  # as Python callers give it
@@ -84,7 +88,7 @@ def asked(smoothness: Smoothness | None) -> SmoothnessRequest:
 
 
 @dataclass(frozen=True, eq=False)
-class ChosenSmoothness:
+class ResolvedSmoothness:
     """λ as a run takes it.
 
     Attributes:
@@ -93,12 +97,12 @@ class ChosenSmoothness:
         notes: what a person should know about it.
     """
 
-    value: ChosenWeight | Tensor | None = None
+    value: ChosenSmoothness | Tensor | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
-def choose(request: SmoothnessRequest, pair: Pair, run: TrainedRun) -> ChosenSmoothness:
+def choose(request: SmoothnessRequest, pair: Pair, run: TrainedRun) -> ResolvedSmoothness:
     """Return the λ that was asked for, checked against the pair and the model of the run.
 
     A map is oriented, resampled (linearly) and cropped as the fixed image is; beyond the image λ is the model's own.
@@ -108,28 +112,28 @@ def choose(request: SmoothnessRequest, pair: Pair, run: TrainedRun) -> ChosenSmo
         DataError: a map on another grid than the fixed image, or with NaN.
     """
     if not request.made:
-        return ChosenSmoothness()
+        return ResolvedSmoothness()
     model = require_conditional(run.registration)
     if request.map is not None:
         require_maps(model)
         volume = read_map(request.map, pair.fixed)
         given = torch.from_numpy(volume.array)
         field_of = prepare_map(
-            run.preprocess, Scan(pair.fixed, pair.fixed_labels), volume, background=model.weight
+            run.preprocess, Scan(pair.fixed, pair.fixed_labels), volume, background=model.smoothness
         )
-        return ChosenSmoothness(field_of, {"map": str(volume.path or "array")}, _notes(model, given))
+        return ResolvedSmoothness(field_of, {"map": str(volume.path or "array")}, _notes(model, given))
     choice = request.choice()
     if choice.labels:
         require_maps(model)
         _check_labels(choice, pair)
     named = {
-        "weight": choice.weight,
+        "smoothness": choice.smoothness,
         "labels": dict(choice.labels),
         "file": None if request.file is None else str(request.file),
     }
-    numbers = [model.weight if choice.weight is None else choice.weight, *choice.labels.values()]
+    numbers = [model.smoothness if choice.smoothness is None else choice.smoothness, *choice.labels.values()]
     settings = {key: found for key, found in named.items() if found not in (None, {})}
-    return ChosenSmoothness(choice, settings, _notes(model, torch.tensor(numbers)))
+    return ResolvedSmoothness(choice, settings, _notes(model, torch.tensor(numbers)))
 
 
 def _notes(model: ConditionalModel, given: Tensor) -> tuple[str, ...]:
@@ -164,7 +168,7 @@ def read_map(source: Source, fixed: Volume) -> Volume:
     return volume
 
 
-def _check_labels(choice: ChosenWeight, pair: Pair) -> None:
+def _check_labels(choice: ChosenSmoothness, pair: Pair) -> None:
     if pair.fixed_labels is None:
         raise CompositionError(
             "λ by label needs the label map of the fixed image, which says where each label is: give --fixed-labels "

@@ -28,12 +28,13 @@ from medreg.io.checkpoint import apply_weights, find, read
 from medreg.io.stack import stack_shape
 from medreg.models.asking import ask, sliced, volume_of
 from medreg.models.base import RegistrationModel
-from medreg.models.chosen_weight import ChosenWeight, read_choice, require_conditional
+from medreg.models.chosen_smoothness import ChosenSmoothness, read_choice, require_conditional
 from medreg.runs.record import RunRecord
+from medreg.runs.renamed import with_names_of_today
 from medreg.runs.scans import PreparedScans, Scan, prepare
 from medreg.runs.trust import check_configuration
 
-Smoothness = ChosenWeight | Tensor | None
+Smoothness = ChosenSmoothness | Tensor | None
 UNTRAINED = "untrained"  # in place of a digest of weights
 DECISIVE = ("model", "refine", "task", "seed")  # options that decide a field, beside those of the preparation
 
@@ -74,7 +75,7 @@ class TrainedRun:
         path = Path(path).expanduser()
         file = find(ckpt, path) if path.is_dir() else find(str(path.absolute()), path)
         provenance = {} if file is None else dict(read(file).get("medreg") or {})
-        config = _merged(read_config(path), provenance.pop("config", None))
+        config = with_names_of_today(_merged(read_config(path), provenance.pop("config", None)))
         if not config and file is not None:
             raise CheckpointError(
                 f"{file} carries no configuration, so its model cannot be rebuilt; it was not saved by a medreg run."
@@ -169,17 +170,17 @@ class TrainedRun:
         return self.record.get("labels") or self.data.get("labels") or {}
 
     @cached_property
-    def smoothness(self) -> ChosenWeight | None:
+    def smoothness(self) -> ChosenSmoothness | None:
         """λ at which the run evaluates a conditional model; None is the model's own.
 
         Raises:
             CompositionError: λ for a model that takes none.
             DataError: the file that names it cannot be read.
         """
-        file = self.task.get("weight_file")
-        given = ChosenWeight(self.task.get("weight"), self.task.get("label_weights") or {})
+        file = self.task.get("smoothness_file")
+        given = ChosenSmoothness(self.task.get("smoothness"), self.task.get("label_smoothness") or {})
         chosen = read_choice(file) if file else given
-        if chosen == ChosenWeight():
+        if chosen == ChosenSmoothness():
             return None
         require_conditional(self.model)
         return chosen
@@ -248,10 +249,10 @@ class TrainedRun:
             NumericalError: the field is not finite.
         """
         chosen = self.smoothness if smoothness is None else smoothness
-        if isinstance(chosen, ChosenWeight) and chosen.labels and fixed.label is None:
+        if isinstance(chosen, ChosenSmoothness) and chosen.labels and fixed.label is None:
             raise CompositionError(
-                f"{self.path} registers at a λ for every label (task.label_weights, task.weight_file), so the fixed "
-                "image needs a label map: give --fixed-labels FILE, or one λ with --smoothness."
+                f"{self.path} registers at a λ for every label (task.label_smoothness, task.smoothness_file), so the "
+                "fixed image needs a label map: give --fixed-labels FILE, or one λ with --smoothness."
             )
         prepared, axis = self.prepare(fixed, moving), self.slice_axis
         batch = sliced(prepared.batch, axis)

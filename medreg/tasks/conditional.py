@@ -19,8 +19,8 @@ from medreg.losses.similarity.lncc_multiscale import MultiscaleLNCC, pool, subsa
 from medreg.metrics.evaluator import CaseEvaluator
 from medreg.models.asking import ask
 from medreg.models.base import RegistrationModel
-from medreg.models.chosen_weight import (
-    ChosenWeight,
+from medreg.models.chosen_smoothness import (
+    ChosenSmoothness,
     range_note,
     read_choice,
     require_conditional,
@@ -29,9 +29,9 @@ from medreg.models.chosen_weight import (
 from medreg.models.conditional import ConditionalModel, Regions, region_map
 from medreg.models.lapirn import PyramidModel
 from medreg.tasks.base import Batch
+from medreg.tasks.draws import Objective, SmoothField, UniformDraws, generator_of
 from medreg.tasks.levels import Schedule
 from medreg.tasks.registration import RegistrationTask
-from medreg.tasks.weights import Objective, SmoothField, UniformWeights, generator_of
 
 log = logging.getLogger("medreg")
 LabelDownsampling = Literal["nearest", "avgpool_round"]
@@ -44,12 +44,12 @@ class LevelAnswer:
     Attributes:
         stride: voxels of the fixed grid from one voxel of the level to the next.
         deformation: (B, D, *⌈S/stride⌉), voxels of the level.
-        weight: λ, (B,) or (B, 1, *⌈S/stride⌉).
+        smoothness: λ, (B,) or (B, 1, *⌈S/stride⌉).
     """
 
     stride: int
     deformation: Deformation
-    weight: Tensor
+    smoothness: Tensor
 
 
 class ConditionalTask(RegistrationTask):
@@ -58,24 +58,24 @@ class ConditionalTask(RegistrationTask):
     A model that takes maps is shown Λ(x) = Σ_k λ_k [S_F(x) = k] of the fixed image's labels, and R is weighted
     voxel by voxel with it; others, and data without labels, get one λ a pair. A pyramid has a loss at every
     level: the full moving image sampled at the level's voxels against the pooled fixed image, and R of the
-    level's field in the level's voxels. Models that take no λ are trained with `weights.low = weights.high`.
+    level's field in the level's voxels. Models that take no λ are trained with `draws.low = draws.high`.
 
     Source: Wang et al., ISBI 2023, released train.py.
 
     Args:
         model: a conditional model, or any other for one fixed λ.
         energy: similarity and regulariser; the latter's own weight is replaced by s·λ^p.
-        weights: distribution of λ.
+        draws: distribution of λ.
         objective: what λ multiplies.
         schedule: which levels of a pyramid are trained when.
         regions: label codes of region 1, 2, …; None makes every structure a region. The rest is region 0.
         label_downsampling: regions of the coarse levels: "nearest", or "avgpool_round" as released, which
             averages region numbers and so invents regions along borders.
-        validation_weights: λ at which validation registers every case.
+        validation_smoothness: λ at which validation registers every case.
         seed: of the draws of λ.
-        weight: λ at which test cases are registered; None is the model's own.
-        label_weights: λ by label of the fixed image there, 0 for the background; other labels take `weight`.
-        weight_file: λ as `medreg search-smoothness` has found it, instead of the two.
+        smoothness: λ at which test cases are registered; None is the model's own.
+        label_smoothness: λ by label of the fixed image there, 0 for the background; other labels take `smoothness`.
+        smoothness_file: λ as `medreg search-smoothness` has found it, instead of the two.
         evaluator: as in `RegistrationTask`, like all that follow.
 
     Raises:
@@ -89,17 +89,17 @@ class ConditionalTask(RegistrationTask):
         model: RegistrationModel,
         energy: Energy,
         *,
-        weights: UniformWeights,
+        draws: UniformDraws,
         objective: Objective,
         schedule: Schedule,
         regions: Sequence[Sequence[int]] | None,
         label_downsampling: LabelDownsampling,
-        validation_weights: Sequence[float],
+        validation_smoothness: Sequence[float],
         seed: int,
         evaluator: CaseEvaluator,
-        weight: float | None = None,
-        label_weights: Mapping[int, float] | None = None,
-        weight_file: str | None = None,
+        smoothness: float | None = None,
+        label_smoothness: Mapping[int, float] | None = None,
+        smoothness_file: str | None = None,
         optimiser: Callable[[Any], torch.optim.Optimizer] | None = None,
         scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
         refine: RegistrationModel | None = None,
@@ -116,14 +116,14 @@ class ConditionalTask(RegistrationTask):
             name=name,
             use_masks=use_masks,
         )
-        if not validation_weights:
-            raise ConfigError("task.validation_weights is empty; name one λ at least, such as [0.2].")
+        if not validation_smoothness:
+            raise ConfigError("task.validation_smoothness is empty; name one λ at least, such as [0.2].")
         require_choice("task.label_downsampling", label_downsampling, ("nearest", "avgpool_round"))
-        _check_range(model, weights)
-        self.weights, self.objective, self.schedule, self.seed = weights, objective, schedule, seed
+        _check_range(model, draws)
+        self.draws, self.objective, self.schedule, self.seed = draws, objective, schedule, seed
         self.region_groups, self.label_downsampling = regions, label_downsampling
-        self.validation_weights = tuple(float(number) for number in validation_weights)
-        self.chosen = _chosen(model, weight, label_weights, weight_file)
+        self.validation_smoothness = tuple(float(number) for number in validation_smoothness)
+        self.chosen = _chosen(model, smoothness, label_smoothness, smoothness_file)
 
     @property
     def regions(self) -> Regions:
@@ -165,37 +165,41 @@ class ConditionalTask(RegistrationTask):
         self.train_means.add(parts, size=len(batch["case"]))
         return loss
 
-    def answer(self, batch: Batch, weights: Tensor, *, levels: int) -> list[LevelAnswer]:
+    def answer(self, batch: Batch, smoothness: Tensor, *, levels: int) -> list[LevelAnswer]:
         """Fields of the first levels, coarse to fine, of a pyramid; of other models the one field.
 
         Args:
             batch: see the batch contract.
-            weights: (B, K) λ of the regions, (B, 1), or (B, 1, *S) of the voxels.
+            smoothness: (B, K) λ of the regions, (B, 1), or (B, 1, *S) of the voxels.
             levels: number of levels wanted.
         """
         model, fixed, moving = self.model, batch["fixed_image"], batch["moving_image"]
         if isinstance(model, PyramidModel):
-            maps = self.level_weights(batch, weights)[:levels]
+            maps = self.level_smoothness(batch, smoothness)[:levels]
             registration = model.at_levels(fixed, moving, weights=maps)
             coarse = [Deformation(field, field) for field in registration.steps[:-1]]
             fields = [*coarse, registration.deformation]
             return [LevelAnswer(*parts) for parts in zip(model.strides, fields, maps, strict=False)]
-        numbers = weights[:, 0]
+        numbers = smoothness[:, 0]
         taken = numbers if isinstance(model, ConditionalModel) else None
         registration = ask(model, batch, use_masks=self.use_masks, smoothness=taken)
         return [LevelAnswer(1, registration.deformation, numbers)]
 
-    def level_weights(self, batch: Batch, weights: Tensor) -> list[Tensor]:
+    def level_smoothness(self, batch: Batch, smoothness: Tensor) -> list[Tensor]:
         """λ on the grid of every level of a pyramid, coarse to fine, (B,) or (B, 1, *⌈S/stride⌉) each."""
         assert isinstance(self.model, PyramidModel)
         if not self._takes_maps:
-            return [weights[:, 0]] * self.levels
+            return [smoothness[:, 0]] * self.levels
         fixed, strides = batch["fixed_image"], self.model.strides
-        if weights.shape[1] == 1:
-            field = weights.view(*weights.shape, *[1] * (fixed.ndim - weights.ndim)).expand_as(fixed[:, :1])
+        if smoothness.shape[1] == 1:
+            field = smoothness.view(*smoothness.shape, *[1] * (fixed.ndim - smoothness.ndim)).expand_as(
+                fixed[:, :1]
+            )
             return [subsample(field, times=_halvings(stride)) for stride in strides]
         numbers = self.regions.number(batch["fixed_label"])
-        return [region_map(_coarser(numbers, stride, self.label_downsampling), weights) for stride in strides]
+        return [
+            region_map(_coarser(numbers, stride, self.label_downsampling), smoothness) for stride in strides
+        ]
 
     def level_loss(self, batch: Batch, answer: LevelAnswer) -> EnergyValue:
         """a(λ)·D + s·λ^p·R of one level's field.
@@ -213,16 +217,16 @@ class ConditionalTask(RegistrationTask):
             spacing_mm=batch.get("spacing_mm"),
             fixed_mask=None if mask is None else subsample(mask, times=times),
             moving_mask=masks["moving_mask"],
-            weight=self.objective.regulariser_weight(answer.weight),
-            data_weight=self.energy.similarity.weight * self.objective.similarity_factor(answer.weight),
+            weight=self.objective.regulariser_weight(answer.smoothness),
+            data_weight=self.energy.similarity.weight * self.objective.similarity_factor(answer.smoothness),
         )
         self.check_finite(value.total, batch)
         return value
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Accumulate loss of the finest field and mean Dice of one case over the λ of validation."""
-        for weight in self.validation_weights:
-            number = torch.full((len(batch["case"]), 1), weight, device=self.device)
+        for smoothness in self.validation_smoothness:
+            number = torch.full((len(batch["case"]), 1), smoothness, device=self.device)
             finest = self.answer(batch, number, levels=self.levels)[-1]
             value = self.level_loss(batch, finest)
             self.validate_answer(batch, value, finest.deformation.displacement)
@@ -232,7 +236,7 @@ class ConditionalTask(RegistrationTask):
         if self.chosen is None:
             return
         model = require_conditional(self.model)
-        named = [self.chosen.weight, *self.chosen.labels.values()]
+        named = [self.chosen.smoothness, *self.chosen.labels.values()]
         note = range_note(model, torch.tensor([number for number in named if number is not None]))
         if note is not None:
             log.warning("%s.", note)
@@ -243,18 +247,18 @@ class ConditionalTask(RegistrationTask):
 
     def loss(self, batch: Batch, registration: Registration) -> EnergyValue:
         """Loss of an answer at the λ of a call that names none."""
-        weight = getattr(self.model, "weight", self.validation_weights[0])
-        numbers = torch.full((len(batch["case"]),), float(weight), device=self.device)
+        smoothness = getattr(self.model, "smoothness", self.validation_smoothness[0])
+        numbers = torch.full((len(batch["case"]),), float(smoothness), device=self.device)
         return self.level_loss(batch, LevelAnswer(1, registration.deformation, numbers))
 
     def _draw(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """λ of a training step: of the voxels, of the regions, or of the pairs, in this order of preference."""
         fixed = batch["fixed_image"]
         pairs = len(batch["case"])
-        field = self.weights.draw_field(generator, pairs=pairs, shape=fixed.shape[2:])
+        field = self.draws.draw_field(generator, pairs=pairs, shape=fixed.shape[2:])
         if field is None:
             number = self.regions.count if self._sees_regions(batch) else 1
-            field = self.weights.draw(generator, pairs=pairs, regions=number)
+            field = self.draws.draw(generator, pairs=pairs, regions=number)
         return field.to(fixed)
 
     @property
@@ -275,15 +279,15 @@ class ConditionalTask(RegistrationTask):
 
 
 def _chosen(
-    model: RegistrationModel, weight: float | None, labels: Mapping[int, float] | None, file: str | None
-) -> ChosenWeight | None:
-    if file is not None and (weight is not None or labels):
+    model: RegistrationModel, smoothness: float | None, labels: Mapping[int, float] | None, file: str | None
+) -> ChosenSmoothness | None:
+    if file is not None and (smoothness is not None or labels):
         raise ConfigError(
-            "task.weight_file excludes task.weight and task.label_weights; give the file or the numbers."
+            "task.smoothness_file excludes task.smoothness and task.label_smoothness; give the file or the numbers."
         )
-    if weight is None and not labels and file is None:
+    if smoothness is None and not labels and file is None:
         return None
-    chosen = ChosenWeight(weight, labels or {}) if file is None else read_choice(file)
+    chosen = ChosenSmoothness(smoothness, labels or {}) if file is None else read_choice(file)
     conditional = require_conditional(model)
     if chosen.labels:
         require_maps(conditional)
@@ -299,19 +303,19 @@ def _on_full_grid(deformation: Deformation, stride: int) -> Deformation:
     return Deformation(stride * field + (stride - 1) * grid, deformation.regularised)
 
 
-def _check_range(model: RegistrationModel, weights: UniformWeights) -> None:
+def _check_range(model: RegistrationModel, draws: UniformDraws) -> None:
     """What the model will say of its training must be what it is trained on."""
-    if isinstance(weights, SmoothField) and not (isinstance(model, ConditionalModel) and model.takes_maps):
+    if isinstance(draws, SmoothField) and not (isinstance(model, ConditionalModel) and model.takes_maps):
         raise CompositionError(
-            f"task.weights draws a field of λ, but {type(model).__name__} takes one number a pair; use model=csain, "
-            "or task.weights._target_=medreg.tasks.weights.UniformWeights."
+            f"task.draws draws a field of λ, but {type(model).__name__} takes one number a pair; use model=csain, "
+            "or task.draws._target_=medreg.tasks.draws.UniformDraws."
         )
     if not isinstance(model, ConditionalModel):
         return
-    said = model.weight_range
-    if (said.low, said.high) != (weights.low, weights.high):
+    said = model.smoothness_range
+    if (said.low, said.high) != (draws.low, draws.high):
         raise ConfigError(
-            f"task.weights draws λ from [{weights.low}, {weights.high}] but model.weight_range is "
+            f"task.draws draws λ from [{draws.low}, {draws.high}] but model.smoothness_range is "
             f"[{said.low}, {said.high}]; set both alike. One fixed λ is trained with model=lapirn."
         )
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from medreg.errors import ConfigError
-from medreg.models.conditional import WeightRange, region_map
+from medreg.models.conditional import SmoothnessRange, region_map
 
 
 def test_region_map_equals_lookup() -> None:
@@ -32,8 +32,8 @@ def test_a_label_without_weight_is_named() -> None:
 
 
 def test_range_of_weights() -> None:
-    trained = WeightRange(low=0.1, high=1.0)
+    trained = SmoothnessRange(low=0.1, high=1.0)
     assert trained.contains(torch.tensor([0.1, 1.0]))
     assert not trained.contains(torch.tensor([0.5, 1.1]))
     with pytest.raises(ConfigError, match="lower end"):
-        WeightRange(low=1.0, high=1.0)
+        SmoothnessRange(low=1.0, high=1.0)

@@ -35,7 +35,7 @@ def pyramid(ndim=2, *, kind=SpatiallyAdaptive, scale=1.0, transformation=None, *
     where = transformation or Dense()
     if kind is Unconditioned:
         return LapIRN(ndim, where, **(settings | changes))
-    extra = {"conditioning": kind, "weight_range": (0.0, 1.0), "weight": 0.2}
+    extra = {"conditioning": kind, "smoothness_range": (0.0, 1.0), "smoothness": 0.2}
     return ConditionalPyramid(ndim, where, **(settings | extra | changes))
 
 
@@ -84,9 +84,9 @@ def test_zero_weight_is_the_unconditioned_pyramid():
     known.update({k: v for k, v in conditional.state_dict().items() if "conditioning" not in k})
     plain.load_state_dict(known)
     fixed, moving = images(32, 40)
-    answer = conditional(fixed, moving, weight=torch.zeros(2)).displacement
+    answer = conditional(fixed, moving, smoothness=torch.zeros(2)).displacement
     torch.testing.assert_close(answer, plain(fixed, moving).displacement)
-    other = conditional(fixed, moving, weight=torch.ones(2)).displacement
+    other = conditional(fixed, moving, smoothness=torch.ones(2)).displacement
     assert (answer - other).abs().max() > 1e-2
 
 
@@ -165,8 +165,8 @@ def test_any_size(kind, shape):
 def test_padding_does_not_reach_far():
     model = pyramid(scale=1e-3)
     fixed, moving = images(40, 48)
-    whole = model(fixed, moving, weight=torch.full((2, 1, 40, 48), 0.3)).displacement
-    assert torch.equal(whole, model(fixed, moving, weight=torch.full((2,), 0.3)).displacement)
+    whole = model(fixed, moving, smoothness=torch.full((2, 1, 40, 48), 0.3)).displacement
+    assert torch.equal(whole, model(fixed, moving, smoothness=torch.full((2,), 0.3)).displacement)
 
 
 def test_exact_doubling_keeps_linear_fields():
@@ -220,7 +220,7 @@ def test_map_and_number_reach_the_network_and_have_gradients():
     model = pyramid()
     fixed, moving = images(32, 32)
     weight = torch.full((2, 1, 32, 32), 0.3, requires_grad=True)
-    model(fixed, moving, weight=weight).displacement.square().sum().backward()
+    model(fixed, moving, smoothness=weight).displacement.square().sum().backward()
     assert weight.grad is not None
     assert weight.grad[:, :, ::2, ::2].abs().min() > 0  # the levels see every second voxel of their grids
     assert weight.grad[:, :, 1::2].abs().max() == 0
@@ -229,9 +229,9 @@ def test_map_and_number_reach_the_network_and_have_gradients():
 def test_wrong_weights_are_named():
     fixed, moving = images(32, 32)
     with pytest.raises(CompositionError, match=r"λ has shape \(2, 1, 16, 16\)"):
-        pyramid()(fixed, moving, weight=torch.zeros(2, 1, 16, 16))
+        pyramid()(fixed, moving, smoothness=torch.zeros(2, 1, 16, 16))
     with pytest.raises(CompositionError, match="one λ a pair"):
-        pyramid(kind=InstanceConditioned)(fixed, moving, weight=torch.zeros(2, 1, 32, 32))
+        pyramid(kind=InstanceConditioned)(fixed, moving, smoothness=torch.zeros(2, 1, 32, 32))
 
 
 # HyperMorph
@@ -248,8 +248,8 @@ def hypermorph():
         hyper_layers=6,
         hyper_units=8,
         spread=0.1,
-        weight_range=(0.0, 1.0),
-        weight=0.2,
+        smoothness_range=(0.0, 1.0),
+        smoothness=0.2,
     )
 
 
@@ -261,18 +261,18 @@ def test_hypernetwork_starts_from_a_voxelmorph():
     plain.network.load_state_dict({name: value.detach() for name, value in named.items()})
     fixed, moving = images(20, 18)
     expected = plain(fixed, moving).displacement
-    torch.testing.assert_close(model(fixed, moving, weight=torch.full((2,), 0.3)).displacement, expected)
+    torch.testing.assert_close(model(fixed, moving, smoothness=torch.full((2,), 0.3)).displacement, expected)
 
 
 def test_hypernetwork_gives_each_pair_its_own_network():
     torch.manual_seed(4)
     model = hypermorph()
     fixed, moving = images(20, 18)
-    both = model(fixed, moving, weight=torch.tensor([0.1, 0.9])).displacement
+    both = model(fixed, moving, smoothness=torch.tensor([0.1, 0.9])).displacement
     for k, weight in enumerate((0.1, 0.9)):
-        alone = model(fixed[k : k + 1], moving[k : k + 1], weight=torch.tensor([weight])).displacement
+        alone = model(fixed[k : k + 1], moving[k : k + 1], smoothness=torch.tensor([weight])).displacement
         torch.testing.assert_close(both[k : k + 1], alone)
-    same = model(fixed, moving, weight=torch.tensor([0.9, 0.9])).displacement
+    same = model(fixed, moving, smoothness=torch.tensor([0.9, 0.9])).displacement
     assert not torch.equal(both[0], same[0])
     both.square().sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
@@ -281,7 +281,7 @@ def test_hypernetwork_gives_each_pair_its_own_network():
 def test_hypermorph_refuses_maps():
     fixed, moving = images(20, 18)
     with pytest.raises(CompositionError, match="one λ a pair"):
-        hypermorph()(fixed, moving, weight=torch.zeros(2, 1, 20, 18))
+        hypermorph()(fixed, moving, smoothness=torch.zeros(2, 1, 20, 18))
 
 
 def test_pyramid_of_other_depth():

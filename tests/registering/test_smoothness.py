@@ -14,7 +14,7 @@ from medreg.cli.main import main
 from medreg.config.paths import config_dir
 from medreg.errors import CompositionError, ConfigError, DataError
 from medreg.io.image import write_image, write_labels
-from medreg.models.chosen_weight import CONDITIONAL, WITH_MAPS, ChosenWeight, read_choice
+from medreg.models.chosen_smoothness import CONDITIONAL, WITH_MAPS, ChosenSmoothness, read_choice
 from medreg.registering.smoothness import SmoothnessRequest
 
 SHAPE = (16, 12, 10)
@@ -103,7 +103,7 @@ def test_slices_get_their_part_of_the_map(files, tmp_path):
 
 
 def test_outside_the_range_is_a_note_that_says_the_range(files, tmp_path):
-    run = conditional_run(tmp_path / "run", model={"weight_range": [0.1, 0.8]})
+    run = conditional_run(tmp_path / "run", model={"smoothness_range": [0.1, 0.8]})
     result = register(files["fixed"], files["moving"], ckpt=run, surface=False, smoothness=1.5)
     assert any("λ = 1.5 lies outside the range of training, 0.1 to 0.8" in note for note in result.notes)
     result = register(files["fixed"], files["moving"], ckpt=run, surface=False, smoothness=files["map"])
@@ -121,9 +121,9 @@ def test_the_command_line_writes_down_what_it_was_told(files, tmp_path):
         == 0
     )
     content = json.loads((out / "metrics.json").read_text())
-    assert content["settings"]["smoothness"] == {"weight": 0.75, "labels": {"1": 0.5, "3": 1.0}}
+    assert content["settings"]["smoothness"] == {"smoothness": 0.75, "labels": {"1": 0.5, "3": 1.0}}
     assert main([*words, "--smoothness", "0"]) == 0
-    assert json.loads((out / "metrics.json").read_text())["settings"]["smoothness"] == {"weight": 0.0}
+    assert json.loads((out / "metrics.json").read_text())["settings"]["smoothness"] == {"smoothness": 0.0}
 
 
 def bad_map(files, how):
@@ -159,7 +159,7 @@ def test_models_that_take_no_weight_are_told_which_do(files, tmp_path):
         tmp_path / "run",
         model={"_target_": "medreg.models.identity.Identity"},
     )
-    for key in ("reach", "takes_maps", "weight_range", "weight"):
+    for key in ("reach", "takes_maps", "smoothness_range", "smoothness"):
         content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
         content["medreg"]["config"]["model"].pop(key)
         torch.save(content, run / "checkpoints" / "best.ckpt")
@@ -214,7 +214,7 @@ def test_files_without_a_weight_are_named(tmp_path):
         with pytest.raises(DataError, match=r"found\.yaml"):
             read_choice(file)
     with pytest.raises(ConfigError, match="label 3 is inf"):
-        ChosenWeight(0.1, {3: float("inf")})
+        ChosenSmoothness(0.1, {3: float("inf")})
 
 
 def test_the_messages_name_every_conditional_model():

@@ -18,7 +18,7 @@ from medreg.cli.main import main
 from medreg.config.compose import compose
 from medreg.config.instantiate import build
 from medreg.io.field import read_displacement
-from medreg.models.chosen_weight import ChosenWeight
+from medreg.models.chosen_smoothness import ChosenSmoothness
 from medreg.studies.benchmark import crew, worker
 from medreg.studies.smoothness.run_cases import load_cases, load_run
 from medreg.tasks.registration import RegistrationTask
@@ -26,7 +26,7 @@ from medreg.tasks.registration import RegistrationTask
 TINY = ("model.encoder=[4,4]", "model.decoder=[4]", "model.out=[4]")
 LEVELS = "[{shrink: 1, sigma: 0.0, iterations: 5, learning_rate: 0.2}]"
 KINDS = {
-    "conditional": ("model=hypermorph", *TINY, "task.weight=1"),
+    "conditional": ("model=hypermorph", *TINY, "task.smoothness=1"),
     "masked": ("model=optimise", "similarity=ssd", f"model.levels={LEVELS}"),
     "unmasked": ("model=optimise", "similarity=ssd", f"model.levels={LEVELS}", "task.use_masks=false"),
     "refined": ("model=voxelmorph", *TINY, "refine=instance", f"refine.levels={LEVELS}"),
@@ -157,7 +157,10 @@ def test_every_command_gives_one_field(kind, task, tmp_path, monkeypatch, seen):
 
 def test_lambda_and_refinement_of_a_run_change_its_field(task, tmp_path):
     """So that the agreement above is one about them."""
-    for kind, other in (("conditional", {"smoothness": ChosenWeight(0.5)}), ("refined", {"refine": False})):
+    for kind, other in (
+        ("conditional", {"smoothness": ChosenSmoothness(0.5)}),
+        ("refined", {"refine": False}),
+    ):
         opened = load_run(made(tmp_path / kind, task, kind))
         batch = load_cases(opened, "test", limit=1).batches[0]
         gap = opened.displacement(batch) - opened.displacement(batch, **other)

@@ -7,7 +7,7 @@ import yaml
 from tiny_task import PREPROCESS
 
 from medreg.inference.registration import Registration
-from medreg.models.conditional import ConditionalModel, WeightRange
+from medreg.models.conditional import ConditionalModel, SmoothnessRange
 
 
 class ShiftByWeight(ConditionalModel):
@@ -15,19 +15,19 @@ class ShiftByWeight(ConditionalModel):
 
     trainable = False
 
-    def __init__(self, reach, *, takes_maps, weight_range=(0.0, 1.0), weight=0.25):
+    def __init__(self, reach, *, takes_maps, smoothness_range=(0.0, 1.0), smoothness=0.25):
         super().__init__()
-        self.reach, self.takes_maps, self.weight = reach, takes_maps, weight
-        self.weight_range = WeightRange(*weight_range)
+        self.reach, self.takes_maps, self.smoothness = reach, takes_maps, smoothness
+        self.smoothness_range = SmoothnessRange(*smoothness_range)
 
     def forward(
-        self, fixed, moving, *, spacing_mm=None, fixed_mask=None, moving_mask=None, weight=None
+        self, fixed, moving, *, spacing_mm=None, fixed_mask=None, moving_mask=None, smoothness=None
     ) -> Registration:
-        if weight is None:
-            weight = torch.full((len(fixed),), self.weight)
-        if weight.ndim == 1:
-            weight = weight.view(-1, *[1] * (fixed.ndim - 1))
-        along = (1 - weight).expand_as(fixed[:, :1]) * self.reach
+        if smoothness is None:
+            smoothness = torch.full((len(fixed),), self.smoothness)
+        if smoothness.ndim == 1:
+            smoothness = smoothness.view(-1, *[1] * (fixed.ndim - 1))
+        along = (1 - smoothness).expand_as(fixed[:, :1]) * self.reach
         field = torch.cat([along, *[torch.zeros_like(along)] * (fixed.ndim - 3)], dim=1)
         return Registration(displacement=field, regularised=field, parameters=field)
 
@@ -38,8 +38,8 @@ def conditional_run(folder, *, model=None, ndim=3, **preprocess):
         "_target_": "conditional_models.ShiftByWeight",
         "reach": 4.0,
         "takes_maps": True,
-        "weight_range": [0.0, 1.0],
-        "weight": 0.25,
+        "smoothness_range": [0.0, 1.0],
+        "smoothness": 0.25,
         **(model or {}),
     }
     config = {"model": node, "data": {"ndim": ndim, "preprocess": {**PREPROCESS, **preprocess}}}

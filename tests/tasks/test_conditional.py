@@ -21,8 +21,8 @@ from medreg.geometry.transformation import Deformation
 from medreg.losses.regularisation.diffusion import Diffusion
 from medreg.models.conditional import Regions, region_map
 from medreg.tasks.conditional import LevelAnswer
+from medreg.tasks.draws import Additive, Convex, SmoothField, UniformDraws, generator_of
 from medreg.tasks.levels import LevelByLevel, Together
-from medreg.tasks.weights import Additive, Convex, SmoothField, UniformWeights, generator_of
 
 SMALL = ["model.start_channels=1", "model.blocks=1"]
 LABELS = {"one": 1, "two": 2, "three": 3}
@@ -143,7 +143,7 @@ def test_regions_of_groups():
 
 
 def test_draws_are_uniform_and_independent():
-    draws = UniformWeights(0.0, 1.0, endpoint_rate=0.0, shared_rate=0.0)
+    draws = UniformDraws(0.0, 1.0, endpoint_rate=0.0, shared_rate=0.0)
     found = draws.draw(generator_of(1), pairs=100_000, regions=5).double().numpy()
     assert all(stats.kstest(column, "uniform").pvalue > 1e-3 for column in found.T)
     correlation = np.corrcoef(found.T) - np.eye(5)
@@ -151,7 +151,7 @@ def test_draws_are_uniform_and_independent():
 
 
 def test_end_points_and_shared_draws():
-    draws = UniformWeights(0.2, 0.8, endpoint_rate=0.2, shared_rate=0.5)
+    draws = UniformDraws(0.2, 0.8, endpoint_rate=0.2, shared_rate=0.5)
     found = draws.draw(generator_of(1), pairs=20_000, regions=3)
     alike = (found == found[:, :1]).all(1).double().mean()
     assert float(alike) == pytest.approx(0.5 + 0.5 * 2 * (0.1**3), abs=0.02)
@@ -159,12 +159,12 @@ def test_end_points_and_shared_draws():
     assert float(ends) == pytest.approx(0.2, abs=0.01)
     assert float(found.min()) == pytest.approx(0.2)
     assert float(found.max()) == pytest.approx(0.8)
-    fixed = UniformWeights(0.3, 0.3, endpoint_rate=0.0, shared_rate=0.0)
+    fixed = UniformDraws(0.3, 0.3, endpoint_rate=0.0, shared_rate=0.0)
     assert fixed.draw(generator_of(1), pairs=2, regions=2).tolist() == [[pytest.approx(0.3)] * 2] * 2
 
 
 def test_draws_depend_on_the_step_only():
-    draws = UniformWeights(0.0, 1.0, endpoint_rate=0.2, shared_rate=0.5)
+    draws = UniformDraws(0.0, 1.0, endpoint_rate=0.2, shared_rate=0.5)
     first, again, other = (draws.draw(generator_of(1, 0, 4, n), pairs=2, regions=3) for n in (7, 7, 8))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -172,8 +172,8 @@ def test_draws_depend_on_the_step_only():
 
 @pytest.mark.parametrize("wrong", [{"low": 0.5, "high": 0.1}, {"endpoint_rate": 1.5}])
 def test_wrong_draws_are_refused(wrong):
-    with pytest.raises(ConfigError, match=r"task\.weights"):
-        UniformWeights(**({"low": 0.0, "high": 1.0, "endpoint_rate": 0.0, "shared_rate": 0.0} | wrong))
+    with pytest.raises(ConfigError, match=r"task\.draws"):
+        UniformDraws(**({"low": 0.0, "high": 1.0, "endpoint_rate": 0.0, "shared_rate": 0.0} | wrong))
 
 
 # the losses of the levels
@@ -199,7 +199,7 @@ def test_regulariser_of_a_level_is_weighted_with_its_map():
     task = task_of("model=csain", "task.objective.scale=7.0")
     data, weights = batch(), torch.rand(2, 4)
     field = torch.randn(2, 2, 10, 12)
-    weight = task.level_weights(data, weights)[1]
+    weight = task.level_smoothness(data, weights)[1]
     assert torch.equal(weight, region_map(data["fixed_label"][:, :, ::2, ::2], weights))
     value = task.level_loss(data, LevelAnswer(2, Deformation(field, field), weight))
     expected = Diffusion(weight=1.0)(field, weight=7.0 * weight**2)
@@ -216,7 +216,7 @@ def test_rounded_pooling_invents_regions_as_released():
     coarse = {}
     for mode in ("avgpool_round", "nearest"):
         task.label_downsampling = mode
-        coarse[mode] = task.level_weights(data, weights)[1][0, 0, :, 0].tolist()
+        coarse[mode] = task.level_smoothness(data, weights)[1][0, 0, :, 0].tolist()
     assert coarse["nearest"] == [0, 0, 1, 1]
     assert coarse["avgpool_round"] == [0, 0.25, 1, 1]  # a region between background and CSF that nobody drew
 
@@ -244,7 +244,7 @@ def test_smooth_field_is_drawn_between_coarse_numbers(shape):
 def test_field_of_a_level_is_the_field_at_its_voxels():
     task = task_of("model=csain", "task=conditional_fields", *SMALL)
     field = torch.rand(2, 1, 20, 24, generator=torch.Generator().manual_seed(1))
-    coarse, middle, fine = task.level_weights(batch(), field)
+    coarse, middle, fine = task.level_smoothness(batch(), field)
     assert torch.equal(fine, field)
     assert torch.equal(middle, field[..., ::2, ::2])
     assert torch.equal(coarse, field[..., ::4, ::4])
@@ -368,10 +368,10 @@ def test_levels_freeze_and_thaw(tmp_path):
 
 
 def test_empty_validation_is_refused():
-    with pytest.raises(ConfigError, match="validation_weights"):
-        task_of("model=csain", "task.validation_weights=[]")
+    with pytest.raises(ConfigError, match="validation_smoothness"):
+        task_of("model=csain", "task.validation_smoothness=[]")
 
 
 def test_range_of_training_is_the_one_that_the_model_tells():
-    with pytest.raises(ConfigError, match=r"\[0\.1, 1\.0\] but model\.weight_range is \[0\.0, 1\.0\]"):
-        task_of("model=csain", "task.weights.low=0.1")
+    with pytest.raises(ConfigError, match=r"\[0\.1, 1\.0\] but model\.smoothness_range is \[0\.0, 1\.0\]"):
+        task_of("model=csain", "task.draws.low=0.1")

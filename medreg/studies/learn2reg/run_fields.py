@@ -104,7 +104,7 @@ def export_run(run: TrainedRun, target: Path) -> None:
     kept = {
         "model": run.config["model"],
         "refine": run.config.get("refine") or {},
-        "task": {"use_masks": run.use_masks} | ({} if chosen is None else {"weight": chosen.weight}),
+        "task": {"use_masks": run.use_masks} | ({} if chosen is None else {"smoothness": chosen.smoothness}),
         "data": {"ndim": run.data["ndim"], "preprocess": run.data["preprocess"]},
         "seed": run.seed,
     }
@@ -122,5 +122,5 @@ def _check(run: TrainedRun) -> None:
     if chosen is not None and chosen.labels:
         raise CompositionError(
             f"{run.path} registers at a λ for every label, but a challenge gives no labels. Evaluate the run at one λ: "
-            "python train.py mode=test ckpt=RUN task.weight=0.3."
+            "python train.py mode=test ckpt=RUN task.smoothness=0.3."
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medreg.models.chosen_weight import ChosenWeight, require_conditional
+from medreg.models.chosen_smoothness import ChosenSmoothness, require_conditional
 from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.methods import grid
 from medreg.studies.smoothness.result import SearchResult
@@ -47,12 +47,12 @@ def evaluate_found(
     import pandas as pd
 
     model = require_conditional(run.model)
-    values = grid(model.weight_range, step)
-    on_search = [mean_of(scores.of(run, ChosenWeight(value), searched), "dice") for value in values]
+    values = grid(model.smoothness_range, step)
+    on_search = [mean_of(scores.of(run, ChosenSmoothness(value), searched), "dice") for value in values]
     uniform = values[int(np.nanargmax(on_search))]
     count = len(result.weights)
     settings = [
-        ("model's own", [model.weight] * count),
+        ("model's own", [model.smoothness] * count),
         ("uniform, best of the search cases", [uniform] * count),
         ("found", result.weights),
         *((f"shuffled {number}", w) for number, w in enumerate(_shuffled(result, shuffles, seed), 1)),

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from medreg.errors import ConfigError
-from medreg.models.chosen_weight import read_choice
+from medreg.models.chosen_smoothness import read_choice
 from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.result import SearchResult
-from medreg.studies.smoothness.run_cases import Cases, trained_weight, training_cpu_seconds
+from medreg.studies.smoothness.run_cases import Cases, trained_smoothness, training_cpu_seconds
 from medreg.studies.smoothness.scores import CaseScore, Scores, mean_of
 from medreg.study.store import Store
 from medreg.study.unit import Outcome
@@ -89,7 +89,7 @@ def _searched(run: TrainedRun, result: SearchResult, file: Path, scores: Sequenc
 
 
 def _retrained(reference: TrainedRun, found: Mapping[TrainedRun, Sequence[CaseScore]]) -> CostRow:
-    weights = {run: weight_of(run, reference) for run in found}
+    weights = {run: smoothness_of(run, reference) for run in found}
     best = max(found, key=lambda run: mean_of(found[run], "dice"))
     spent = math.fsum(one.cpu_seconds for scores in found.values() for one in scores)
     training = math.fsum(map(training_cpu_seconds, found))
@@ -106,7 +106,7 @@ def _retrained(reference: TrainedRun, found: Mapping[TrainedRun, Sequence[CaseSc
     )
 
 
-def weight_of(run: TrainedRun, reference: TrainedRun) -> float:
+def smoothness_of(run: TrainedRun, reference: TrainedRun) -> float:
     """Return the λ of a model trained for one, in the λ of a conditional model: s·λ^p is the same weight.
 
     Args:
@@ -116,10 +116,10 @@ def weight_of(run: TrainedRun, reference: TrainedRun) -> float:
     Raises:
         ConfigError: the run was trained for a range of λ, or does not say.
     """
-    trained = trained_weight(run)
+    trained = trained_smoothness(run)
     if trained is None:
         raise ConfigError(
-            f"--against {run.folder}: this run was not trained for one λ (task.weights.low = task.weights.high); leave "
+            f"--against {run.folder}: this run was not trained for one λ (task.draws.low = task.draws.high); leave "
             "it out."
         )
     theirs, ours = (_objective(one) for one in (run, reference))

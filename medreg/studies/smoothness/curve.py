@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from medreg.models.chosen_weight import ChosenWeight, require_conditional
+from medreg.models.chosen_smoothness import ChosenSmoothness, require_conditional
 from medreg.runs.trained import TrainedRun
-from medreg.studies.smoothness.cost import weight_of
+from medreg.studies.smoothness.cost import smoothness_of
 from medreg.studies.smoothness.run_cases import Cases
 from medreg.studies.smoothness.scores import Scores, means
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 CONDITIONAL, RETRAINED = "one conditional model", "trained for one λ"
 
 
-def weight_curve(
+def smoothness_curve(
     run: TrainedRun, weights: Sequence[float], retrained: Sequence[TrainedRun], cases: Cases, scores: Scores
 ) -> pd.DataFrame:
-    """Return one row a model and λ: kind, run, weight, cases, and the mean of every metric over cases.
+    """Return one row a model and λ: kind, run, smoothness, cases, and the mean of every metric over cases.
 
     Args:
         run: of a conditional model.
         weights: λ, the same everywhere.
-        retrained: runs trained for one λ each; their λ is given in that of the first run (`weight_of`).
+        retrained: runs trained for one λ each; their λ is given in that of the first run (`smoothness_of`).
         cases: what all of them register.
         scores: where what is measured is kept.
 
@@ -36,11 +36,13 @@ def weight_curve(
     import pandas as pd
 
     require_conditional(run.model)
-    shown: list[tuple[str, TrainedRun, float, ChosenWeight | None]]
-    shown = [(CONDITIONAL, run, weight, ChosenWeight(weight)) for weight in weights]
-    shown += [(RETRAINED, other, weight_of(other, run), None) for other in retrained]
+    shown: list[tuple[str, TrainedRun, float, ChosenSmoothness | None]]
+    shown = [(CONDITIONAL, run, smoothness, ChosenSmoothness(smoothness)) for smoothness in weights]
+    shown += [(RETRAINED, other, smoothness_of(other, run), None) for other in retrained]
     rows = []
-    for kind, one, weight, chosen in shown:
+    for kind, one, smoothness, chosen in shown:
         found = scores.of(one, chosen, cases)
-        rows.append({"kind": kind, "run": one.name, "weight": weight, "cases": len(found), **means(found)})
+        rows.append(
+            {"kind": kind, "run": one.name, "smoothness": smoothness, "cases": len(found), **means(found)}
+        )
     return pd.DataFrame(rows)

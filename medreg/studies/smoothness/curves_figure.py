@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAMES = {
-    "weight": "λ",
+    "smoothness": "λ",
     "dice": "Dice",
     "sd_log_jacobian": "SD of log det J",
     "gradient_energy": "mean |∇u|² (less smooth →)",
 }
-PANELS = (("gradient_energy", "dice"), ("weight", "dice"), ("weight", "sd_log_jacobian"))
+PANELS = (("gradient_energy", "dice"), ("smoothness", "dice"), ("smoothness", "sd_log_jacobian"))
 
 
-def weight_curve_figure(table: pd.DataFrame, *, title: str | None = None) -> Figure:
+def smoothness_curve_figure(table: pd.DataFrame, *, title: str | None = None) -> Figure:
     """Draw Dice against gradient energy, and Dice and SD log det J against λ; the smoothnesses on log scales.
 
     The conditional model is a line through its λ, every retrained model a mark; both carry their λ in the first panel.
 
     Args:
-        table: rows with kind, weight, dice, sd_log_jacobian, gradient_energy; the first kind is the conditional
+        table: rows with kind, smoothness, dice, sd_log_jacobian, gradient_energy; the first kind is the conditional
             model.
         title: heading.
     """
@@ -38,7 +38,7 @@ def weight_curve_figure(table: pd.DataFrame, *, title: str | None = None) -> Fig
     with panels(1, len(PANELS), size=(10.2, 3.3)) as (figure, axes):
         for axis, (across, up) in zip(axes[0], PANELS, strict=True):
             for number, kind in enumerate(kinds):
-                rows = table[table["kind"] == kind].sort_values("weight")
+                rows = table[table["kind"] == kind].sort_values("smoothness")
                 _draw(axis, rows, across, up, colour=METHOD_COLOURS[number], line=number == 0, label=kind)
             axis.set_xlabel(NAMES[across])
             axis.set_ylabel(NAMES[up])
@@ -79,12 +79,12 @@ def _draw(
         markersize=4 if line else 6,
         linestyle="-" if line else "none",
     )
-    if across == "weight":
+    if across == "smoothness":
         return
-    for weight, place in zip(rows["weight"], np.column_stack([x, y]), strict=True):
+    for smoothness, place in zip(rows["smoothness"], np.column_stack([x, y]), strict=True):
         offset = (4, -9) if line else (4, 5)
         axis.annotate(
-            f"{weight:.3g}",
+            f"{smoothness:.3g}",
             place,
             xytext=offset,
             textcoords="offset points",

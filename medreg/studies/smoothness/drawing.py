@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from medreg.models.chosen_weight import ChosenWeight
+from medreg.models.chosen_smoothness import ChosenSmoothness
 from medreg.reporting.style import save
 from medreg.runs.trained import TrainedRun
-from medreg.studies.smoothness.curve import weight_curve
-from medreg.studies.smoothness.curves_figure import weight_curve_figure
+from medreg.studies.smoothness.curve import smoothness_curve
+from medreg.studies.smoothness.curves_figure import smoothness_curve_figure
 from medreg.studies.smoothness.maps_figure import field_sheet
 from medreg.studies.smoothness.planes import field_plane, uniform_answers
 from medreg.studies.smoothness.result import FOLDER
@@ -25,16 +25,16 @@ from medreg.study.view import write_csv
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIELDS, MAPS = ("grid", "magnitude", "jacobian"), ("weight", "grid", "energy")
+FIELDS, MAPS = ("grid", "magnitude", "jacobian"), ("smoothness", "grid", "energy")
 
 
 def draw_curve(
     run: TrainedRun, weights: Sequence[float], others: Sequence[TrainedRun], cases: Cases
 ) -> list[Path]:
     """Draw Dice against smoothness over λ, beside runs that were trained for one λ each."""
-    table = weight_curve(run, weights, others, cases, Scores(run.folder / FOLDER))
+    table = smoothness_curve(run, weights, others, cases, Scores(run.folder / FOLDER))
     title = f"{run.folder.name}, {len(cases.batches)} {cases.split} cases"
-    return _kept(run, "curve", table, weight_curve_figure(table, title=title))
+    return _kept(run, "curve", table, smoothness_curve_figure(table, title=title))
 
 
 def draw_fields(run: TrainedRun, weights: Sequence[float], cases: Cases, case: int) -> list[Path]:
@@ -43,9 +43,9 @@ def draw_fields(run: TrainedRun, weights: Sequence[float], cases: Cases, case: i
     planes = [field_plane(batch, answer) for answer in uniform_answers(run, batch, list(weights))]
     scores, only = Scores(run.folder / FOLDER), replace(cases, batches=[batch])
     rows = [
-        {"case": one.case, "weight": weight, **one.values}
-        for weight in weights
-        for one in scores.of(run, ChosenWeight(weight), only)
+        {"case": one.case, "smoothness": smoothness, **one.values}
+        for smoothness in weights
+        for one in scores.of(run, ChosenSmoothness(smoothness), only)
     ]
     return _kept(run, "fields", pd.DataFrame(rows), field_sheet(planes, rows=FIELDS, title=batch["case"][0]))
 

@@ -11,7 +11,7 @@ from medreg.config.instantiate import build
 from medreg.config.settings import read_settings
 from medreg.errors import ConfigError, DataError, MedregError, NumericalError, require_choice
 from medreg.io.digest import digest_of
-from medreg.models.chosen_weight import require_conditional, require_maps
+from medreg.models.chosen_smoothness import require_conditional, require_maps
 from medreg.models.conditional import ConditionalModel, Regions
 from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.methods import SearchMethod, Trace

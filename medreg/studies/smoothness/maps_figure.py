@@ -30,7 +30,7 @@ class FieldPlane:
         displacement: (2, X, Y) in plane, voxels.
         jacobian: (X, Y) determinant.
         energy: (X, Y) |∇u|².
-        weight: (X, Y) λ.
+        smoothness: (X, Y) λ.
     """
 
     name: str
@@ -38,7 +38,7 @@ class FieldPlane:
     displacement: Array
     jacobian: Array
     energy: Array
-    weight: Array
+    smoothness: Array
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def field_sheet(planes: Sequence[FieldPlane], *, rows: Sequence[str], title: str
 
     Args:
         planes: answers for the same pair and plane.
-        rows: of "weight", "grid", "magnitude", "jacobian", "energy".
+        rows: of "smoothness", "grid", "magnitude", "jacobian", "energy".
         title: heading.
     """
     x, y = planes[0].warped.shape
@@ -83,8 +83,8 @@ def _show(axis: Axes, array: Array, span: tuple[float, float], colours: str) -> 
     return axis.imshow(array.T, cmap=colours, vmin=span[0], vmax=span[1], interpolation="nearest")
 
 
-def _weight(axis: Axes, plane: FieldPlane, span: tuple[float, float]) -> Any:
-    return _show(axis, plane.weight, span, "cividis")
+def _smoothness(axis: Axes, plane: FieldPlane, span: tuple[float, float]) -> Any:
+    return _show(axis, plane.smoothness, span, "cividis")
 
 
 def _grid(axis: Axes, plane: FieldPlane, span: tuple[float, float]) -> Any:
@@ -127,7 +127,7 @@ def _percentiles(planes: Sequence[FieldPlane], of: Callable[[FieldPlane], Array]
 
 
 _ROWS: Mapping[str, _Row] = {
-    "weight": _Row("λ", _weight, lambda planes: _percentiles(planes, lambda plane: plane.weight)),
+    "smoothness": _Row("λ", _smoothness, lambda planes: _percentiles(planes, lambda plane: plane.smoothness)),
     "grid": _Row("warped grid", _grid, lambda planes: _percentiles(planes, lambda plane: plane.warped)),
     "magnitude": _Row("|u|, voxels", _magnitude, lambda planes: (0.0, _percentiles(planes, _length)[1])),
     "jacobian": _Row("log₂ det J", _jacobian, lambda planes: (-1.5, 1.5)),

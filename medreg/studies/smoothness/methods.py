@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medreg.errors import ConfigError
-from medreg.models.conditional import WeightRange
+from medreg.models.conditional import SmoothnessRange
 from medreg.studies.smoothness.bounds import Bound
 from medreg.studies.smoothness.problem import Problem
 
@@ -70,7 +70,7 @@ class SearchMethod(ABC):
 
     def start(self, problem: Problem) -> Tensor:
         """Return the start (K,)."""
-        given = self.given or [problem.model.weight]
+        given = self.given or [problem.model.smoothness]
         values = [*given, *[given[-1]] * problem.variables][: problem.variables]
         return torch.tensor(values)
 
@@ -118,7 +118,7 @@ class AdamSearch(SearchMethod):
 
     def minimise(self, problem: Problem, trace: Trace) -> None:
         """Descend until the objective stands still."""
-        trained = problem.model.weight_range
+        trained = problem.model.smoothness_range
         point = self.bound.start(self.start(problem), trained).requires_grad_(True)
         optimiser = torch.optim.Adam([point], lr=self.learning_rate)
         still = 0
@@ -156,7 +156,7 @@ class GridSearch(SearchMethod):
         """Try every value of the grid."""
         first = self.start(problem)
         trace.add(problem, problem.value(first), first)
-        for value in grid(problem.model.weight_range, self.step):
+        for value in grid(problem.model.smoothness_range, self.step):
             weights = torch.full_like(first, value)
             trace.add(problem, problem.value(weights), weights)
 
@@ -179,7 +179,7 @@ class CoordinateSearch(SearchMethod):
         first = self.start(problem)
         trace.add(problem, problem.value(first), first)
         tried = {trace.first.weights}
-        values = grid(problem.model.weight_range, self.step)
+        values = grid(problem.model.smoothness_range, self.step)
         for _ in range(self.rounds):
             before = trace.best
             for region in range(problem.variables):
@@ -196,7 +196,7 @@ class CoordinateSearch(SearchMethod):
                 break
 
 
-def grid(trained: WeightRange, step: float) -> list[float]:
+def grid(trained: SmoothnessRange, step: float) -> list[float]:
     """Values from the lower end of the range in steps; the upper end is one of them."""
     count = max(1, round((trained.high - trained.low) / step))
     return [trained.low + (trained.high - trained.low) * number / count for number in range(count + 1)]

@@ -7,7 +7,7 @@ from torch import Tensor
 from medreg.geometry.derivatives import jacobian_determinant
 from medreg.geometry.warp import warp
 from medreg.metrics.gradient_energy import gradient_energy
-from medreg.models.chosen_weight import ChosenWeight, require_conditional
+from medreg.models.chosen_smoothness import ChosenSmoothness, require_conditional
 from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.maps_figure import FieldPlane
 from medreg.studies.smoothness.problem import Batch
@@ -22,10 +22,14 @@ def uniform_answers(run: TrainedRun, batch: Batch, weights: list[float]) -> list
     """
     require_conditional(run.model)
     found = []
-    for weight in weights:
-        field = run.displacement(batch, smoothness=ChosenWeight(weight))
+    for smoothness in weights:
+        field = run.displacement(batch, smoothness=ChosenSmoothness(smoothness))
         found.append(
-            MapAnswer(f"λ = {weight:g}", field.new_full((field.shape[0], 1, *field.shape[2:]), weight), field)
+            MapAnswer(
+                f"λ = {smoothness:g}",
+                field.new_full((field.shape[0], 1, *field.shape[2:]), smoothness),
+                field,
+            )
         )
     return found
 
@@ -47,5 +51,5 @@ def field_plane(batch: Batch, answer: MapAnswer) -> FieldPlane:
         displacement=plane(field)[:2].numpy(),
         jacobian=plane(det)[0].numpy(),
         energy=plane(gradient_energy(field))[0].numpy(),
-        weight=plane(answer.weight)[0].numpy(),
+        smoothness=plane(answer.smoothness)[0].numpy(),
     )

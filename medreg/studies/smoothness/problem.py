@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medreg.errors import NumericalError
 from medreg.models.asking import ask
-from medreg.models.chosen_weight import require_maps
+from medreg.models.chosen_smoothness import require_maps
 from medreg.models.conditional import ConditionalModel, Regions, region_map
 from medreg.studies.smoothness.objectives import SearchObjective
 
@@ -98,10 +98,10 @@ class Problem:
 
     def displacement(self, case: Batch, weights: Tensor) -> Tensor:
         """Return the answer to a case at λ (K,), (N, D, *S) voxels."""
-        smoothness = self.weight_of(case, weights)
+        smoothness = self.smoothness_of(case, weights)
         return ask(self.model, case, use_masks=self.use_masks, smoothness=smoothness).displacement
 
-    def weight_of(self, case: Batch, weights: Tensor) -> Tensor:
+    def smoothness_of(self, case: Batch, weights: Tensor) -> Tensor:
         """Return λ (K,) as the model takes it for a case: (N,) or (N, 1, *S)."""
         numbers = self._numbers[id(case)]
         if numbers is None:

@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from medreg.io.atomic import write_text
-from medreg.models.chosen_weight import ChosenWeight
+from medreg.models.chosen_smoothness import ChosenSmoothness
 from medreg.models.conditional import Regions
 from medreg.studies.smoothness.methods import Trace, TracePoint
 from medreg.studies.smoothness.problem import Effort
@@ -87,23 +87,23 @@ class SearchResult:
             total.add(group.effort)
         return total
 
-    def choice(self, weights: Sequence[float]) -> ChosenWeight:
+    def choice(self, weights: Sequence[float]) -> ChosenSmoothness:
         """Return λ of region 0, 1, … as λ by label; other labels take that of the background."""
         rest = _short(weights[0])
         if self.regions is None:
-            return ChosenWeight(rest)
+            return ChosenSmoothness(rest)
         labels = {0: rest}
         for value, group in zip(weights[1:], self.regions.groups, strict=True):
             labels |= dict.fromkeys(group, _short(value))
-        return ChosenWeight(rest, labels)
+        return ChosenSmoothness(rest, labels)
 
     def content(self) -> dict[str, Any]:
-        """Return what the YAML file holds; `weight` and `labels` are what `--smoothness-file` reads."""
+        """Return what the YAML file holds; `smoothness` and `labels` are what `--smoothness-file` reads."""
         chosen = self.choice(self.weights)
         labels = dict(chosen.labels)
         effort = self.effort
         return {
-            "weight": chosen.weight,
+            "smoothness": chosen.smoothness,
             **({"labels": labels} if labels else {}),
             "objective": {"before": _short(self.mean("first")), "after": _short(self.mean("best"))},
             "cost": {

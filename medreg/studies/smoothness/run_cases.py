@@ -46,10 +46,10 @@ class Cases:
         return {str(batch["case"][0]): _digest(batch) for batch in self.batches}
 
 
-def trained_weight(run: TrainedRun) -> float | None:
+def trained_smoothness(run: TrainedRun) -> float | None:
     """Return λ of a model that was trained for one; None for others."""
-    weights = run.task.get("weights") or {}
-    low, high = weights.get("low"), weights.get("high")
+    draws = run.task.get("draws") or {}
+    low, high = draws.get("low"), draws.get("high")
     return float(low) if low is not None and low == high else None
 
 

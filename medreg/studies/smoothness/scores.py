@@ -12,7 +12,7 @@ from medreg.errors import MedregError
 from medreg.io.digest import digest_of
 from medreg.metrics.evaluator import CaseEvaluator
 from medreg.metrics.gradient_energy import gradient_energy, mean_within
-from medreg.models.chosen_weight import ChosenWeight
+from medreg.models.chosen_smoothness import ChosenSmoothness
 from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.run_cases import Cases
 from medreg.study.job import Tell, run_units
@@ -44,7 +44,7 @@ class Scores:
     folder: Path
     tell: Tell | None = None
 
-    def of(self, run: TrainedRun, chosen: ChosenWeight | None, cases: Cases) -> list[CaseScore]:
+    def of(self, run: TrainedRun, chosen: ChosenSmoothness | None, cases: Cases) -> list[CaseScore]:
         """Register cases with a run at a λ, at its own for None, and measure the answers.
 
         Dice is the mean over structures of warped label maps.
@@ -52,7 +52,7 @@ class Scores:
         Raises:
             CompositionError: a λ that does not fit the model.
         """
-        choice = None if chosen is None else [chosen.weight, sorted(chosen.labels.items())]
+        choice = None if chosen is None else [chosen.smoothness, sorted(chosen.labels.items())]
         batches = {str(batch["case"][0]): batch for batch in cases.batches}
         units = [
             Unit(

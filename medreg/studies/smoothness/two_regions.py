@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medreg.errors import ConfigError
 from medreg.metrics.gradient_energy import gradient_energy, mean_within
-from medreg.models.chosen_weight import require_conditional, require_maps
+from medreg.models.chosen_smoothness import require_conditional, require_maps
 from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.problem import Batch
 from medreg.studies.smoothness.run_cases import Cases
@@ -25,12 +25,12 @@ class MapAnswer:
 
     Attributes:
         name: of the map, such as "A high, B low".
-        weight: (N, 1, *S) λ.
+        smoothness: (N, 1, *S) λ.
         displacement: (N, D, *S) voxels.
     """
 
     name: str
-    weight: Tensor
+    smoothness: Tensor
     displacement: Tensor
 
 

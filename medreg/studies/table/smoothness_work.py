@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from medreg.errors import ConfigError
-from medreg.models.chosen_weight import ChosenWeight
+from medreg.models.chosen_smoothness import ChosenSmoothness
 from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.control import evaluate_found
 from medreg.studies.smoothness.job import SearchPlan, search
@@ -89,7 +89,7 @@ class AtSmoothness(RunStudyWork):
 
     def measure(self, run: TrainedRun, cases: Cases, cfg: DictConfig, folder: Path) -> list[Measured]:
         """Register every case once."""
-        chosen = None if cfg.smoothness is None else ChosenWeight(cfg.smoothness, {})
+        chosen = None if cfg.smoothness is None else ChosenSmoothness(cfg.smoothness, {})
         found = Scores(folder).of(run, chosen, cases)
         if cfg.mean:
             return [_row(_mean_of(cases), metric, value) for metric, value in means(found).items()]

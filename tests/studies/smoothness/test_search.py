@@ -12,7 +12,7 @@ from medreg.config.instantiate import build
 from medreg.config.settings import names_of
 from medreg.errors import CompositionError, ConfigError, DataError, NumericalError
 from medreg.metrics.gradient_energy import gradient_energy, mean_within
-from medreg.models.conditional import Regions, WeightRange
+from medreg.models.conditional import Regions, SmoothnessRange
 from medreg.studies.smoothness.bounds import Clamp, Free, Sigmoid
 from medreg.studies.smoothness.job import load_method
 from medreg.studies.smoothness.methods import AdamSearch, CoordinateSearch, GridSearch, Trace, grid
@@ -44,7 +44,7 @@ def case(name="a"):
 def problem(*, by_region=True, cases=1, objective=Distance):
     regions = Regions(((1,), (2,))) if by_region else None
     batches = [case(str(number)) for number in range(cases)]
-    model = ShiftByWeight(REACH, takes_maps=True, weight=0.9)
+    model = ShiftByWeight(REACH, takes_maps=True, smoothness=0.9)
     return Problem(model, batches, objective=objective([1, 2]), regions=regions, use_masks=False)
 
 
@@ -89,7 +89,7 @@ def test_bounds_keep_the_range_of_training():
 
 
 def test_sigmoid_starts_where_it_is_told():
-    trained, bound = WeightRange(0.2, 2.0), Sigmoid()
+    trained, bound = SmoothnessRange(0.2, 2.0), Sigmoid()
     weights = torch.tensor([0.3, 1.0, 1.9])
     assert torch.allclose(bound.weights(bound.start(weights, trained), trained), weights, atol=1e-6)
 
@@ -136,7 +136,7 @@ def test_coordinates_reach_the_best_of_the_grid_and_stop():
 
 
 def test_a_grid_has_both_ends():
-    assert grid(WeightRange(0.0, 1.0), 0.3) == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert grid(SmoothnessRange(0.0, 1.0), 0.3) == pytest.approx([0, 1 / 3, 2 / 3, 1])
 
 
 def test_intensity_dice_of_released_code():

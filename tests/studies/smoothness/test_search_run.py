@@ -17,7 +17,7 @@ from small_run import arguments, tiny_acdc
 
 from medreg.cli.main import main
 from medreg.config.compose import compose
-from medreg.models.chosen_weight import ChosenWeight, read_choice
+from medreg.models.chosen_smoothness import ChosenSmoothness, read_choice
 from medreg.runs.trained import TrainedRun
 from medreg.studies.smoothness.methods import GridSearch
 from medreg.studies.smoothness.run_cases import load_cases, load_run
@@ -73,15 +73,15 @@ def test_search_writes_what_register_and_the_test_read(tmp_path, config, capsys)
 def trained_at(weight, *, scale):
     high = 1.0 if weight is None else weight
     return {
-        "weights": {"low": 0.0 if weight is None else weight, "high": high},
-        "objective": {"_target_": "medreg.tasks.weights.Additive", "scale": scale, "power": 2},
+        "draws": {"low": 0.0 if weight is None else weight, "high": high},
+        "objective": {"_target_": "medreg.tasks.draws.Additive", "scale": scale, "power": 2},
     }
 
 
 def test_cost_beside_retrained_models(tmp_path, config):
     run = run_folder(tmp_path / "run", config, task=trained_at(None, scale=16.0), cpu=100.0)
     fixed = [
-        run_folder(tmp_path / f"at{low}", config, task=trained_at(low, scale=4.0), weight=low, cpu=60.0)
+        run_folder(tmp_path / f"at{low}", config, task=trained_at(low, scale=4.0), smoothness=low, cpu=60.0)
         for low in (0.2, 0.8)
     ]
     words = [
@@ -155,8 +155,8 @@ def test_mistakes_end_in_a_sentence(tmp_path, config, capsys, model, words, told
 
 def test_figures_and_tables_lie_in_the_run_folder(tmp_path, config, capsys):
     run = run_folder(tmp_path / "run", config)
-    task = {"weights": {"low": 0.5, "high": 0.5}}
-    other = run_folder(tmp_path / "fixed", config, task=task, weight=0.5)
+    task = {"draws": {"low": 0.5, "high": 0.5}}
+    other = run_folder(tmp_path / "fixed", config, task=task, smoothness=0.5)
     words = ["draw-smoothness", str(run), "--smoothness", "0", "0.5", "1", "--cases", "1"]
     assert main([*words, "--against", str(other), "--region", "1,2"]) == 0
     for file in capsys.readouterr().out.split():
@@ -167,8 +167,8 @@ def test_figures_and_tables_lie_in_the_run_folder(tmp_path, config, capsys):
         "smoothness_two_regions.png",
     }
     curve = pd.read_csv(run / "smoothness" / "curve.csv")
-    assert curve["weight"].tolist() == [0, 0.5, 1, 0.5]
-    same = curve[curve["weight"] == 0.5]
+    assert curve["smoothness"].tolist() == [0, 0.5, 1, 0.5]
+    same = curve[curve["smoothness"] == 0.5]
     assert same["dice"].nunique() == 1  # the same model twice
     assert len(pd.read_csv(run / "smoothness" / "two_regions.csv")) == 4
     assert len(pd.read_csv(run / "smoothness" / "fields.csv")) == 3
@@ -222,13 +222,13 @@ def test_scores_are_measured_once(tmp_path, config, monkeypatch, capsys):
     monkeypatch.setattr(TrainedRun, "displacement", counted)
     cases = load_cases(load_run(run), "val")
     scores = Scores(tmp_path / "scores")
-    first = scores.of(load_run(run), ChosenWeight(0.5), cases)
-    again = Scores(tmp_path / "scores").of(load_run(run), ChosenWeight(0.5), cases)
+    first = scores.of(load_run(run), ChosenSmoothness(0.5), cases)
+    again = Scores(tmp_path / "scores").of(load_run(run), ChosenSmoothness(0.5), cases)
     assert len(calls) == len(first) == 2
     assert again == first
-    scores.of(load_run(run), ChosenWeight(0.75), cases)
+    scores.of(load_run(run), ChosenSmoothness(0.75), cases)
     assert len(calls) == 4
     cases.batches[0]["moving_image"].add_(0.1)
     changed = replace(cases, batches=list(cases.batches))
-    scores.of(load_run(run), ChosenWeight(0.5), changed)
+    scores.of(load_run(run), ChosenSmoothness(0.5), changed)
     assert len(calls) == 5  # the other case is the same

@@ -92,7 +92,7 @@ def test_planes_of_answers():
 
 def test_found_weights_are_measured_beside_uniform_and_shuffled_ones(tmp_path):
     """Identical labels: every motion lowers Dice, so λ = 1 is the best uniform one, and 0.4 the worst region."""
-    run = run_of(ShiftByWeight(4.0, takes_maps=True, weight=0.5))
+    run = run_of(ShiftByWeight(4.0, takes_maps=True, smoothness=0.5))
     trace = Trace([TracePoint(0, 1, -0.5, (1.0, 0.4))])
     groups = (GroupResult(("a",), trace, Effort(1, 0, 0.1)),)
     result = SearchResult({}, Regions(((3,),)), groups, {})

@@ -1,4 +1,4 @@
-"""The λ at which a trained conditional model is evaluated: `task.weight`, `task.label_weights`, `task.weight_file`."""
+"""The λ at which a trained conditional model is evaluated: `task.smoothness` and its two companions."""
 
 from __future__ import annotations
 
@@ -35,25 +35,27 @@ def test_the_models_own_without_an_option(node):
 
 
 def test_one_number_and_one_a_label(node):
-    assert task_at(node, weight=0.5).register(batch()).displacement[:, 0].unique().tolist() == [2.0]
-    found = task_at(node, weight=0.5, label_weights={3: 1.0}).register(batch()).displacement[0, 0, :, 0]
+    assert task_at(node, smoothness=0.5).register(batch()).displacement[:, 0].unique().tolist() == [2.0]
+    found = (
+        task_at(node, smoothness=0.5, label_smoothness={3: 1.0}).register(batch()).displacement[0, 0, :, 0]
+    )
     assert found.tolist() == [2, 2, 0, 0, 2, 2]
 
 
 def test_the_result_of_a_search(node, tmp_path):
     file = tmp_path / "found.yaml"
-    file.write_text("weight: 0.75\nlabels: {0: 0.75, 3: 0.5}\n")
-    found = task_at(node, weight_file=str(file)).register(batch()).displacement[0, 0, :, 0]
+    file.write_text("smoothness: 0.75\nlabels: {0: 0.75, 3: 0.5}\n")
+    found = task_at(node, smoothness_file=str(file)).register(batch()).displacement[0, 0, :, 0]
     assert found.tolist() == [1, 1, 2, 2, 1, 1]
-    with pytest.raises(ConfigError, match=r"task\.weight_file excludes"):
-        task_at(node, weight_file=str(file), weight=0.3)
+    with pytest.raises(ConfigError, match=r"task\.smoothness_file excludes"):
+        task_at(node, smoothness_file=str(file), smoothness=0.3)
 
 
 def test_the_range_of_training_is_warned_of(node, caplog):
     with caplog.at_level(logging.WARNING, logger="medreg"):
-        task_at(node, weight=0.5).on_test_start()
+        task_at(node, smoothness=0.5).on_test_start()
         assert not caplog.records
-        task_at(node, label_weights={3: 1.5}).on_test_start()
+        task_at(node, label_smoothness={3: 1.5}).on_test_start()
     assert "λ = 1.5 lies outside the range of training, 0 to 1" in caplog.text
 
 
@@ -62,9 +64,9 @@ def test_what_does_not_fit_is_refused(node):
         compose(["model=voxelmorph", "model.encoder=[4]", "model.decoder=[]", "model.out=[4]"]).model
     )
     with pytest.raises(CompositionError, match="VoxelMorph takes none"):
-        task_at(node, model=fixed, weight=0.5)
+        task_at(node, model=fixed, smoothness=0.5)
     with pytest.raises(CompositionError, match="one λ for the whole pair"):
-        task_at(node, model=ShiftByWeight(4.0, takes_maps=False), label_weights={3: 0.5})
+        task_at(node, model=ShiftByWeight(4.0, takes_maps=False), label_smoothness={3: 0.5})
     unlabelled = {key: value for key, value in batch().items() if key != "fixed_label"}
     with pytest.raises(CompositionError, match="no label map"):
-        task_at(node, label_weights={3: 0.5}).register(unlabelled)
+        task_at(node, label_smoothness={3: 0.5}).register(unlabelled)

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medreg.studies.smoothness.curves_figure import weight_curve_figure
+from medreg.studies.smoothness.curves_figure import smoothness_curve_figure
 from medreg.studies.smoothness.maps_figure import FieldPlane, field_sheet
 
 
 @pytest.fixture
 def table():
     weights = [0.2, 0.0, 1.0]  # not in order
-    ours = {"kind": "one conditional model", "weight": weights, "dice": [0.8, 0.7, 0.6]}
-    theirs = {"kind": "trained for one λ", "weight": [0.2], "dice": [0.82]}
+    ours = {"kind": "one conditional model", "smoothness": weights, "dice": [0.8, 0.7, 0.6]}
+    theirs = {"kind": "trained for one λ", "smoothness": [0.2], "dice": [0.82]}
     parts = [pd.DataFrame(one) for one in (ours, theirs)]
     frame = pd.concat(parts, ignore_index=True)
     frame["gradient_energy"] = [0.1, 0.3, 0.01, 0.12]
@@ -23,7 +23,7 @@ def table():
 
 
 def test_the_conditional_model_is_a_line_through_its_weights_in_order(table):
-    figure = weight_curve_figure(table, title="run")
+    figure = smoothness_curve_figure(table, title="run")
     first, second, third = figure.axes
     line, marks = first.lines
     assert line.get_xdata().tolist() == [0.3, 0.1, 0.01]
@@ -44,7 +44,7 @@ def plane(name, weight, *, fold=False):
 
 def test_answers_are_columns_on_one_scale():
     planes = [plane("λ = 0", 0.0, fold=True), plane("λ = 0.9", 0.9)]
-    figure = field_sheet(planes, rows=("weight", "grid", "magnitude", "jacobian", "energy"), title="pair")
+    figure = field_sheet(planes, rows=("smoothness", "grid", "magnitude", "jacobian", "energy"), title="pair")
     panels = np.array(figure.axes[:10]).reshape(5, 2)
     assert [axis.get_title() for axis in panels[0]] == ["λ = 0", "λ = 0.9"]
     for row in panels:

@@ -20,23 +20,23 @@ WITH_MAPS = ("csain",)  # of them those whose λ may differ from voxel to voxel
 
 
 @dataclass(frozen=True)
-class ChosenWeight:
-    """λ of a call: `labels[k]` where the fixed image has label k, `weight` elsewhere.
+class ChosenSmoothness:
+    """λ of a call: `labels[k]` where the fixed image has label k, `smoothness` elsewhere.
 
     Attributes:
-        weight: λ of every other voxel; None is the model's own, `ConditionalModel.weight`.
+        smoothness: λ of every other voxel; None is the model's own, `ConditionalModel.smoothness`.
         labels: λ by label code, 0 for the background; empty for one λ everywhere.
 
     Raises:
         ConfigError: a λ that is no finite number, or a label that is no integer.
     """
 
-    weight: float | None = None
+    smoothness: float | None = None
     labels: Mapping[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.weight is not None and not _is_number(self.weight):
-            raise ConfigError(f"λ is {self.weight!r}; give a finite number, such as 0.3.")
+        if self.smoothness is not None and not _is_number(self.smoothness):
+            raise ConfigError(f"λ is {self.smoothness!r}; give a finite number, such as 0.3.")
         for code, value in self.labels.items():
             if not isinstance(code, int):
                 raise ConfigError(f"λ is given for label {code!r}; labels are integers, 0 is the background.")
@@ -54,7 +54,7 @@ class ChosenWeight:
         Raises:
             CompositionError: λ by label without a label map, or for a model of one λ a pair.
         """
-        rest = model.weight if self.weight is None else self.weight
+        rest = model.smoothness if self.smoothness is None else self.smoothness
         if not self.labels:
             return torch.full((batch,), float(rest))
         require_maps(model)
@@ -100,12 +100,12 @@ def require_maps(model: ConditionalModel) -> None:
         )
 
 
-def range_note(model: ConditionalModel, weight: Tensor) -> str | None:
+def range_note(model: ConditionalModel, smoothness: Tensor) -> str | None:
     """Return a sentence where λ leaves the range that the model has seen in training; None within it."""
-    trained = model.weight_range
-    if trained.contains(weight):
+    trained = model.smoothness_range
+    if trained.contains(smoothness):
         return None
-    low, high = float(weight.min()), float(weight.max())
+    low, high = float(smoothness.min()), float(smoothness.max())
     values = f"λ = {low:.4g} lies" if low == high else f"λ reaches from {low:.4g} to {high:.4g},"
     return (
         f"{values} outside the range of training, {trained.low:.4g} to {trained.high:.4g}: the model extrapolates, "
@@ -113,8 +113,8 @@ def range_note(model: ConditionalModel, weight: Tensor) -> str | None:
     )
 
 
-def read_choice(path: str | Path) -> ChosenWeight:
-    """Read the λ that `medreg search-smoothness` has found: YAML with `weight` and, by region, `labels`.
+def read_choice(path: str | Path) -> ChosenSmoothness:
+    """Read the λ that `medreg search-smoothness` has found: YAML with `smoothness` and, by region, `labels`.
 
     Raises:
         DataError: a file that is missing, is no YAML, or holds no λ.
@@ -126,14 +126,16 @@ def read_choice(path: str | Path) -> ChosenWeight:
         raise DataError(
             f"{path} cannot be read as a file of λ ({reason}); `medreg search-smoothness` writes one."
         ) from error
-    known = isinstance(content, Mapping) and ("weight" in content or "labels" in content)
+    if isinstance(content, dict) and "weight" in content:  # as earlier versions wrote it
+        content.setdefault("smoothness", content.pop("weight"))
+    known = isinstance(content, Mapping) and ("smoothness" in content or "labels" in content)
     labels = content.get("labels") or {} if known else {}
     if not known or not isinstance(labels, Mapping):
         raise DataError(
-            f"{path} holds no λ: it needs `weight: NUMBER` and may have `labels: {{CODE: NUMBER}}`, as "
+            f"{path} holds no λ: it needs `smoothness: NUMBER` and may have `labels: {{CODE: NUMBER}}`, as "
             "`medreg search-smoothness` writes them."
         )
     try:
-        return ChosenWeight(content.get("weight"), labels)
+        return ChosenSmoothness(content.get("smoothness"), labels)
     except ConfigError as error:
         raise DataError(f"{path}: {error}") from error

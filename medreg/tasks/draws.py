@@ -14,7 +14,7 @@ from medreg.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class UniformWeights:
+class UniformDraws:
     """λ_k ~ U(low, high), independent for every region; low = high trains at one fixed λ.
 
     Source: released train.py of CSAIN (no endpoints, no shared λ); HyperMorph draws an end point with
@@ -35,10 +35,10 @@ class UniformWeights:
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high:
-            raise ConfigError(f"task.weights must have 0 ≤ low ≤ high, not {self.low} and {self.high}.")
+            raise ConfigError(f"task.draws must have 0 ≤ low ≤ high, not {self.low} and {self.high}.")
         for name in ("endpoint_rate", "shared_rate"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"task.weights.{name} is {getattr(self, name)}; it is a probability.")
+                raise ConfigError(f"task.draws.{name} is {getattr(self, name)}; it is a probability.")
 
     def draw(self, generator: torch.Generator, *, pairs: int, regions: int) -> Tensor:
         """λ of every pair and region, (pairs, regions) float32; a function of the generator's state."""
@@ -57,7 +57,7 @@ class UniformWeights:
 
 
 @dataclass(frozen=True)
-class SmoothField(UniformWeights):
+class SmoothField(UniformDraws):
     """λ(x) that varies smoothly whatever the anatomy: numbers of a coarse grid, interpolated (ours).
 
     For training with any map, and where there are no labels. The coarse numbers are drawn as those of regions
@@ -72,9 +72,7 @@ class SmoothField(UniformWeights):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.cells < 2:
-            raise ConfigError(
-                f"task.weights.cells is {self.cells}; a field needs 2 numbers an axis at least."
-            )
+            raise ConfigError(f"task.draws.cells is {self.cells}; a field needs 2 numbers an axis at least.")
 
     def draw_field(self, generator: torch.Generator, *, pairs: int, shape: Sequence[int]) -> Tensor:
         """λ of every voxel, (pairs, 1, *shape)."""
