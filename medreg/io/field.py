@@ -19,7 +19,8 @@ from medreg.io.field_learn2reg import (
     write_learn2reg_half_field,
 )
 from medreg.io.foreign import is_foreign
-from medreg.io.image import existing_file, load_nibabel
+from medreg.io.image import existing_file
+from medreg.io.nifti import load_nibabel
 from medreg.io.vectors import Field, index_field_to_world, lps_mm_to_voxel, voxel_to_lps_mm
 
 __all__ = [

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from medreg.errors import FieldFormatError
 from medreg.io.foreign import LPS, is_foreign, itk_affine, read_itk_image
 from medreg.io.header import right_angled
-from medreg.io.image import checked_affine, existing_file, geometry_of, load_nibabel, save_nifti
+from medreg.io.image import checked_affine, existing_file, save_nifti
+from medreg.io.nifti import geometry_of, load_nibabel, read_voxels
 from medreg.io.vectors import Field, checked_displacement, lps_mm_to_voxel, voxel_to_lps_mm
 
 VECTOR = 1007  # components stored as they are: LPS for ITK
@@ -87,7 +88,7 @@ def read_itk_field(path: str | Path) -> Field:
         )
     in_ras = intent == DISPLACEMENT_VECTOR
     notes = ("intent 1006: components were taken as RAS, as ITK does",) if in_ras else ()
-    components = np.moveaxis(np.asarray(image.dataobj, dtype=np.float64)[:, :, :, 0, :], -1, 0)
+    components = np.moveaxis(read_voxels(image, str(path)).astype(np.float64)[:, :, :, 0, :], -1, 0)
     if in_ras:
         components = components * np.diag(LPS)[: len(components), None, None, None]
     if bytes(image.header["descrip"].item()).rstrip(b"\0") == ONE_SLICE:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.nifti1 import Nifti1Header
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from medreg.errors import DataError
 from medreg.io.foreign import is_foreign, read_foreign
-from medreg.io.forms import check_placement, is_usable
-from medreg.io.header import Geometry, column_norms, resolve_geometry, right_angled
+from medreg.io.forms import is_usable
+from medreg.io.header import Geometry, right_angled
 from medreg.io.labels import exact_labels, exact_mask
+from medreg.io.nifti import geometry_of, load_nibabel, read_voxels
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
@@ -169,72 +166,21 @@ def save_nifti(path: str | Path, image: nib.Nifti1Image) -> Path:
     return path
 
 
-def load_nibabel(path: Path) -> Any:
-    """Open a file with nibabel, reading only its header.
-
-    Raises:
-        DataError: not an image, or a damaged header.
-    """
-    try:
-        return nib.load(path)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(
-            f"{path} cannot be read as an image, it may be damaged or truncated: {error}"
-        ) from error
-
-
 def _read_nibabel(path: Path, *, frame: int | None) -> tuple[NDArray[Any], Geometry]:
     image = load_nibabel(path)
-    if image.get_data_dtype().kind not in "biuf":
-        raise DataError(
-            f"{path}: voxels of type {image.get_data_dtype()} (colour or complex) are not supported."
-        )
-    try:
-        array = _select(image, frame, path)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"{path} is damaged or truncated: {error}") from error
-    return array, geometry_of(image, ndim=array.ndim, name=str(path))
-
-
-def geometry_of(image: Any, *, ndim: int, name: str) -> Geometry:
-    """Return the repaired geometry of an opened nibabel image.
-
-    Raises:
-        DataError: voxel size or origin that no image can have; `name` is the file, for the message.
-    """
-    if isinstance(image.header, Nifti1Header):
-        return resolve_geometry(_stored_header(image), ndim=ndim, name=name)
-    affine = check_placement(np.asarray(image.affine, dtype=np.float64), name)
-    return Geometry(affine, tuple(float(value) for value in column_norms(affine)[:ndim]))
-
-
-def _stored_header(image: Any) -> Nifti1Header:
-    """Return the header as it is in the file; nibabel mends negative sizes and codes on opening."""
-    holder = image.file_map.get("header", image.file_map["image"])
-    if holder.filename is None:
-        return image.header
-    with holder.get_prepare_fileobj("rb") as stream:
-        return type(image.header).from_fileobj(stream, check=False)
-
-
-def _select(image: Any, frame: int | None, path: Path) -> NDArray[Any]:
-    """Return the 2-D or 3-D array of one frame of an opened image."""
     shape = image.shape
-    if len(shape) > 4 and all(size == 1 for size in shape[4:]):
-        return _select_frame(np.asanyarray(image.dataobj).reshape(shape[:4]), frame, path)
-    if len(shape) not in (2, 3, 4):
+    if (len(shape) > 4 and any(size > 1 for size in shape[4:])) or len(shape) < 2:
         raise DataError(
             f"{path}: shape {shape} is not that of an image (2, 3 or 4 axes); is it a displacement field?"
         )
-    return _select_frame(image.dataobj, frame, path)
-
-
-def _select_frame(data: Any, frame: int | None, path: Path) -> NDArray[Any]:
-    count = data.shape[3] if len(data.shape) == 4 else 1
+    count = int(shape[3]) if len(shape) > 3 else 1
     if frame is None and count > 1:
         raise DataError(
-            f"{path}: has {count} frames (fourth axis); choose one of 0 … {count - 1} with frame=."
+            f"{path}: has {count} frames (fourth axis), where one image is wanted. Save the one you mean as a file of "
+            "its own (nibabel: image.slicer[..., 0]); in a CSV of data, write {path.name}#0."
         )
     if not 0 <= (frame or 0) < count:
         raise DataError(f"{path}: frame {frame} does not exist; the file has {count} (0 … {count - 1}).")
-    return np.asanyarray(data[..., frame or 0] if len(data.shape) == 4 else data)
+    array = read_voxels(image, str(path), frame=frame if count > 1 else None)
+    array = array.reshape(shape[:3], order="F")
+    return array, geometry_of(image, ndim=array.ndim, name=str(path))

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreg.io.header import Geometry, right_angled, skew
-from medreg.io.image import existing_file, geometry_of, load_nibabel, read_image
+from medreg.io.image import existing_file, read_image
+from medreg.io.nifti import geometry_of, load_nibabel
 
 THICK_SLICES = 3.0  # ratio of largest to smallest voxel side from which a volume is a stack of slices
 
