@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from medreg.errors import DataError
 from medreg.io.forms import check_placement
 from medreg.io.header import Geometry, column_norms, resolve_geometry
+from medreg.io.inflate import inflate
 from medreg.io.memory import check_size
 
-BLOCK = 1 << 20  # bytes of a file that are taken at once
-MOST = 1 << 24  # bytes that a block may become at once
-SLACK = 1 << 26  # bytes behind the voxels that are read for the sake of the checksum
 DAMAGE = (OSError, EOFError, ValueError, zlib.error)
 
 
@@ -90,7 +88,8 @@ def _from_file(data: ArrayProxy, file: Path, name: str, frame: int | None) -> ND
     check_size(name, total, stored=stored, packed=packed, held=2 * count)
     start = data.offset + count * (frame or 0)
     if file.suffix in (".gz", ".mgz"):
-        raw = _inflated(file, start, start + count, end=data.offset + total)
+        with file.open("rb") as stream:
+            raw = inflate(stream, start=start, stop=start + count, end=data.offset + total)
     elif packed:
         return np.asanyarray(data if frame is None else data[..., frame])
     else:
@@ -98,48 +97,6 @@ def _from_file(data: ArrayProxy, file: Path, name: str, frame: int | None) -> ND
     array = raw.view(data.dtype).reshape(shape, order="F")
     array = apply_read_scaling(array, data.slope, data.inter)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def _inflated(file: Path, start: int, stop: int, *, end: int) -> NDArray[np.uint8]:
-    """Return bytes `start` to `stop` of what a gzip file holds, having checked all of its members.
-
-    Python's gzip module would take five times as long.
-
-    Raises:
-        zlib.error: damaged.
-        EOFError: truncated, or much longer than its `end` by the header.
-    """
-    raw = np.empty(stop - start, dtype=np.uint8)
-    position, member = 0, _member()
-    with file.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            while block:
-                if member.eof:
-                    block = block.lstrip(b"\0")  # some writers fill the last block of a disk
-                    member = _member() if block else member
-                    continue
-                piece = member.decompress(block, MOST)
-                _put(raw, piece, position - start)
-                position += len(piece)
-                block = member.unused_data if member.eof else member.unconsumed_tail
-                if position > end + SLACK:
-                    raise EOFError("it holds far more than its header says")
-    if not member.eof:
-        raise EOFError("it ends before its checksum")
-    if position < stop:
-        raise EOFError("it holds less than its header says")
-    return raw
-
-
-def _member() -> Any:
-    return zlib.decompressobj(zlib.MAX_WBITS | 16)
-
-
-def _put(raw: NDArray[np.uint8], piece: bytes, at: int) -> None:
-    """Copy the part of a piece that falls into the array, whose first byte is that of the piece at −`at`."""
-    first, last = max(at, 0), min(at + len(piece), raw.size)
-    if first < last:
-        raw[first:last] = np.frombuffer(piece, dtype=np.uint8)[first - at : last - at]
 
 
 def _stored_header(image: Any) -> Nifti1Header:
