@@ -95,7 +95,8 @@ def warp_image(
     """Warp a moving image into fixed space with a displacement field, by linear interpolation.
 
     Args:
-        field: ITK field (ours, SimpleITK, ANTs, Slicer) or Learn2Reg field, which needs `reference`.
+        field: ITK field (ours, SimpleITK, ANTs, Slicer), NiftyReg or SPM field; Learn2Reg field or transform of ITK (.h5,
+            .tfm, .mat, .txt, .xfm), which need `reference`.
         image: the moving image.
         reference: the fixed image; the result takes its grid. Default: the grid of the field.
         output: NIfTI file to write.
@@ -164,5 +165,5 @@ def _warped(field: str | Path, volume: Volume, reference: Source | None, *, near
     from medreg.registering.pair import as_image
 
     fixed = None if reference is None else as_image(reference, "reference")
-    placed = world_field(read_displacement(field), fixed=fixed, moving=volume)
+    placed = world_field(read_displacement(field, reference=fixed), fixed=fixed, moving=volume)
     return warp_volume(placed, volume, reference=fixed, nearest=nearest)

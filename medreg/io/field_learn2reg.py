@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medreg.errors import FieldFormatError
+from medreg.io.field_foreign import holds_positions, refuse_foreign
 from medreg.io.image import existing_file, save_nifti
 from medreg.io.nifti import geometry_of, load_nibabel, read_voxels
 from medreg.io.npz import read_single_array
@@ -87,6 +88,11 @@ def read_learn2reg_field(path: str | Path, *, shape: tuple[int, ...] | None = No
         notes = ("half-resolution field, enlarged with spline order 2; values are full-resolution voxels",)
     if not np.isfinite(field).all():
         raise FieldFormatError(f"{path}: the field holds NaN or infinite values.")
+    if holds_positions(field, np.eye(4)):
+        raise FieldFormatError(
+            f"{path}: its vectors grow as voxel positions do; they are places in an array, not displacements. Subtract "
+            "the index of each voxel first."
+        )
     return Field(
         np.ascontiguousarray(field, dtype=np.float32),
         affine,
@@ -133,5 +139,6 @@ def _load_nifti(path: Path) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
         raise FieldFormatError(
             f"{path}: shape {image.shape} looks like an ITK field in mm: read it with format itk."
         )
+    refuse_foreign(image, path)
     _check_axes(path, tuple(image.shape))
     return read_voxels(image, str(path)), geometry_of(image, ndim=3, name=str(path)).affine
