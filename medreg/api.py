@@ -46,7 +46,8 @@ def register(
     Without `preset`, `ckpt` or `model` the settings are chosen by looking at the pair; `result.reason` says why.
 
     Args:
-        fixed: file, `medreg.io.image.Volume`, or array (X, Y[, Z]) of 1 mm voxels.
+        fixed: file, image of nibabel, SimpleITK or MONAI (`MetaTensor`) or `medreg.io.image.Volume`, each with its
+            place in the world, or array (X, Y[, Z]) of 1 mm voxels.
         moving: likewise; its grid may differ, its header says where it lies.
         preset: name of a preset (`medreg register --help` names them) or a YAML file.
         ckpt: run folder or checkpoint of a trained model.
@@ -74,12 +75,15 @@ def register(
     Raises:
         MedregError: input that cannot be registered, with what to do about it.
     """
+    from medreg.io.objects import placed
     from medreg.registering.pair import load_pair
     from medreg.registering.run import Plan, run
     from medreg.registering.smoothness import asked
 
     request = asked(smoothness)
-    labels, masks = (fixed_labels, moving_labels), (fixed_mask, moving_mask)
+    fixed, moving = placed(fixed, "fixed image"), placed(moving, "moving image")
+    labels = (placed(fixed_labels, "fixed labels"), placed(moving_labels, "moving labels"))
+    masks = (placed(fixed_mask, "fixed mask"), placed(moving_mask, "moving mask"))
     points, alone = (fixed_points, moving_points), request.made
     pair = load_pair(fixed, moving, labels=labels, masks=masks, points=points, fixed_labels_alone=alone)
     plan = Plan(preset, ckpt, model, mode, initialise, affine, refine, tuple(overrides), device, request)
@@ -95,8 +99,8 @@ def warp_image(
     """Warp a moving image into fixed space with a displacement field, by linear interpolation.
 
     Args:
-        field: ITK field (ours, SimpleITK, ANTs, Slicer), NiftyReg or SPM field; Learn2Reg field or transform of ITK (.h5,
-            .tfm, .mat, .txt, .xfm), which need `reference`.
+        field: ITK field (ours, SimpleITK, ANTs, Slicer), NiftyReg or SPM field; Learn2Reg field or transform of ITK
+            (.h5, .tfm, .mat, .txt, .xfm), which need `reference`.
         image: the moving image.
         reference: the fixed image; the result takes its grid. Default: the grid of the field.
         output: NIfTI file to write.
@@ -105,9 +109,10 @@ def warp_image(
         MedregError: files that cannot be read or do not belong together.
     """
     from medreg.io.image import write_image
+    from medreg.io.objects import placed
     from medreg.registering.pair import as_image
 
-    warped = _warped(field, as_image(image, "moving"), reference, nearest=False)
+    warped = _warped(field, as_image(placed(image, "moving image"), "moving"), reference, nearest=False)
     if output is not None:
         write_image(output, warped.array, warped.affine)
     return warped
@@ -118,9 +123,10 @@ def warp_labels(
 ) -> Volume:
     """Warp a moving label map into fixed space, by nearest neighbour; otherwise as `warp_image`."""
     from medreg.io.image import write_labels
+    from medreg.io.objects import placed
     from medreg.registering.pair import as_labels
 
-    warped = _warped(field, as_labels(labels), reference, nearest=True)
+    warped = _warped(field, as_labels(placed(labels, "label map")), reference, nearest=True)
     if output is not None:
         write_labels(output, warped.array, warped.affine)
     return warped
@@ -154,16 +160,20 @@ def warp_points(
     Raises:
         MedregError: files that cannot be read or do not belong together.
     """
+    from medreg.io.objects import placed
     from medreg.registering.applying import move_points
 
+    reference, moving = placed(reference, "reference"), placed(moving, "moving image")
     return move_points(field, points, space=space, reference=reference, moving=moving, output=output)
 
 
 def _warped(field: str | Path, volume: Volume, reference: Source | None, *, nearest: bool) -> Volume:
     from medreg.io.field import read_displacement
+    from medreg.io.objects import placed
     from medreg.registering.applying import warp_volume, world_field
     from medreg.registering.pair import as_image
 
+    reference = placed(reference, "reference")
     fixed = None if reference is None else as_image(reference, "reference")
-    placed = world_field(read_displacement(field, reference=fixed), fixed=fixed, moving=volume)
-    return warp_volume(placed, volume, reference=fixed, nearest=nearest)
+    found = world_field(read_displacement(field, reference=fixed), fixed=fixed, moving=volume)
+    return warp_volume(found, volume, reference=fixed, nearest=nearest)

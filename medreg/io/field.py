@@ -68,8 +68,8 @@ def read_displacement(
         return read_learn2reg_field(path, shape=shape)
     if not is_foreign(path) and not path.name.endswith(NIFTI_SUFFIXES):
         raise FieldFormatError(
-            f"{path}: fields are read from NIfTI, MetaImage, NRRD and .npz files, transforms of ITK from .h5, .tfm, .mat, "
-            ".txt and .xfm; convert it with the program that wrote it."
+            f"{path}: fields are read from NIfTI, MetaImage, NRRD and .npz files, transforms of ITK from .h5, .tfm, "
+            ".mat, .txt and .xfm; convert it with the program that wrote it."
         )
     if is_foreign(path) or len(load_nibabel(path).shape) != 4:
         return read_itk_field(path)

@@ -68,8 +68,8 @@ def meaning_of(header: Any, path: Any) -> Meaning:
         kind = round(float(header["intent_p1"]))
         if kind not in (0, 1):
             raise FieldFormatError(
-                f"{path} is a NiftyReg file (NREG_TRANS) of {NIFTYREG.get(kind, 'an unknown kind')} (intent_p1 {kind}), "
-                "no displacements. Make a field of it: reg_transform -ref FIXED -def FILE field.nii.gz."
+                f"{path} is a NiftyReg file (NREG_TRANS) of {NIFTYREG.get(kind, 'an unknown kind')} (intent_p1 "
+                f"{kind}), no displacements. Make a field of it: reg_transform -ref FIXED -def FILE field.nii.gz."
             )
         what = "positions" if kind == 0 else "displacements"
         return Meaning(
@@ -83,8 +83,8 @@ def meaning_of(header: Any, path: Any) -> Meaning:
         return Meaning(ras=True, positions=True, program="SPM", notes=(note,))
     if name and code in (VECTOR, DISPLACEMENT_VECTOR):
         raise FieldFormatError(
-            f"{path}: a vector file (intent {code}) named {name!r}, which ITK does not write; what its components are is "
-            "not known. Convert it to an ITK displacement field with the program that wrote it."
+            f"{path}: a vector file (intent {code}) named {name!r}, which ITK does not write; what its components are "
+            "is not known. Convert it to an ITK displacement field with the program that wrote it."
         )
     if code == DISPLACEMENT_VECTOR:
         return Meaning(ras=True, notes=("intent 1006: components were taken as RAS, as ITK does",))
@@ -113,8 +113,8 @@ def refuse_foreign(image: Any, path: Any) -> None:
     if text.startswith(b"MRtrix"):
         raise FieldFormatError(
             f"{path} is a warp of MRtrix, whose header does not say whether it holds positions or displacements. "
-            "Convert it to an ITK field: displacements by warpconvert FILE deformation2displacement where it holds positions, "
-            "then intent 1007 and the first two components negated."
+            "Convert it to an ITK field: displacements by warpconvert FILE deformation2displacement where it holds "
+            "positions, then intent 1007 and the first two components negated."
         )
     extensions = getattr(image.header, "extensions", ())
     if any(extension.get_code() == AFNI for extension in extensions):
@@ -125,8 +125,8 @@ def refuse_foreign(image: Any, path: Any) -> None:
     if len(image.shape) == 4 and (code != 0 or name):
         named = f" named {name!r}" if name else ""
         raise FieldFormatError(
-            f"{path}: shape {tuple(image.shape)} is that of a Learn2Reg field, but these have no NIfTI intent, and this "
-            f"one has {code}{named}. Convert it with the program that wrote it, or clear the intent if it holds voxels."
+            f"{path}: shape {tuple(image.shape)} is that of a Learn2Reg field, but these have no NIfTI intent, and "
+            f"this one has {code}{named}. Convert it with the program that wrote it, or clear the intent if it holds voxels."
         )
 
 
@@ -157,8 +157,8 @@ def lps_displacements(
         components = components - world[:count]
     elif holds_positions(components, geometry.affine):
         raise FieldFormatError(
-            f"{path}: its vectors grow as positions do, from one voxel to the next by the voxel size; they are places in "
-            "space, not displacements. Subtract the place of each voxel first."
+            f"{path}: its vectors grow as positions do, from one voxel to the next by the voxel size; they are places "
+            "in space, not displacements. Subtract the place of each voxel first."
         )
     return components * np.diag(LPS)[:count, None, None, None] if meaning.ras else components
 
@@ -192,6 +192,6 @@ def _check_frame(program: str, geometry: Geometry, header: Any, path: Any) -> No
     gaps = [np.linalg.solve(geometry.affine, sform @ corner) - corner for corner in (far * [0, 0, 0, 1], far)]
     if np.abs(gaps).max() > SAME_PLACE:
         raise FieldFormatError(
-            f"{path}: sform and qform differ; {program}, which made this file, goes by the sform, but images are read here "
-            "as ITK does, by the qform. Write the sform into both, here and in the images."
+            f"{path}: sform and qform differ; {program}, which made this file, goes by the sform, but images are read "
+            "here as ITK does, by the qform. Write the sform into both, here and in the images."
         )

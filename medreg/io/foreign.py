@@ -82,21 +82,29 @@ def itk_affine(image: Any) -> NDArray[np.float64]:
 
 def read_foreign(path: Path, *, frame: int | None) -> tuple[NDArray[Any], Geometry]:
     """Return array (X, Y[, Z]) and geometry of a file that SimpleITK reads; `frame` picks a component."""
-    image = read_itk_image(path)
+    return select_itk(read_itk_image(path), str(path), frame=frame)
+
+
+def select_itk(image: Any, name: str, *, frame: int | None = None) -> tuple[NDArray[Any], Geometry]:
+    """Return array (X, Y[, Z]) and geometry of a SimpleITK image, or of one component of it.
+
+    Raises:
+        DataError: complex numbers, several components and none chosen, or another number of axes.
+    """
     if image.GetDimension() not in (2, 3):
-        raise DataError(f"{path}: has {image.GetDimension()} dimensions; convert it to a 3-D file.")
-    array = simpleitk(f"Reading {path}").GetArrayFromImage(image)
+        raise DataError(f"{name}: has {image.GetDimension()} dimensions; give a 2-D or 3-D image.")
+    array = simpleitk(f"Reading {name}").GetArrayFromImage(image)
     if array.dtype.kind not in "biuf":
-        raise DataError(f"{path}: voxels of type {array.dtype} (complex) are not supported.")
+        raise DataError(f"{name}: voxels of type {array.dtype} (complex) are not supported.")
     components = image.GetNumberOfComponentsPerPixel()
     if components > 1 and frame is None:
         raise DataError(
-            f"{path}: has {components} components a voxel (colours, a vector), where one value is wanted. Save the one "
+            f"{name}: has {components} components a voxel (colours, a vector), where one value is wanted. Save the one "
             "you mean as a file of its own (SimpleITK: VectorIndexSelectionCast)."
         )
     if not 0 <= (frame or 0) < components:
-        raise DataError(f"{path}: component {frame} does not exist; the file has {components}.")
+        raise DataError(f"{name}: component {frame} does not exist; it has {components}.")
     if components > 1:
         array = array[..., frame]
-    affine = check_placement(itk_affine(image), str(path))
+    affine = check_placement(itk_affine(image), name)
     return array.transpose(), Geometry(affine, tuple(float(value) for value in image.GetSpacing()))

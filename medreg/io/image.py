@@ -61,7 +61,9 @@ def read_image(path: str | Path, *, frame: int | None = None, dtype: Any = np.fl
     """
     path = existing_file(path)
     array, geometry = (
-        read_foreign(path, frame=frame) if is_foreign(path) else _read_nibabel(path, frame=frame)
+        read_foreign(path, frame=frame)
+        if is_foreign(path)
+        else select_image(load_nibabel(path), str(path), frame=frame)
     )
     # nibabel hands out Fortran-ordered arrays; make them contiguous once, here.
     return Volume(
@@ -166,21 +168,33 @@ def save_nifti(path: str | Path, image: nib.Nifti1Image) -> Path:
     return path
 
 
-def _read_nibabel(path: Path, *, frame: int | None) -> tuple[NDArray[Any], Geometry]:
-    image = load_nibabel(path)
+def select_image(
+    image: Any, name: str, *, frame: int | None = None, stored: bool = True
+) -> tuple[NDArray[Any], Geometry]:
+    """Return array and geometry of an opened nibabel image of 2 or 3 axes, or of one frame of it.
+
+    Args:
+        image: of nibabel.
+        name: the file or argument, for messages.
+        frame: 0-based index along the fourth axis.
+        stored: whether the header of the file counts rather than that in memory, which may have been changed.
+
+    Raises:
+        DataError: see `read_image`.
+    """
     shape = image.shape
     if (len(shape) > 4 and any(size > 1 for size in shape[4:])) or len(shape) < 2:
         raise DataError(
-            f"{path}: shape {shape} is not that of an image (2, 3 or 4 axes); is it a displacement field?"
+            f"{name}: shape {shape} is not that of an image (2, 3 or 4 axes); is it a displacement field?"
         )
     count = int(shape[3]) if len(shape) > 3 else 1
     if frame is None and count > 1:
         raise DataError(
-            f"{path}: has {count} frames (fourth axis), where one image is wanted. Save the one you mean as a file of "
-            "its own (nibabel: image.slicer[..., 0]); in a CSV of data, write {path.name}#0."
+            f"{name}: has {count} frames (fourth axis), where one image is wanted. Save the one you mean as a file of "
+            "its own (nibabel: image.slicer[..., 0]); in a CSV of data, write {Path(name).name}#0."
         )
     if not 0 <= (frame or 0) < count:
-        raise DataError(f"{path}: frame {frame} does not exist; the file has {count} (0 … {count - 1}).")
-    array = read_voxels(image, str(path), frame=frame if count > 1 else None)
+        raise DataError(f"{name}: frame {frame} does not exist; the file has {count} (0 … {count - 1}).")
+    array = read_voxels(image, name, frame=frame if count > 1 else None)
     array = array.reshape(shape[:3], order="F")
-    return array, geometry_of(image, ndim=array.ndim, name=str(path))
+    return array, geometry_of(image, ndim=array.ndim, name=name, stored=stored)

@@ -39,14 +39,14 @@ def load_nibabel(path: Path) -> Any:
         ) from error
 
 
-def geometry_of(image: Any, *, ndim: int, name: str) -> Geometry:
-    """Return the repaired geometry of an opened nibabel image.
+def geometry_of(image: Any, *, ndim: int, name: str, stored: bool = True) -> Geometry:
+    """Return the repaired geometry of an opened nibabel image, by the header of its file or, not `stored`, its own.
 
     Raises:
         DataError: voxel size or origin that no image can have; `name` is the file, for the message.
     """
     if isinstance(image.header, Nifti1Header):
-        return resolve_geometry(_stored_header(image), ndim=ndim, name=name)
+        return resolve_geometry(_stored_header(image) if stored else image.header, ndim=ndim, name=name)
     affine = check_placement(np.asarray(image.affine, dtype=np.float64), name)
     return Geometry(affine, tuple(float(value) for value in column_norms(affine)[:ndim]))
 
