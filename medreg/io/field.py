@@ -15,6 +15,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from medreg.errors import FieldFormatError
 from medreg.io.field_itk import read_itk_field, write_itk_field
 from medreg.io.field_learn2reg import (
@@ -24,6 +27,7 @@ from medreg.io.field_learn2reg import (
 )
 from medreg.io.field_transform import is_transform, read_transform
 from medreg.io.foreign import is_foreign
+from medreg.io.header import right_angled
 from medreg.io.image import NIFTI_SUFFIXES, Volume, existing_file
 from medreg.io.nifti import load_nibabel
 from medreg.io.vectors import Field, index_field_to_world, lps_mm_to_voxel, voxel_to_lps_mm
@@ -36,10 +40,32 @@ __all__ = [
     "read_itk_field",
     "read_learn2reg_field",
     "voxel_to_lps_mm",
+    "write_field",
     "write_itk_field",
     "write_learn2reg_field",
     "write_learn2reg_half_field",
 ]
+
+
+def write_field(path: str | Path, displacement: NDArray[np.floating], affine: NDArray[np.float64]) -> Path:
+    """Write a voxel displacement as an ITK field; on a skewed grid, which ITK lacks, in voxels with its affine.
+
+    `read_displacement` and with it `medreg warp` read both; ITK takes the second for no field, rather than for a wrong
+    one.
+
+    Args:
+        path: destination, .nii or .nii.gz.
+        displacement: (3, X, Y, Z), or (2, X, Y) for a 2-D image file; voxels of the fixed grid, pull.
+        affine: (4, 4) of the fixed grid, voxel → RAS mm.
+
+    Raises:
+        FieldFormatError: wrong shape or NaN.
+    """
+    if right_angled(affine):
+        return write_itk_field(path, displacement, affine)
+    if displacement.shape[0] == 2:
+        displacement = np.concatenate([displacement, np.zeros_like(displacement[:1])])[..., np.newaxis]
+    return write_learn2reg_field(path, displacement, affine=affine)
 
 
 def read_displacement(

@@ -93,7 +93,8 @@ def resolve_geometry(header: Nifti1Header, *, ndim: int, name: str) -> Geometry:
     affine = check_placement(_choose(forms, notes, name), name)
     if not right_angled(affine):
         notes.append(
-            f"axes are skewed (largest cosine {skew(affine):.2g}); ITK and SimpleITK cannot read such a grid"
+            f"axes are skewed (largest cosine {skew(affine):.2g}); ITK and SimpleITK cannot read such a grid, and "
+            "fields on it are written in voxels, for medreg warp"
         )
     if ndim == 2 and np.abs(affine[2, :2]).max() > RIGHT_ANGLED * np.abs(affine[:2, :2]).max():
         notes.append("the plane of this 2-D file is tilted; ITK, whose 2-D images lie flat, reads its shadow")
