@@ -126,7 +126,8 @@ def refuse_foreign(image: Any, path: Any) -> None:
         named = f" named {name!r}" if name else ""
         raise FieldFormatError(
             f"{path}: shape {tuple(image.shape)} is that of a Learn2Reg field, but these have no NIfTI intent, and "
-            f"this one has {code}{named}. Convert it with the program that wrote it, or clear the intent if it holds voxels."
+            f"this one has {code}{named}. Convert it with the program that wrote it, or clear the intent if it "
+            "holds voxels."
         )
 
 

@@ -56,7 +56,8 @@ def read_transform(
     except RuntimeError as error:
         raise FieldFormatError(
             f"{path} cannot be read as a transform of ITK (FLIRT's, elastix', FreeSurfer's and MATLAB's files are "
-            f"others: c3d_affine_tool -fsl2ras -oitk, transformix -def all and lta_convert --outitk convert them); {BY_HAND}."
+            f"others: c3d_affine_tool -fsl2ras -oitk, transformix -def all and lta_convert --outitk convert them); "
+            f"{BY_HAND}."
         ) from error
     size = _size(transform.GetDimension(), shape, affine, path)
     made = _sampled(sitk, transform, size, affine)

@@ -117,6 +117,11 @@ def _choose(forms: Forms, notes: list[str], name: str) -> NDArray[np.float64]:
     """Pick the affine among the statements of a header, appending to `notes` what was not straightforward."""
     sform, qform, zooms = forms.sform, forms.qform, forms.zooms
     if sform is None and qform is None:
+        if forms.sform_code or forms.qform_code:
+            raise DataError(
+                f"{name}: {'; '.join(notes)}, and nothing else in the header says where the image lies. Correct "
+                "sform or qform, or set both codes to 0."
+            )
         notes.append(
             "no sform and no qform; taken as axes L, P, S with the first voxel at the origin, as ITK does"
         )

@@ -84,7 +84,7 @@ def _from_file(data: ArrayProxy, file: Path, name: str, frame: int | None) -> ND
     count = data.dtype.itemsize * math.prod(shape)
     total = data.dtype.itemsize * math.prod(data.shape)
     packed = file.suffix in (".gz", ".mgz", ".bz2", ".zst")
-    stored = file.stat().st_size - (0 if packed else data.offset)
+    stored = file.stat().st_size - (0 if packed else min(data.offset, file.stat().st_size))
     check_size(name, total, stored=stored, packed=packed, held=2 * count)
     start = data.offset + count * (frame or 0)
     if file.suffix in (".gz", ".mgz"):

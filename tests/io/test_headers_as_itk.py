@@ -168,8 +168,13 @@ def test_an_origin_out_of_this_world_is_refused(tmp_path):
     with pytest.raises(DataError, match="first voxel"):
         read_image(save_raw(tmp_path / "image.nii", header))
     header["srow_x"][3] = np.nan
-    header["qform_code"] = 0
+    with pytest.raises(DataError, match="nothing else in the header says where"):
+        read_image(save_raw(tmp_path / "image.nii", header))
+    header.set_qform(np.eye(4), 1)
     assert any("not finite" in note for note in read_image(save_raw(tmp_path / "image.nii", header)).notes)
+    header["quatern_b"] = np.nan
+    with pytest.raises(DataError, match="qform is singular or not finite"):
+        read_image(save_raw(tmp_path / "image.nii", header))
 
 
 def test_forms_that_mirror_each_other_are_refused(tmp_path):
