@@ -46,8 +46,7 @@ def register(
     Without `preset`, `ckpt` or `model` the settings are chosen by looking at the pair; `result.reason` says why.
 
     Args:
-        fixed: file, image of nibabel, SimpleITK or MONAI (`MetaTensor`) or `medreg.io.image.Volume`, each with its
-            place in the world, or array (X, Y[, Z]) of 1 mm voxels.
+        fixed: file, image of nibabel, SimpleITK or MONAI, `Volume`, or array (X, Y[, Z]) of 1 mm voxels.
         moving: likewise; its grid may differ, its header says where it lies.
         preset: name of a preset (`medreg register --help` names them) or a YAML file.
         ckpt: run folder or checkpoint of a trained model.
@@ -75,17 +74,14 @@ def register(
     Raises:
         MedregError: input that cannot be registered, with what to do about it.
     """
-    from medreg.io.objects import placed
     from medreg.registering.pair import load_pair
     from medreg.registering.run import Plan, run
     from medreg.registering.smoothness import asked
 
     request = asked(smoothness)
-    fixed, moving = placed(fixed, "fixed image"), placed(moving, "moving image")
-    labels = (placed(fixed_labels, "fixed labels"), placed(moving_labels, "moving labels"))
-    masks = (placed(fixed_mask, "fixed mask"), placed(moving_mask, "moving mask"))
-    points, alone = (fixed_points, moving_points), request.made
-    pair = load_pair(fixed, moving, labels=labels, masks=masks, points=points, fixed_labels_alone=alone)
+    images, labels = _placed(fixed, moving, "image"), _placed(fixed_labels, moving_labels, "labels")
+    masks, points = _placed(fixed_mask, moving_mask, "mask"), (fixed_points, moving_points)
+    pair = load_pair(*images, labels=labels, masks=masks, points=points, fixed_labels_alone=request.made)
     plan = Plan(preset, ckpt, model, mode, initialise, affine, refine, tuple(overrides), device, request)
     result = run(pair, plan, label_codes=label_names, surface=surface, progress=progress)
     if output is not None:
@@ -165,6 +161,13 @@ def warp_points(
 
     reference, moving = placed(reference, "reference"), placed(moving, "moving image")
     return move_points(field, points, space=space, reference=reference, moving=moving, output=output)
+
+
+def _placed(fixed: Any, moving: Any, what: str) -> tuple[Any, Any]:
+    """Return objects of other libraries as volumes; anything else as it is."""
+    from medreg.io.objects import placed
+
+    return placed(fixed, f"fixed {what}"), placed(moving, f"moving {what}")
 
 
 def _warped(field: str | Path, volume: Volume, reference: Source | None, *, nearest: bool) -> Volume:
