@@ -47,9 +47,7 @@ def read_single_array(path: Path, *, name: str | None = None, check: Check | Non
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if len(members) != 1:
-                raise FieldFormatError(
-                    f"{name}: holds {len(members)} arrays; a field is exactly one."
-                )
+                raise FieldFormatError(f"{name}: holds {len(members)} arrays; a field is exactly one.")
             if members[0].flag_bits & ENCRYPTED:
                 raise DataError(f"{name} is encrypted; unpack it with its password and save it without.")
             return _read(archive, members[0], name, check)
