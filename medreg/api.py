@@ -46,7 +46,7 @@ def register(
     Without `preset`, `ckpt` or `model` the settings are chosen by looking at the pair; `result.reason` says why.
 
     Args:
-        fixed: file, `medreg.io.image.Volume`, or array (X, Y[, Z]) of 1 mm voxels.
+        fixed: file, image of nibabel, SimpleITK or MONAI, `Volume`, or array (X, Y[, Z]) of 1 mm voxels.
         moving: likewise; its grid may differ, its header says where it lies.
         preset: name of a preset (`medreg register --help` names them) or a YAML file.
         ckpt: run folder or checkpoint of a trained model.
@@ -79,9 +79,9 @@ def register(
     from medreg.registering.smoothness import asked
 
     request = asked(smoothness)
-    labels, masks = (fixed_labels, moving_labels), (fixed_mask, moving_mask)
-    points, alone = (fixed_points, moving_points), request.made
-    pair = load_pair(fixed, moving, labels=labels, masks=masks, points=points, fixed_labels_alone=alone)
+    images, labels = _placed(fixed, moving, "image"), _placed(fixed_labels, moving_labels, "labels")
+    masks, points = _placed(fixed_mask, moving_mask, "mask"), (fixed_points, moving_points)
+    pair = load_pair(*images, labels=labels, masks=masks, points=points, fixed_labels_alone=request.made)
     plan = Plan(preset, ckpt, model, mode, initialise, affine, refine, tuple(overrides), device, request)
     result = run(pair, plan, label_codes=label_names, surface=surface, progress=progress)
     if output is not None:
@@ -95,7 +95,8 @@ def warp_image(
     """Warp a moving image into fixed space with a displacement field, by linear interpolation.
 
     Args:
-        field: ITK field (ours, SimpleITK, ANTs, Slicer) or Learn2Reg field, which needs `reference`.
+        field: ITK field (ours, SimpleITK, ANTs, Slicer), NiftyReg or SPM field; Learn2Reg field or transform of ITK
+            (.h5, .tfm, .mat, .txt, .xfm), which need `reference`.
         image: the moving image.
         reference: the fixed image; the result takes its grid. Default: the grid of the field.
         output: NIfTI file to write.
@@ -104,9 +105,10 @@ def warp_image(
         MedregError: files that cannot be read or do not belong together.
     """
     from medreg.io.image import write_image
+    from medreg.io.objects import placed
     from medreg.registering.pair import as_image
 
-    warped = _warped(field, as_image(image, "moving"), reference, nearest=False)
+    warped = _warped(field, as_image(placed(image, "moving image"), "moving"), reference, nearest=False)
     if output is not None:
         write_image(output, warped.array, warped.affine)
     return warped
@@ -117,9 +119,10 @@ def warp_labels(
 ) -> Volume:
     """Warp a moving label map into fixed space, by nearest neighbour; otherwise as `warp_image`."""
     from medreg.io.image import write_labels
+    from medreg.io.objects import placed
     from medreg.registering.pair import as_labels
 
-    warped = _warped(field, as_labels(labels), reference, nearest=True)
+    warped = _warped(field, as_labels(placed(labels, "label map")), reference, nearest=True)
     if output is not None:
         write_labels(output, warped.array, warped.affine)
     return warped
@@ -153,16 +156,27 @@ def warp_points(
     Raises:
         MedregError: files that cannot be read or do not belong together.
     """
+    from medreg.io.objects import placed
     from medreg.registering.applying import move_points
 
+    reference, moving = placed(reference, "reference"), placed(moving, "moving image")
     return move_points(field, points, space=space, reference=reference, moving=moving, output=output)
+
+
+def _placed(fixed: Any, moving: Any, what: str) -> tuple[Any, Any]:
+    """Return objects of other libraries as volumes; anything else as it is."""
+    from medreg.io.objects import placed
+
+    return placed(fixed, f"fixed {what}"), placed(moving, f"moving {what}")
 
 
 def _warped(field: str | Path, volume: Volume, reference: Source | None, *, nearest: bool) -> Volume:
     from medreg.io.field import read_displacement
+    from medreg.io.objects import placed
     from medreg.registering.applying import warp_volume, world_field
     from medreg.registering.pair import as_image
 
+    reference = placed(reference, "reference")
     fixed = None if reference is None else as_image(reference, "reference")
-    placed = world_field(read_displacement(field), fixed=fixed, moving=volume)
-    return warp_volume(placed, volume, reference=fixed, nearest=nearest)
+    found = world_field(read_displacement(field, reference=fixed), fixed=fixed, moving=volume)
+    return warp_volume(found, volume, reference=fixed, nearest=nearest)

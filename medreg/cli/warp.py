@@ -23,12 +23,15 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "warp",
         help="apply a displacement field to an image, labels or points",
-        description="Apply an ITK/ANTs displacement field, or a Learn2Reg one, of this or another tool.",
+        description="Apply a displacement field or transform, of this or another tool.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--field", required=True, metavar="FILE", help="ITK field, or Learn2Reg with --reference"
+        "--field",
+        required=True,
+        metavar="FILE",
+        help="ITK, NiftyReg or SPM field; with --reference also a Learn2Reg field or a transform of ITK",
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--image", metavar="FILE", help="moving image, linear interpolation")

@@ -81,7 +81,7 @@ class Preprocess:
         spacing = (
             None if self.spacing_mm is None else [None if s is None else float(s) for s in self.spacing_mm]
         )
-        return {"version": 1, "orientation": self.orientation, "spacing_mm": spacing}
+        return {"version": 2, "orientation": self.orientation, "spacing_mm": spacing}
 
     def as_dict(self) -> dict[str, Any]:
         """Return all settings as plain values."""

@@ -2,7 +2,7 @@
 
 On disk (X, Y, Z, 1, 3), NIfTI intent 1007 (VECTOR), components in LPS mm. A file of the same shape with
 intent 1006 (DISPVECT) holds RAS components by ITK's rule, which negates the first two on reading; both are
-read here.
+read here; files of NiftyReg and SPM are converted.
 
 Fields of one slice need care, because ITK drops singleton axes of vector files: (X, Y, 1, 1, 3) is read as a
 2-D image of three components, which is no 2-D transform and cannot be applied to a one-slice 3-D file.
@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreg.errors import FieldFormatError
-from medreg.io.foreign import LPS, is_foreign, itk_affine, read_itk_image
-from medreg.io.header import SKEW_TOLERANCE, skew
-from medreg.io.image import checked_affine, existing_file, geometry_of, load_nibabel, save_nifti
+from medreg.io.field_foreign import holds_positions, lps_displacements, meaning_of, refuse_foreign
+from medreg.io.foreign import is_foreign, itk_affine, read_itk_image
+from medreg.io.forms import check_placement
+from medreg.io.header import right_angled
+from medreg.io.image import checked_affine, existing_file, save_nifti
+from medreg.io.nifti import geometry_of, load_nibabel, read_voxels
 from medreg.io.vectors import Field, checked_displacement, lps_mm_to_voxel, voxel_to_lps_mm
 
-VECTOR = 1007  # components stored as they are: LPS for ITK
-DISPLACEMENT_VECTOR = 1006  # components in RAS: ITK negates the first two when reading
 ONE_SLICE = b"medreg: one slice, written twice"
 
 
@@ -45,7 +46,7 @@ def write_itk_field(
         FieldFormatError: wrong shape, NaN, or a grid with skewed axes, which no ITK image can have.
     """
     affine = checked_affine(affine, path)
-    if skew(affine) > SKEW_TOLERANCE:
+    if not right_angled(affine):
         raise FieldFormatError(
             f"{path}: the grid has skewed axes, which ITK cannot represent; resample the fixed image to an "
             "orthogonal grid, or write the field as Learn2Reg voxels."
@@ -73,27 +74,21 @@ def read_itk_field(path: str | Path) -> Field:
     """
     path = existing_file(path)
     if is_foreign(path):
-        return _read_metaimage(path)
+        return field_of_itk(read_itk_image(path), path)
     image = load_nibabel(path)
-    shape, intent = image.shape, int(image.header["intent_code"]) if "intent_code" in image.header else 0
+    shape = image.shape
+    refuse_foreign(image, path)
     if len(shape) != 5 or shape[3] != 1 or shape[4] not in (2, 3):
         raise FieldFormatError(
             f"{path}: shape {shape} is not that of an ITK field (X, Y, Z, 1, 3).{_hint(shape)}"
         )
-    if intent not in (VECTOR, DISPLACEMENT_VECTOR):
-        raise FieldFormatError(
-            f"{path}: its NIfTI intent is {intent}; ITK fields have 1007 (LPS mm) or 1006 (RAS mm), and any "
-            "other file is a scalar image to ITK. Set the intent if you know the unit and the frame."
-        )
-    in_ras = intent == DISPLACEMENT_VECTOR
-    notes = ("intent 1006: components were taken as RAS, as ITK does",) if in_ras else ()
-    components = np.moveaxis(np.asarray(image.dataobj, dtype=np.float64)[:, :, :, 0, :], -1, 0)
-    if in_ras:
-        components = components * np.diag(LPS)[: len(components), None, None, None]
+    meaning = meaning_of(image.header, path)
+    components = np.moveaxis(read_voxels(image, str(path)).astype(np.float64)[:, :, :, 0, :], -1, 0)
     if bytes(image.header["descrip"].item()).rstrip(b"\0") == ONE_SLICE:
         components = components[:, :, :, :1]
-    geometry = geometry_of(image, ndim=3)
-    return _field(path, components, geometry.affine, notes + geometry.notes)
+    geometry = geometry_of(image, ndim=3, name=str(path))
+    components = lps_displacements(components, meaning, geometry, image.header, path)
+    return _field(path, components, geometry.affine, meaning.notes + geometry.notes)
 
 
 def _field(
@@ -110,8 +105,12 @@ def _field(
     return Field(np.ascontiguousarray(voxel, dtype=np.float32), affine, notes, path)
 
 
-def _read_metaimage(path: Path) -> Field:
-    image = read_itk_image(path)
+def field_of_itk(image: Any, path: Path, notes: tuple[str, ...] = ()) -> Field:
+    """Return the voxel field of a SimpleITK image of vectors, LPS mm.
+
+    Raises:
+        FieldFormatError: another number of components than axes, positions, NaN.
+    """
     ndim, components = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
     if components != ndim or ndim not in (2, 3):
         raise FieldFormatError(f"{path}: {components} components on a {ndim}-D grid are not a displacement.")
@@ -119,7 +118,12 @@ def _read_metaimage(path: Path) -> Field:
 
     array = sitk.GetArrayFromImage(image).astype(np.float64)  # (Z, Y, X, components)
     lps = np.moveaxis(array, -1, 0).transpose(0, *range(ndim, 0, -1))
-    return _field(path, lps.reshape(*lps.shape, *(1,) * (3 - ndim)), itk_affine(image), ())
+    lps, affine = lps.reshape(*lps.shape, *(1,) * (3 - ndim)), check_placement(itk_affine(image), str(path))
+    if not notes and holds_positions(lps, affine):
+        raise FieldFormatError(
+            f"{path}: its vectors grow as positions do; they are places, not displacements."
+        )
+    return _field(path, lps, affine, notes)
 
 
 def _vector_image(array: NDArray[np.float64], affine: NDArray[np.float64]) -> Any:

@@ -8,7 +8,6 @@ enlarging each component with spline order 2 without multiplying it.
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medreg.errors import DataError, FieldFormatError
-from medreg.io.image import existing_file, geometry_of, load_nibabel, save_nifti
+from medreg.errors import FieldFormatError
+from medreg.io.field_foreign import holds_positions, refuse_foreign
+from medreg.io.image import existing_file, save_nifti
+from medreg.io.nifti import geometry_of, load_nibabel, read_voxels
+from medreg.io.npz import read_single_array
 from medreg.io.vectors import Field, checked_displacement
 
 ORDER = 2  # spline order of the official subsampling and of its enlargement
@@ -67,11 +69,11 @@ def read_learn2reg_field(path: str | Path, *, shape: tuple[int, ...] | None = No
         DataError: missing or damaged file.
     """
     path = existing_file(path)
-    array, affine = (_load_npz(path), np.eye(4)) if path.suffix == ".npz" else _load_nifti(path)
-    if array.ndim != 4 or 3 not in (array.shape[0], array.shape[-1]):
-        raise FieldFormatError(
-            f"{path}: shape {array.shape} is not a Learn2Reg field, (X, Y, Z, 3) or (3, X, Y, Z)."
-        )
+    array, affine = (
+        (read_single_array(path, check=lambda found: _check_axes(path, found)), np.eye(4))
+        if path.suffix == ".npz"
+        else _load_nifti(path)
+    )
     # Component last is the current rule and wins if both ends are three long.
     field = np.moveaxis(array, -1, 0) if array.shape[-1] == 3 else array
     notes: tuple[str, ...] = ()
@@ -86,6 +88,11 @@ def read_learn2reg_field(path: str | Path, *, shape: tuple[int, ...] | None = No
         notes = ("half-resolution field, enlarged with spline order 2; values are full-resolution voxels",)
     if not np.isfinite(field).all():
         raise FieldFormatError(f"{path}: the field holds NaN or infinite values.")
+    if holds_positions(field, np.eye(4)):
+        raise FieldFormatError(
+            f"{path}: its vectors grow as voxel positions do; they are places in an array, not displacements. Subtract "
+            "the index of each voxel first."
+        )
     return Field(
         np.ascontiguousarray(field, dtype=np.float32),
         affine,
@@ -93,6 +100,13 @@ def read_learn2reg_field(path: str | Path, *, shape: tuple[int, ...] | None = No
         path,
         placed=bool((affine != np.eye(4)).any()),
     )
+
+
+def _check_axes(path: Path, shape: tuple[int, ...]) -> None:
+    if len(shape) != 4 or 3 not in (shape[0], shape[-1]):
+        raise FieldFormatError(
+            f"{path}: shape {shape} is not a Learn2Reg field, (X, Y, Z, 3) or (3, X, Y, Z)."
+        )
 
 
 def _zoom(field: NDArray[Any], factors: tuple[float, ...]) -> NDArray[Any]:
@@ -119,25 +133,12 @@ def _save_npz(path: Path, array: NDArray[np.floating]) -> Path:
     return path
 
 
-def _load_npz(path: Path) -> NDArray[np.floating]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if len(archive.files) != 1:
-                raise FieldFormatError(
-                    f"{path}: holds {len(archive.files)} arrays; a Learn2Reg field is exactly one."
-                )
-            return np.asarray(archive[archive.files[0]])
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read, it may be damaged or truncated: {error}") from error
-
-
 def _load_nifti(path: Path) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
     image = load_nibabel(path)
     if len(image.shape) == 5:
         raise FieldFormatError(
             f"{path}: shape {image.shape} looks like an ITK field in mm: read it with format itk."
         )
-    try:
-        return np.asarray(image.dataobj), geometry_of(image, ndim=3).affine
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path} is damaged or truncated: {error}") from error
+    refuse_foreign(image, path)
+    _check_axes(path, tuple(image.shape))
+    return read_voxels(image, str(path)), geometry_of(image, ndim=3, name=str(path)).affine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreg.errors import DataError, MissingExtra
+from medreg.io.forms import check_placement
 from medreg.io.header import Geometry
+from medreg.io.memory import check_size
+from medreg.io.packed import check_packed
 
 FOREIGN_SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
 LPS = np.diag([-1.0, -1.0, 1.0])  # RAS ↔ LPS: the first two world axes change sign
@@ -40,13 +44,27 @@ def read_itk_image(path: Path) -> Any:
         DataError: SimpleITK cannot read it.
     """
     sitk = simpleitk(f"Reading {path}")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
     try:
-        return sitk.ReadImage(str(path))
+        reader.ReadImageInformation()
+        size = _claimed_bytes(sitk, reader)
+        check_size(str(path), size, stored=size, packed=False, held=2 * size)
+        check_packed(path, size=size)
+        return reader.Execute()
     except RuntimeError as error:
         last_line = str(error).strip().splitlines()[-1]
         raise DataError(
             f"{path} cannot be read as an image, it may be damaged or truncated: {last_line}"
         ) from error
+
+
+def _claimed_bytes(sitk: Any, reader: Any) -> int:
+    """Return how many bytes of voxels the header of a file promises."""
+    name = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    bits = next((int(word) for word in name.replace("-", " ").split() if word.isdigit()), 8)
+    double = 2 if name.startswith("complex") else 1
+    return math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * bits // 8 * double
 
 
 def itk_affine(image: Any) -> NDArray[np.float64]:
@@ -64,18 +82,29 @@ def itk_affine(image: Any) -> NDArray[np.float64]:
 
 def read_foreign(path: Path, *, frame: int | None) -> tuple[NDArray[Any], Geometry]:
     """Return array (X, Y[, Z]) and geometry of a file that SimpleITK reads; `frame` picks a component."""
-    image = read_itk_image(path)
+    return select_itk(read_itk_image(path), str(path), frame=frame)
+
+
+def select_itk(image: Any, name: str, *, frame: int | None = None) -> tuple[NDArray[Any], Geometry]:
+    """Return array (X, Y[, Z]) and geometry of a SimpleITK image, or of one component of it.
+
+    Raises:
+        DataError: complex numbers, several components and none chosen, or another number of axes.
+    """
     if image.GetDimension() not in (2, 3):
-        raise DataError(f"{path}: has {image.GetDimension()} dimensions; convert it to a 3-D file.")
-    array = simpleitk(f"Reading {path}").GetArrayFromImage(image)
+        raise DataError(f"{name}: has {image.GetDimension()} dimensions; give a 2-D or 3-D image.")
+    array = simpleitk(f"Reading {name}").GetArrayFromImage(image)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{name}: voxels of type {array.dtype} (complex) are not supported.")
     components = image.GetNumberOfComponentsPerPixel()
     if components > 1 and frame is None:
         raise DataError(
-            f"{path}: has {components} components; choose one of 0 … {components - 1} with frame=."
+            f"{name}: has {components} components a voxel (colours, a vector), where one value is wanted. Save the one "
+            "you mean as a file of its own (SimpleITK: VectorIndexSelectionCast)."
         )
     if not 0 <= (frame or 0) < components:
-        raise DataError(f"{path}: component {frame} does not exist; the file has {components}.")
+        raise DataError(f"{name}: component {frame} does not exist; it has {components}.")
     if components > 1:
         array = array[..., frame]
-    affine = itk_affine(image)
+    affine = check_placement(itk_affine(image), name)
     return array.transpose(), Geometry(affine, tuple(float(value) for value in image.GetSpacing()))

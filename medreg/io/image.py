@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.nifti1 import Nifti1Header
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from medreg.errors import DataError
 from medreg.io.foreign import is_foreign, read_foreign
-from medreg.io.header import Geometry, column_norms, is_usable, resolve_geometry, skew
+from medreg.io.forms import is_usable
+from medreg.io.header import Geometry, right_angled
+from medreg.io.labels import exact_labels, exact_mask
+from medreg.io.nifti import geometry_of, load_nibabel, read_voxels
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-LABEL_TOLERANCE = 0.01  # largest distance from an integer that rounding a stored label may hide
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def read_image(path: str | Path, *, frame: int | None = None, dtype: Any = np.fl
         path: the file.
         frame: 0-based index along the fourth axis of a cine or multi-channel file; only that frame is kept
             in memory. Not needed where the fourth axis has length one.
-        dtype: type of the returned array.
+        dtype: type of the returned array; None for that of the file.
 
     Raises:
         DataError: the file is missing, truncated, not an image, or has several frames and none was chosen.
@@ -63,7 +61,9 @@ def read_image(path: str | Path, *, frame: int | None = None, dtype: Any = np.fl
     """
     path = existing_file(path)
     array, geometry = (
-        read_foreign(path, frame=frame) if is_foreign(path) else _read_nibabel(path, frame=frame)
+        read_foreign(path, frame=frame)
+        if is_foreign(path)
+        else select_image(load_nibabel(path), str(path), frame=frame)
     )
     # nibabel hands out Fortran-ordered arrays; make them contiguous once, here.
     return Volume(
@@ -72,23 +72,23 @@ def read_image(path: str | Path, *, frame: int | None = None, dtype: Any = np.fl
 
 
 def read_labels(path: str | Path, *, frame: int | None = None) -> Volume:
-    """Read a label map as int32; labels stored as floating point are rounded.
+    """Read a label map as int32, exactly; labels stored as floating point are rounded.
 
     Raises:
-        DataError: values lie further than 0.01 from an integer, so this is an image or an interpolated label
-            map.
+        DataError: see `medreg.io.labels.exact_labels`: this is an image, or its codes are too large.
     """
-    volume = read_image(path, frame=frame, dtype=np.float64)
-    rounded = np.rint(volume.array)
-    if not np.isfinite(volume.array).all():
-        raise DataError(f"{path}: the label map holds NaN or infinite values.")
-    distance = float(np.abs(volume.array - rounded).max(initial=0.0))
-    if distance > LABEL_TOLERANCE:
-        raise DataError(
-            f"{path}: values up to {distance:.2f} away from an integer; this is an image, or a label map "
-            "that was interpolated linearly. Give a label map (resampled with nearest neighbour)."
-        )
-    return Volume(rounded.astype(np.int32), volume.affine, volume.spacing_mm, volume.notes, volume.path)
+    volume = read_image(path, frame=frame, dtype=None)
+    return replace(volume, array=exact_labels(volume.array, str(path)))
+
+
+def read_mask(path: str | Path, *, frame: int | None = None) -> Volume:
+    """Read a mask as uint8: 1 where the file is above 0, 0 elsewhere.
+
+    Raises:
+        DataError: see `medreg.io.labels.exact_mask`: fractions, which do not say where the mask ends.
+    """
+    volume = read_image(path, frame=frame, dtype=None)
+    return replace(volume, array=exact_mask(volume.array, str(path)))
 
 
 def write_image(
@@ -155,7 +155,8 @@ def save_nifti(path: str | Path, image: nib.Nifti1Image) -> Path:
         raise DataError(f"{path}: images are written as .nii or .nii.gz; change the name.")
     path.parent.mkdir(parents=True, exist_ok=True)
     image.header.set_sform(image.affine, code=1)
-    if skew(image.affine) < 1e-2:
+    # Other tools would take the qform of a skewed grid, so that the file would lie in two places.
+    if right_angled(image.affine):
         image.header.set_qform(image.affine, code=1)
     image.header.set_xyzt_units("mm")
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -167,59 +168,33 @@ def save_nifti(path: str | Path, image: nib.Nifti1Image) -> Path:
     return path
 
 
-def load_nibabel(path: Path) -> Any:
-    """Open a file with nibabel, reading only its header.
+def select_image(
+    image: Any, name: str, *, frame: int | None = None, stored: bool = True
+) -> tuple[NDArray[Any], Geometry]:
+    """Return array and geometry of an opened nibabel image of 2 or 3 axes, or of one frame of it.
+
+    Args:
+        image: of nibabel.
+        name: the file or argument, for messages.
+        frame: 0-based index along the fourth axis.
+        stored: whether the header of the file counts rather than that in memory, which may have been changed.
 
     Raises:
-        DataError: not an image, or a damaged header.
+        DataError: see `read_image`.
     """
-    try:
-        return nib.load(path)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(
-            f"{path} cannot be read as an image, it may be damaged or truncated: {error}"
-        ) from error
-
-
-def _read_nibabel(path: Path, *, frame: int | None) -> tuple[NDArray[Any], Geometry]:
-    image = load_nibabel(path)
-    if image.get_data_dtype().kind not in "biuf":
-        raise DataError(
-            f"{path}: voxels of type {image.get_data_dtype()} (colour or complex) are not supported."
-        )
-    try:
-        array = _select(image, frame, path)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"{path} is damaged or truncated: {error}") from error
-    return array, geometry_of(image, ndim=array.ndim)
-
-
-def geometry_of(image: Any, *, ndim: int) -> Geometry:
-    """Return the repaired geometry of an opened nibabel image."""
-    if isinstance(image.header, Nifti1Header):
-        return resolve_geometry(image.header, ndim=ndim)
-    affine = np.asarray(image.affine, dtype=np.float64)
-    return Geometry(affine, tuple(float(value) for value in column_norms(affine)[:ndim]))
-
-
-def _select(image: Any, frame: int | None, path: Path) -> NDArray[Any]:
-    """Return the 2-D or 3-D array of one frame of an opened image."""
     shape = image.shape
-    if len(shape) > 4 and all(size == 1 for size in shape[4:]):
-        return _select_frame(np.asanyarray(image.dataobj).reshape(shape[:4]), frame, path)
-    if len(shape) not in (2, 3, 4):
+    if (len(shape) > 4 and any(size > 1 for size in shape[4:])) or len(shape) < 2:
         raise DataError(
-            f"{path}: shape {shape} is not that of an image (2, 3 or 4 axes); is it a displacement field?"
+            f"{name}: shape {shape} is not that of an image (2, 3 or 4 axes); is it a displacement field?"
         )
-    return _select_frame(image.dataobj, frame, path)
-
-
-def _select_frame(data: Any, frame: int | None, path: Path) -> NDArray[Any]:
-    count = data.shape[3] if len(data.shape) == 4 else 1
+    count = int(shape[3]) if len(shape) > 3 else 1
     if frame is None and count > 1:
         raise DataError(
-            f"{path}: has {count} frames (fourth axis); choose one of 0 … {count - 1} with frame=."
+            f"{name}: has {count} frames (fourth axis), where one image is wanted. Save the one you mean as a file of "
+            "its own (nibabel: image.slicer[..., 0]); in a CSV of data, write {Path(name).name}#0."
         )
     if not 0 <= (frame or 0) < count:
-        raise DataError(f"{path}: frame {frame} does not exist; the file has {count} (0 … {count - 1}).")
-    return np.asanyarray(data[..., frame or 0] if len(data.shape) == 4 else data)
+        raise DataError(f"{name}: frame {frame} does not exist; the file has {count} (0 … {count - 1}).")
+    array = read_voxels(image, name, frame=frame if count > 1 else None)
+    array = array.reshape(shape[:3], order="F")
+    return array, geometry_of(image, ndim=array.ndim, name=name, stored=stored)

@@ -143,7 +143,7 @@ def move_points(
         raise ConfigError(f"--space {space} is unknown; choose from {', '.join(SPACES)}.")
     fixed = None if reference is None else as_image(reference, "reference")
     target = None if moving is None else as_image(moving, "moving")
-    placed = world_field(read_displacement(field), fixed=fixed, moving=target)
+    placed = world_field(read_displacement(field, reference=fixed), fixed=fixed, moving=target)
     given = read_points(points) if isinstance(points, str | Path) else np.asarray(points, dtype=np.float64)
     ndim = given.shape[1]
     start = placed.grid.affine.numpy() if fixed is None else fixed.affine

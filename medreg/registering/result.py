@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medreg.geometry.compose import Inverse
 from medreg.geometry.pair_transform import PairTransform
-from medreg.io.field_itk import write_itk_field
+from medreg.io.field import write_field
 from medreg.io.image import Volume, write_image, write_labels
 from medreg.io.stack import stack_shape
 from medreg.metrics.evaluator import MetricRow
@@ -95,7 +95,7 @@ class RegistrationResult:
     def save(self, folder: str | Path, *, inverse: bool = False, jacobian: bool = False) -> list[Path]:
         """Write the result into a folder and return the files.
 
-        Always `warped.nii.gz`, `displacement.nii.gz` (ITK, LPS mm) and `metrics.json`;
+        Always `warped.nii.gz`, `displacement.nii.gz` (ITK, LPS mm; voxels on a skewed grid) and `metrics.json`;
         `warped_labels.nii.gz` with labels; `inverse_displacement.nii.gz` (on the moving grid) and
         `jacobian.nii.gz` on demand.
         """
@@ -104,7 +104,7 @@ class RegistrationResult:
         affine = self.pair.fixed.affine
         files = [
             write_image(folder / "warped.nii.gz", self.warped.array, affine),
-            write_itk_field(folder / "displacement.nii.gz", self.displacement, affine),
+            write_field(folder / "displacement.nii.gz", self.displacement, affine),
         ]
         if self.warped_labels is not None:
             files.append(write_labels(folder / "warped_labels.nii.gz", self.warped_labels.array, affine))
@@ -126,7 +126,7 @@ class RegistrationResult:
         displacement = found.displacement.to(torch.float32).numpy()
         if self.pair.moving.array.ndim == 2:
             displacement = np.ascontiguousarray(displacement[:2, :, :, 0])
-        return write_itk_field(path, displacement, self.pair.moving.affine)
+        return write_field(path, displacement, self.pair.moving.affine)
 
     def overview(self) -> Any:
         """Return the picture sheet of the pair, a Matplotlib figure."""

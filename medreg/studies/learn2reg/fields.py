@@ -28,13 +28,16 @@ from numpy.typing import NDArray
 from medreg.data.datasets.learn2reg_config import PairPaths
 from medreg.errors import DataError, FieldFormatError
 from medreg.io.digest import digest_of_file
-from medreg.io.image import load_nibabel
+from medreg.io.memory import in_words
+from medreg.io.nifti import load_nibabel, read_voxels
+from medreg.io.npz import ENCRYPTED, read_single_array
 from medreg.studies.learn2reg.names import Rule, accepted_names
 
 SUFFIXES = (".npz", ".nii.gz", ".nii")  # the first that exists is taken, as official code does
 DEPTH = 3  # folders inside the given one in which fields are looked for
 ORDER = 2  # spline order with which official code enlarges the half-resolution files of 2020 and 2021
 BLOCK = 2**20
+ROOM = 2**24  # bytes of headers and the like that a field may have beside its values
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,12 @@ class FieldSource:
             DataError: a damaged or truncated file.
         """
         name = f"{self.path}/{entry.name}"
-        with self._opened(entry) as file:
-            array = _load_npz(file, name) if file.suffix == ".npz" else _load_nifti(file, name)
+        with self._opened(entry, largest=3 * 8 * math.prod(shape) + ROOM) as file:
+            array = (
+                read_single_array(file, name=name, check=lambda found: _check_shape(found, shape, name))
+                if file.suffix == ".npz"
+                else _load_nifti(file, shape, name)
+            )
         single = entry.name.endswith(".npz")
         if array.dtype not in (np.float32, np.float64) or (single and array.dtype != np.float32):
             array = array.astype(np.float32 if single else np.float64)
@@ -139,8 +146,8 @@ class FieldSource:
         return FieldArray(values, single, notes)
 
     @contextlib.contextmanager
-    def _opened(self, entry: Entry) -> Iterator[Path]:
-        """The file itself, or a copy of a zip's member that lives while it is used."""
+    def _opened(self, entry: Entry, *, largest: int) -> Iterator[Path]:
+        """The file itself, or a copy of a zip's member, of so many bytes at most, that lives while it is used."""
         if self.archive is None:
             file = self.path / entry.name
             file.stat()  # raises where it has gone since the folder was listed
@@ -148,6 +155,7 @@ class FieldSource:
             return
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / PurePosixPath(entry.name).name
+            self._check_member(self.archive, entry, largest)
             try:
                 with (
                     zipfile.ZipFile(self.archive) as archive,
@@ -158,6 +166,19 @@ class FieldSource:
             except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
                 raise DataError(f"{self.archive}: {entry.name} is damaged: {error}") from error
             yield copy
+
+    def _check_member(self, path: Path, entry: Entry, largest: int) -> None:
+        with zipfile.ZipFile(path) as archive:
+            member = archive.getinfo(self.inside + entry.name)
+        if member.flag_bits & ENCRYPTED:
+            raise DataError(
+                f"{path}: {entry.name} is encrypted; unpack it with its password and zip it without."
+            )
+        if member.file_size > largest:
+            raise FieldFormatError(
+                f"{path}: {entry.name} has {in_words(member.file_size)} unpacked, more than any field of this task "
+                f"({in_words(largest)}); it was not read."
+            )
 
 
 def _split(path: Path) -> tuple[Path | None, str]:
@@ -200,48 +221,30 @@ def _is_field(name: str) -> bool:
     return PurePosixPath(name).name.startswith("disp_") and name.endswith(SUFFIXES)
 
 
-def _load_npz(path: Path, name: str) -> NDArray[Any]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if len(archive.files) != 1:
-                raise FieldFormatError(f"{name}: holds {len(archive.files)} arrays; a field is exactly one.")
-            return np.asarray(archive[archive.files[0]])
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{name} cannot be read, it may be damaged or truncated: {error}") from error
-
-
-def _load_nifti(path: Path, name: str) -> NDArray[Any]:
+def _load_nifti(path: Path, shape: tuple[int, ...], name: str) -> NDArray[Any]:
     try:
         image = load_nibabel(path)
-        data = image.dataobj
-        if image.get_data_dtype().kind not in "biuf":
-            raise FieldFormatError(f"{name}: values of type {image.get_data_dtype()} are no displacements.")
-        # Stored values need no more room than they have on disk, unless the header scales them.
-        plain = (data.slope, data.inter) == (1, 0)
-        array = _stored(path, data) if plain else np.asanyarray(data, dtype=np.float64)
     except DataError as error:
         raise DataError(f"{name} cannot be read, it may be damaged or truncated.") from error
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"{name} is damaged or truncated: {error}") from error
-    return np.asarray(array, dtype=array.dtype.newbyteorder("="))
+    if image.get_data_dtype().kind not in "biuf":
+        raise FieldFormatError(f"{name}: values of type {image.get_data_dtype()} are no displacements.")
+    _check_shape(tuple(image.shape), shape, name)
+    return read_voxels(image, name)
 
 
-def _stored(path: Path, data: Any) -> NDArray[Any]:
-    """Values as stored: what nibabel reads, without the detour of Python's gzip module, a fifth of its time."""
-    if path.suffix != ".gz":
-        return np.asarray(data.get_unscaled())
-    raw = np.empty(data.offset + data.dtype.itemsize * math.prod(data.shape), dtype=np.uint8)
-    inflate, filled = zlib.decompressobj(zlib.MAX_WBITS | 16), 0
-    with path.open("rb") as stream:
-        while filled < raw.size and (block := stream.read(BLOCK)):
-            piece = inflate.decompress(block)[: raw.size - filled]
-            raw[filled : filled + len(piece)] = np.frombuffer(piece, dtype=np.uint8)
-            filled += len(piece)
-        while not inflate.eof and (block := stream.read(BLOCK)):
-            inflate.decompress(block)  # the checksum stands at the end
-    if filled < raw.size or not inflate.eof:  # truncated, or of several gzip members
-        return np.asarray(data.get_unscaled())
-    return raw[data.offset :].view(data.dtype).reshape(data.shape, order="F")
+def _check_shape(found: tuple[int, ...], shape: tuple[int, ...], name: str) -> None:
+    """Check the shape of a file against the grid of the task, before its values are read."""
+    shape = tuple(shape)
+    half = len(found) == 4 and found[0] == 3 and tuple(2 * size for size in found[1:]) == shape
+    if half or found in ((*shape, 3), (3, *shape)):
+        return
+    hint = (
+        " It looks like an ITK field in millimetres; convert it to voxels first." if len(found) == 5 else ""
+    )
+    raise FieldFormatError(
+        f"{name}: shape {'×'.join(map(str, found))} does not fit the task, which wants "
+        f"{'×'.join(map(str, (*shape, 3)))}.{hint}"
+    )
 
 
 def _component_last(
@@ -252,20 +255,12 @@ def _component_last(
         return _contiguous(np.moveaxis(array, -1, 0)), ()
     if array.shape == (3, *shape):
         return _contiguous(array), ("component first",)
-    if array.ndim == 4 and array.shape[0] == 3 and tuple(2 * size for size in array.shape[1:]) == shape:
-        from scipy import ndimage
+    from scipy import ndimage
 
-        # Official code leaves the mode at "constant", by which some voxels of the rim become 0.
-        zoom: Any = ndimage.zoom  # its stubs do not follow the type of the array
-        zoomed = [zoom(component, 2, order=ORDER) for component in array.astype(np.float32)]
-        return _contiguous(np.stack(zoomed)), ("half resolution, enlarged with spline order 2",)
-    hint = (
-        " It looks like an ITK field in millimetres; convert it to voxels first." if array.ndim == 5 else ""
-    )
-    raise FieldFormatError(
-        f"{name}: shape {'×'.join(map(str, array.shape))} does not fit the task, which wants "
-        f"{'×'.join(map(str, (*shape, 3)))}.{hint}"
-    )
+    # Official code leaves the mode at "constant", by which some voxels of the rim become 0.
+    zoom: Any = ndimage.zoom  # its stubs do not follow the type of the array
+    zoomed = [zoom(component, 2, order=ORDER) for component in array.astype(np.float32)]
+    return _contiguous(np.stack(zoomed)), ("half resolution, enlarged with spline order 2",)
 
 
 def _contiguous(components: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -5,7 +5,6 @@ Every path follows from the path of the image by replacing the word `images`, as
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,9 @@ from numpy.typing import NDArray
 
 from medreg.data.datasets.learn2reg_config import EvaluationConfig, PairPaths
 from medreg.errors import ConfigError, DataError, DatasetNotFound
-from medreg.io.image import existing_file, load_nibabel
+from medreg.io.image import existing_file
+from medreg.io.nifti import load_nibabel
+from medreg.io.nifti import read_voxels as stored_voxels
 from medreg.io.points import PointPairs, read_points
 
 if TYPE_CHECKING:
@@ -191,13 +192,8 @@ def read_voxels(path: Path) -> NDArray[Any]:
     Raises:
         DataError: missing, damaged, or not three-dimensional.
     """
-    image = load_nibabel(existing_file(path))
-    try:
-        data = image.dataobj
-        plain = (data.slope, data.inter) == (1, 0) and image.get_data_dtype().kind in "iu"
-        array = data.get_unscaled() if plain else np.asanyarray(data, dtype=np.float64)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"{path} is damaged or truncated: {error}") from error
+    array = stored_voxels(load_nibabel(existing_file(path)), str(path))
+    array = array if array.dtype.kind in "iu" else array.astype(np.float64)
     array = (
         array.reshape(array.shape[:3], order="F") if array.ndim > 3 and array[0, 0, 0].size == 1 else array
     )
