@@ -239,7 +239,7 @@ def test_coupling_stays_positive_or_says_so():
         ({"start": "random"}, "unet or zero"),
         ({"initialisation": "glorot"}, "he or torch"),
         ({"final": "warp"}, "ic or denoiser"),
-        ({"data_term": "l3"}, "l1, l2"),
+        ({"data_term": "l3"}, "l1 or l2"),
         ({"theta": {"init": -1.0}}, "positive"),
         ({"theta": {"parametrisation": "exp"}}, "raw or softplus"),
     ],
