@@ -235,6 +235,8 @@ def metric_table(result: RegistrationResult) -> Any:
     """Return a rich table: one row per structure and metric, before and after."""
     from rich.table import Table
 
+    from medreg.registering.measure import OVERLAP
+
     hidden = ("mag_grad_det_j",)  # in metrics.json only
     before = {(row.structure, row.metric): row.value for row in result.before}
     table = Table()
@@ -246,7 +248,7 @@ def metric_table(result: RegistrationResult) -> Any:
         if row.metric in hidden:
             continue
         value = before.get((row.structure, row.metric), float("nan"))
-        known = row.metric in ("dice", "hd95_mm", "assd_mm", "tre_mm", "tre_max_mm", "image_correlation")
+        known = row.metric in (*OVERLAP, "tre_mm", "tre_max_mm", "image_correlation")
         unit = f" ({row.unit})" if row.unit not in ("1", "mm") else ""
         table.add_row(row.structure, row.metric + unit, f"{value:.3f}" if known else "", f"{row.value:.3f}")
     return table

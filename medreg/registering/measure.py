@@ -15,7 +15,7 @@ from medreg.io.stack import grid_of, tensor_of
 from medreg.metrics.evaluator import CaseEvaluator, MetricRow
 from medreg.registering.pair import Pair
 
-OVERLAP = ("dice", "hd95_mm", "assd_mm")
+OVERLAP = ("dice", "lost_structures", "hd95_mm", "assd_mm")
 
 
 def label_names(pair: Pair, given: Mapping[str, int] | None) -> dict[str, int]:

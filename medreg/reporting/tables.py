@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medreg.reporting.statistics import PairedTest, compare
-from medreg.reporting.vocabulary import COST, UNREGISTERED, Better, describe, heading, in_order
+from medreg.reporting.vocabulary import COST, LOSSES, UNREGISTERED, Better, describe, heading, in_order
 
 Lookup: TypeAlias = Mapping[tuple[str, str, str], Mapping[Any, Any]]  # by method, structure and metric
 OVERALL = ("mean", "all")  # structures that speak for the whole image, best first
@@ -53,7 +53,8 @@ class Table:
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
     """Mean, SD (n − 1), median, extremes and counts over cases.
 
-    NaN and infinite values (a structure that one image lacks has no distance) are left out and counted.
+    NaN (a structure that one image lacks has no distance) is left out and counted. An infinite value, with which other
+    programs mark a lost structure, makes the mean infinite: left out, it would make losing structures an advantage.
 
     Args:
         results: Rows with the columns of results.csv.
@@ -69,13 +70,14 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _numbers(values: pd.Series) -> tuple[int, int, float, float, float, float, float]:
-    finite = values[np.isfinite(values)].to_numpy(dtype=float)
-    missing = len(values) - len(finite)
-    if not len(finite):
+    known = values[~np.isnan(values)].to_numpy(dtype=float)
+    missing = len(values) - len(known)
+    if not len(known):
         return 0, missing, *(float("nan"),) * 5
-    sd = float(finite.std(ddof=1)) if len(finite) > 1 else float("nan")
-    extremes = (float(finite.min()), float(finite.max()))
-    return len(finite), missing, float(finite.mean()), sd, float(np.median(finite)), *extremes
+    spread = len(known) > 1 and bool(np.isfinite(known).all())
+    sd = float(known.std(ddof=1)) if spread else float("nan")
+    extremes = (float(known.min()), float(known.max()))
+    return len(known), missing, float(known.mean()), sd, float(np.median(known)), *extremes
 
 
 def with_means(results: pd.DataFrame) -> pd.DataFrame:
@@ -87,8 +89,7 @@ def with_means(results: pd.DataFrame) -> pd.DataFrame:
     if single.empty:
         return results
     keys = [name for name in results.columns if name not in ("structure", "value")]
-    finite = single.assign(value=single["value"].where(np.isfinite(single["value"])))
-    means = finite.groupby(keys, sort=False, as_index=False)["value"].mean()
+    means = single.groupby(keys, sort=False, as_index=False)["value"].mean()
     return pd.concat([results, means.assign(structure="mean")], ignore_index=True)[list(results.columns)]
 
 
@@ -102,6 +103,12 @@ def overall_structure(results: pd.DataFrame, metric: str) -> str | None:
     """The structure that speaks for the whole image in a metric: "mean", else "all", else None."""
     present = set(results.loc[results["metric"] == metric, "structure"])
     return next((name for name in OVERALL if name in present), None)
+
+
+def metrics_to_show(results: pd.DataFrame) -> list[str]:
+    """The metrics in printing order, without counts of losses where nothing was lost."""
+    quiet = {name for name in LOSSES if not (results.loc[results["metric"] == name, "value"] != 0).any()}
+    return in_order({str(metric) for metric in results["metric"]} - quiet)
 
 
 def structure_metrics(results: pd.DataFrame) -> list[str]:
@@ -132,7 +139,7 @@ def headline(results: pd.DataFrame, *, title: str = "", tests: bool = True) -> T
     """
     full = with_means(results)
     methods = methods_in(full) if not full.empty else []
-    columns = {metric: overall_structure(full, metric) for metric in in_order(set(full["metric"]))}
+    columns = {metric: overall_structure(full, metric) for metric in metrics_to_show(full)}
     summary = _lookup(full)
     cells = [
         _column(summary, [(method, str(structure), metric) for method in methods], metric)
@@ -222,11 +229,12 @@ def _column(summary: Lookup, keys: Sequence[tuple[str, str, str]], metric: str) 
     )
     cells = []
     for row, mean, bold in zip(found, means, best, strict=True):
-        if row is None or not np.isfinite(mean):
+        if row is None or np.isnan(mean):
             cells.append(Cell("–"))
             continue
         spread = f" ± {row['sd']:.{known.decimals}f}" if np.isfinite(row["sd"]) else ""
-        cells.append(Cell(f"{mean:.{known.decimals}f}{spread}", f"{row['median']:.{known.decimals}f}", bold))
+        shown = "∞" if np.isinf(mean) else f"{mean:.{known.decimals}f}{spread}"
+        cells.append(Cell(shown, f"{row['median']:.{known.decimals}f}", bold))
     return cells
 
 

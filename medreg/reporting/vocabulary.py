@@ -25,6 +25,8 @@ METRICS = {
     "hd_mm": Metric("Hausdorff", "lower", 2),
     "assd_mm": Metric("ASSD", "lower", 2),
     "itk_avg_hd_mm": Metric("average Hausdorff (ITK)", "lower", 2),
+    "lost_structures": Metric("lost structures", "lower", 2),
+    "unmatched_slices": Metric("unmatched slices", "lower", 1),
     "tre_mm": Metric("TRE", "lower", 2),
     "tre_more_mm": Metric("TRE, further points", "lower", 2),
     "epe_mm": Metric("EPE", "lower", 2),
@@ -48,7 +50,11 @@ METRICS = {
 # What every table shows first; everything else follows in alphabetical order.
 ORDER = tuple(METRICS)
 # Not a property of the alignment: shown, but no best and no test, since doing nothing always wins.
-COST = frozenset({"folding_percent", "sd_log_jacobian", "time_s", "cpu_s", "peak_memory_mib"})
+COST = frozenset(
+    {"lost_structures", "folding_percent", "sd_log_jacobian", "time_s", "cpu_s", "peak_memory_mib"}
+)
+# Counts of what went missing, which a table shows only where something did.
+LOSSES = frozenset({"lost_structures", "unmatched_slices"})
 
 
 def describe(metric: str) -> Metric:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from medreg.reporting.statistics import compare, p_value
-from medreg.reporting.tables import Cell, Table, overall_structure, summarise, with_means
-from medreg.reporting.vocabulary import COST, describe, heading, in_order
+from medreg.reporting.tables import Cell, Table, metrics_to_show, overall_structure, summarise, with_means
+from medreg.reporting.vocabulary import COST, describe, heading
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Standing:
 def shown_metrics(results: pd.DataFrame) -> list[str]:
     """Metrics of the main table, in printing order: those that speak for a whole case."""
     full = with_means(results)
-    return [name for name in in_order(set(full["metric"])) if overall_structure(full, name) is not None]
+    return [name for name in metrics_to_show(full) if overall_structure(full, name) is not None]
 
 
 def alignment_metrics(results: pd.DataFrame) -> list[str]:
