@@ -148,6 +148,7 @@ class CaseEvaluator(StructureEvaluator):
         fixed, other = (label_index(labels[:, 0], codes) for labels in (batch["fixed_label"], warped))
         spacing_mm = spacing_of(batch, case)[0].tolist() if self.surface else []
         yield from self.compare(fixed, other, spacing_mm, before=label_index(moving, codes))
+        yield from self.cut_off(batch)
 
     def _landmarks(self, batch: Mapping[str, Any], field: Tensor, case: str) -> Iterator[MetricRow]:
         for kind, metric in (("keypoints", "tre_mm"), ("more_keypoints", "tre_more_mm")):

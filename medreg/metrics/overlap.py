@@ -183,11 +183,9 @@ def lost_structures(histogram: Tensor, moving_counts: Tensor, *, vanished: Vanis
     """
     fixed, warped = histogram.sum(dim=2)[:, 1:], histogram.sum(dim=1)[:, 1:]
     both = (fixed > 0) & (warped > 0)
-    if vanished == "either":
-        # Which end slices show a structure is a rater's judgement; a slice of one map alone counts in Dice.
-        items = torch.zeros_like(both)
-    else:
-        items = (fixed > 0) & (moving_counts > 0) & (warped == 0)
+    # Which end slices show a structure is a rater's judgement; a slice of one map alone counts in Dice.
+    lost = (fixed > 0) & (moving_counts > 0) & (warped == 0)
+    items = torch.zeros_like(lost) if vanished == "either" else lost
     rule = SCORED["zero" if vanished == "skip" else vanished]
     scored = rule(fixed.sum(0), warped.sum(0), moving_counts.sum(0))
     return Lost(items, scored & ~both.any(0))

@@ -133,6 +133,19 @@ class StructureEvaluator:
         if self.surface:
             yield from self._surfaces(fixed, other, spacing_mm, lost)
 
+    def cut_off(self, batch: Mapping[str, Any]) -> Iterator[MetricRow]:
+        """Rows of the share of each structure that preprocessing has cut off; none where it crops nothing."""
+        shares = batch.get("cut_percent")
+        if shares is not None and self.labels:
+            known = {str(code): values for code, values in shares.items()}
+            yield from rows_with_mean(
+                "cut_percent",
+                {
+                    name: float(known[str(code)].max()) if str(code) in known else 0.0
+                    for name, code in self.labels.items()
+                },
+            )
+
     def overlaps(self, fixed: Tensor, other: Tensor) -> Iterator[MetricRow]:
         """Rows of Dice alone; arguments as for `compare`."""
         yield from self._overlaps(*self._counts(fixed, other, None))

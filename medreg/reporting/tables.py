@@ -113,8 +113,7 @@ def metrics_to_show(results: pd.DataFrame) -> list[str]:
 
 def structure_metrics(results: pd.DataFrame) -> list[str]:
     """The metrics that come per structure, in printing order."""
-    own = results[~results["structure"].isin(OVERALL)]
-    return in_order({str(metric) for metric in own["metric"]})
+    return metrics_to_show(results[~results["structure"].isin(OVERALL)])
 
 
 def by_split(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

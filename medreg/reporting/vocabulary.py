@@ -27,6 +27,7 @@ METRICS = {
     "itk_avg_hd_mm": Metric("average Hausdorff (ITK)", "lower", 2),
     "lost_structures": Metric("lost structures", "lower", 2),
     "unmatched_slices": Metric("unmatched slices", "lower", 1),
+    "cut_percent": Metric("cut off by the crop", "neither", 1),
     "tre_mm": Metric("TRE", "lower", 2),
     "tre_more_mm": Metric("TRE, further points", "lower", 2),
     "epe_mm": Metric("EPE", "lower", 2),
@@ -54,7 +55,7 @@ COST = frozenset(
     {"lost_structures", "folding_percent", "sd_log_jacobian", "time_s", "cpu_s", "peak_memory_mib"}
 )
 # Counts of what went missing, which a table shows only where something did.
-LOSSES = frozenset({"lost_structures", "unmatched_slices"})
+LOSSES = frozenset({"lost_structures", "unmatched_slices", "cut_percent"})
 
 
 def describe(metric: str) -> Metric:

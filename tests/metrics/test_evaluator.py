@@ -197,7 +197,11 @@ def two_cubes():
 @pytest.mark.parametrize("definition", ["assd", "area", "itk_avg_hd"])
 def test_losing_half_of_the_structures_never_improves_a_distance(definition):
     labels = two_cubes()
-    batch = {"fixed_label": labels, "moving_label": labels.clone(), "spacing_mm": torch.tensor([[1.0, 2.0, 3.0]])}
+    batch = {
+        "fixed_label": labels,
+        "moving_label": labels.clone(),
+        "spacing_mm": torch.tensor([[1.0, 2.0, 3.0]]),
+    }
     still = torch.zeros(1, 3, 20, 20, 20)
     lost = still.clone()
     lost[:, 0, 10:, 10:, 10:] = -9.0  # background

@@ -2,9 +2,10 @@
 
 The same functions with the challenge's settings, as `metrics.evaluator.CaseEvaluator` has them with
 `surface_definition="area", crop=2, masked=True`: folds are counted, distances in mm, the log Jacobian without the shift
-of 3, values per label. Dice leaves the background out, also where a config scores it; a lost label is counted and has the
-diagonal of the fixed image as its distance, where the official value is infinite; `…_linear_mm` moves points by linear interpolation, with the field continued beyond the rim
-by its border value; `…_initial` is the value of the zero field.
+of 3, values per label. Dice leaves the background out, also where a config scores it; a lost label is counted and has
+the diagonal of the fixed image as its distance, where the official value is infinite; `…_linear_mm` moves points by
+linear interpolation, with the field continued beyond the rim by its border value; `…_initial` is the value of the zero
+field.
 """
 
 from __future__ import annotations
