@@ -52,7 +52,9 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_method(group: Any) -> None:
     group.add_argument(
-        "--preset", metavar="NAME", help="auto (default), cardiac, brain, lung, general, …, or a YAML file"
+        "--preset",
+        metavar="NAME",
+        help="auto (default), cardiac, brain, lung, multimodal, general, …, or a YAML file",
     )
     group.add_argument("--ckpt", metavar="RUN", help="run folder or checkpoint of a trained model")
     group.add_argument(
@@ -67,7 +69,9 @@ def _add_method(group: Any) -> None:
     either.add_argument(
         "--volume", action="store_const", const="volume", dest="mode", help="as one volume, in 3-D"
     )
-    group.add_argument("--initialise", metavar="HOW", help="world (trust the headers), centre or mass")
+    group.add_argument(
+        "--initialise", metavar="HOW", help="auto (default, by looking), world (the headers), centre or mass"
+    )
     group.add_argument(
         "--affine", action=argparse.BooleanOptionalAction, help="an affine registration first, or none"
     )

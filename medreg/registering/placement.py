@@ -34,7 +34,7 @@ def initial_matrix(pair: Pair, how: str) -> Tensor:
     fixed, moving = grid_of(pair.fixed), grid_of(pair.moving)
     matrix = torch.eye(4, dtype=torch.float64)
     if how not in INITIALISATIONS:
-        raise ConfigError(f"--initialise {how} is unknown; choose from {', '.join(INITIALISATIONS)}.")
+        raise ConfigError(f"--initialise {how} is unknown; choose from auto, {', '.join(INITIALISATIONS)}.")
     if how == "centre":
         matrix[:3, 3] = _middle(moving) - _middle(fixed)
     elif how == "mass":

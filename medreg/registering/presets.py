@@ -42,7 +42,7 @@ class Preset:
         least_gain: stage (rigid, affine, model) → share of the mutual information beyond none that it has to gain, or
             it is undone; stages that are not named are kept.
         mask_margin_mm: width by which masks are widened, so that the border of what they hold is compared, too.
-        least_information: stage → normalised mutual information that the images must share before it, or it is left out.
+        least_information: stage → normalised mutual information that the images must share, or it is left out.
         model: optimisation of the deformation.
         settings: everything as plain values, for the record.
     """

@@ -122,7 +122,7 @@ def linear(*factors):
 
 def test_collapsed_and_mirrored_maps_are_refused_and_doubtful_ones_named():
     for world in (linear(0.785, 0.568, 0.003), linear(-1.0, 1.0, 1.0), linear(2.5, 1.0, 1.0)):
-        with pytest.raises(NumericalError, match="cannot be right.*--no-affine"):
+        with pytest.raises(NumericalError, match=r"cannot be right.*--no-affine"):
             check_map(world)
     assert check_map(linear(1.1, 0.95, 1.0)) == []
     assert "doubtful" in check_map(linear(1.5, 1.0, 1.0))[0]
