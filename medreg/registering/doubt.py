@@ -12,9 +12,8 @@ from medreg.registering.pair import Pair
 
 ABSURD = 2.0  # factor by which no two images of one kind of body differ in length
 DOUBTFUL = 1.3  # factor that people and ages reach, but which should be looked at
-LITTLE_TOLD = (
-    0.03  # of normalised mutual information beyond none: hardly more than two unrelated images share
-)
+SLIGHT = 0.05  # share of the mutual information beyond none that interpolation alone may cost
+LITTLE_TOLD = 0.03  # of normalised mutual information beyond none: hardly more than unrelated images share
 
 
 def stretches(world: Tensor) -> list[float]:
@@ -58,7 +57,8 @@ def shared_too_little(pair: Pair, at: PairTransform, least: float | None) -> str
         return None
     return (
         f"the images share too little (normalised mutual information {found:.3f}; 1 is none) to estimate more than a "
-        "rigid map: the result is doubtful, look at it; --set least_information={} estimates more all the same"
+        "rigid map: the result is doubtful, look at it; --set least_information.affine=1 and "
+        "--set least_information.model=1 estimate more all the same"
     )
 
 
@@ -74,7 +74,7 @@ def remarks_on_gain(pair: Pair, start: PairTransform, found: PairTransform) -> l
     figures = f"normalised mutual information {old:.3f} before, {new:.3f} after; 1 is none"
     if old == new == 1.0:
         return []  # nothing can be said
-    if new < old:
+    if new - 1 < (1 - SLIGHT) * (old - 1):
         return [f"the images agree less after registration than before ({figures}): the result is doubtful"]
     if new - 1 < LITTLE_TOLD:
         return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -78,10 +78,13 @@ def different_contrasts(relations: Mapping[str, Relation]) -> str | None:
 
 
 def related_under(pair: Pair, world: Tensor) -> Relation | None:
-    """Return how the values follow one another under a world map (4, 4)."""
+    """Return how the values follow one another under a world map (4, 4), masks aside.
+
+    Masks of one organ hold hardly any contrast, and where the images start far apart hardly any common place.
+    """
     places = _places(grid_of(pair.fixed))
     moved = grid_of(pair.fixed).voxel_to_world(places) @ world[:3, :3].T + world[:3, 3]
-    return relation(*_values(pair, places, [moved])[0])
+    return relation(*_values(replace(pair, fixed_mask=None, moving_mask=None), places, [moved])[0])
 
 
 def information(pair: Pair, transforms: Sequence[PairTransform]) -> list[float]:
