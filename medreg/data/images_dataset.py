@@ -150,7 +150,7 @@ class ItemDataset(Dataset, Generic[AnyItem]):
 
         made = self.prepared(item, choose)
         sample = self._told(self.arranged(slice_sample(made, item), item), made, item)
-        return PreparedStack({key: array for key, array in sample.items() if key != CUT}, candidates)
+        return PreparedStack(sample, candidates)
 
     def _told(self, sample: dict[str, Any], made: Prepared, item: AnyItem) -> dict[str, Any]:
         """Return a sample with what the crop has cut off, and say so in the log, once for every code."""
@@ -167,7 +167,7 @@ class ItemDataset(Dataset, Generic[AnyItem]):
                 )
         count = len(sample["slice_index"])
         shares = {str(code): torch.full((count,), 100 * share) for code, share in made.cut.items()}
-        return {**sample, CUT: shares} if shares else sample
+        return {**sample, CUT: shares} if shares and not self.training else sample
 
     def _chooser(self, slices: Slices, generator: np.random.Generator) -> Choice:
         def choose(labels: list[Tensor], depth: int) -> list[int]:

@@ -47,7 +47,7 @@ _COVARIATES = {
 }
 _CUT = {
     "cut_percent": "by code of a label, as text: (N,) float32, % of its voxels that data.preprocess.size has cut off, "
-    "the largest share of the images; absent where nothing is cropped"
+    "the largest share of the images; absent in training and where nothing is cropped"
 }
 IMAGES = Contract(
     always={
