@@ -193,7 +193,7 @@ class SlicesLast(Transform):
             return dict(data)
         order = [*(other for other in range(3) if other != axis), axis]
         affine = grid.affine[:, [*order, 3]]
-        turned = {
+        turned: dict[Hashable, Any] = {
             key: MetaTensor(
                 data[key].as_tensor().permute(0, *(1 + other for other in order)), affine=affine.clone()
             )
