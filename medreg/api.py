@@ -60,7 +60,7 @@ def register(
         moving_points: the same places in voxels of the moving image.
         label_names: structure name → label code; default every code.
         mode: "slices" registers each slice by itself, "volume" in 3-D; default by the preset.
-        initialise: "world" trusts the headers, "centre" or "mass" shift centres onto each other.
+        initialise: "auto" chooses by looking, "world" trusts the headers, "centre" or "mass" put centres together.
         affine: whether an affine registration comes first; default by the preset.
         refine: True improves the answer of `ckpt` by the optimisation of the preset, False leaves out the refinement
             that the run itself has; None does as the run.

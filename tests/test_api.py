@@ -260,7 +260,7 @@ def test_refining_starts_from_the_given_answer(tmp_path):
     world = torch.eye(4, dtype=torch.float64)
     start = PairTransform(grid, grid, world, known)
     found = optimise(pair, preset, world=world, slice_axis=None, device=torch.device("cpu"), start=start)
-    torch.testing.assert_close(found.displacement, known)
+    torch.testing.assert_close(found.transform.displacement, known)
 
 
 def test_preset_follows_grid_and_intensities(tmp_path):
@@ -351,12 +351,13 @@ def test_images_far_apart_are_named_with_their_centres(tmp_path):
     write_image(tmp_path / "fixed.nii.gz", image, here)
     write_image(tmp_path / "moving.nii.gz", image, there)
     with pytest.raises(DataError, match=r"\(10, -20, 530\) mm are 500 mm apart.*--initialise centre"):
-        register(tmp_path / "fixed.nii.gz", tmp_path / "moving.nii.gz")
-    for how in ("centre", "mass"):
+        register(tmp_path / "fixed.nii.gz", tmp_path / "moving.nii.gz", initialise="world")
+    for how in (None, "centre", "mass"):
         result = register(
             tmp_path / "fixed.nii.gz", tmp_path / "moving.nii.gz", initialise=how, model=Shift(), affine=False
         )
         assert value(result.before, "image_correlation", "all") == pytest.approx(1.0, abs=1e-3)
+        assert any("do not overlap where their headers" in note for note in result.notes) == (how is None)
 
 
 def test_volume_model_refuses_slices_and_carries_its_field_back(tmp_path):

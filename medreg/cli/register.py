@@ -52,7 +52,9 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_method(group: Any) -> None:
     group.add_argument(
-        "--preset", metavar="NAME", help="auto (default), cardiac, brain, lung, general, …, or a YAML file"
+        "--preset",
+        metavar="NAME",
+        help="auto (default), cardiac, brain, lung, multimodal, general, …, or a YAML file",
     )
     group.add_argument("--ckpt", metavar="RUN", help="run folder or checkpoint of a trained model")
     group.add_argument(
@@ -67,7 +69,9 @@ def _add_method(group: Any) -> None:
     either.add_argument(
         "--volume", action="store_const", const="volume", dest="mode", help="as one volume, in 3-D"
     )
-    group.add_argument("--initialise", metavar="HOW", help="world (trust the headers), centre or mass")
+    group.add_argument(
+        "--initialise", metavar="HOW", help="auto (default, by looking), world (the headers), centre or mass"
+    )
     group.add_argument(
         "--affine", action=argparse.BooleanOptionalAction, help="an affine registration first, or none"
     )
@@ -238,6 +242,8 @@ def metric_table(result: RegistrationResult) -> Any:
     """Return a rich table: one row per structure and metric, before and after."""
     from rich.table import Table
 
+    from medreg.registering.measure import OVERLAP
+
     hidden = ("mag_grad_det_j",)  # in metrics.json only
     before = {(row.structure, row.metric): row.value for row in result.before}
     table = Table()
@@ -249,7 +255,7 @@ def metric_table(result: RegistrationResult) -> Any:
         if row.metric in hidden:
             continue
         value = before.get((row.structure, row.metric), float("nan"))
-        known = row.metric in ("dice", "hd95_mm", "assd_mm", "tre_mm", "tre_max_mm", "image_correlation")
+        known = row.metric in (*OVERLAP, "tre_mm", "tre_max_mm", "image_correlation")
         unit = f" ({row.unit})" if row.unit not in ("1", "mm") else ""
         table.add_row(row.structure, row.metric + unit, f"{value:.3f}" if known else "", f"{row.value:.3f}")
     return table

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreg.data.images import ImageData
+from medreg.data.images_dataset import TOLD
+from medreg.data.loading import record_item
 from medreg.data.records import Record
 from medreg.data.splits import STAGES
 from medreg.errors import DataError
@@ -100,12 +102,15 @@ def audit(data: ImageData, *, progress: Callable[[Sequence[Record]], Iterable[Re
         notes.add("info", message, message)
     reports: dict[str, HeaderReport] = {}
     volumes: dict[tuple[str, str], int] = {}
+    cut: dict[int, tuple[float, str]] = {}
     for record in progress(records):
         hidden = record.confidential
         report = check_header(record.image, notes, name=record.describe(), hidden=hidden)
         if report is not None:
             reports[record.id] = report
             _check_label(record, report, data.labels, notes, volumes)
+            _measure_cut(record, data, cut)
+    _tell_cut(cut, data, notes)
     _check_phases(volumes, notes)
     _check_items(data, reports, notes)
     below = f"{data.dataset.root}{os.sep}"
@@ -199,6 +204,32 @@ def _enclosed(array: NDArray[Any], code: int, wall: int) -> float:
             touching += int((border & (outside == wall)).sum())
             total += int(border.sum())
     return touching / total if total else 0.0
+
+
+def _measure_cut(record: Record, data: ImageData, cut: dict[int, tuple[float, str]]) -> None:
+    """Note the largest share of each label that the crop of the preprocessing leaves out."""
+    if record.label is None or data.preprocess.size is None:
+        return
+    try:
+        loaded = data.preprocess.transform(())(record_item(record))
+    except (DataError, RuntimeError):  # said already, by the check of the file
+        return
+    for code, share in data.preprocess.cut_off(loaded).items():
+        cut[code] = max(cut.get(code, (0.0, "")), (share, record.describe(record.label)))
+
+
+def _tell_cut(cut: Mapping[int, tuple[float, str]], data: ImageData, notes: Notes) -> None:
+    names = {code: name for name, code in data.labels.items()}
+    size = list(data.preprocess.size or ())
+    for code, (share, example) in sorted(cut.items()):
+        if share > TOLD:
+            what = names.get(code, f"label {code}")
+            message = (
+                f"data.preprocess.size={size} cuts off up to {100 * share:.0f} % of {what}: losses and metrics see "
+                "only what is left"
+            )
+            remedy = "a larger data.preprocess.size, or data.preprocess.crop_label"
+            notes.add("warning", f"cut {code}", message, remedy=remedy, example=example)
 
 
 def _check_phases(volumes: Mapping[tuple[str, str], int], notes: Notes) -> None:

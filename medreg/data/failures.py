@@ -26,3 +26,7 @@ class UnequalShapes(LoadingError):
 
 class FlatVolume(LoadingError):
     """A single slice where a volume is needed."""
+
+
+class PointsBetweenSlices(LoadingError):
+    """Landmarks of a stack whose slices are registered one by one."""

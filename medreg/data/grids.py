@@ -57,6 +57,27 @@ def centre_crop(grid: Grid, size: Sequence[int | None] | None, *, centre: Tensor
     return cropped(grid, start, shape)
 
 
+def share_outside(labels: Tensor, grid: Grid, crop: Grid) -> dict[int, float]:
+    """Share of each label's voxels whose centres lie beyond a crop.
+
+    Args:
+        labels: (1, X, Y, Z) integers.
+        grid: their grid, where the alignment has put it.
+        crop: what is kept.
+
+    Returns:
+        code → share in [0, 1] of every code but 0; empty where the crop keeps the whole grid.
+    """
+    there = torch.nonzero(labels[0])
+    if not len(there):
+        return {}
+    codes = labels[0][tuple(there.T)]
+    position = crop.world_to_voxel(grid.voxel_to_world(there.to(torch.float64)))
+    last = torch.tensor(crop.shape, dtype=torch.float64) - 1
+    outside = ((position < -0.5) | (position > last + 0.5)).any(1)
+    return {int(code): float(outside[codes == code].double().mean()) for code in torch.unique(codes)}
+
+
 def resized(grid: Grid, shape: Sequence[int | None] | None) -> Grid:
     """Grid of another size whose corner voxels keep their place (align_corners)."""
     if shape is None:

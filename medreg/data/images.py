@@ -100,8 +100,11 @@ class ImageData(pl.LightningDataModule):
                 f"data.slices={'null' if self.slices is None else 'a slice policy'}: "
                 "2-D work on stacks needs slices, 3-D work needs data.slices=null."
             )
-        if self.ndim == 2 and self.preprocess.orientation != "stored":
-            raise CompositionError("data.preprocess.orientation=ras is for volumes; slices stay as stored.")
+        if self.preprocess.orientation == ("ras" if self.ndim == 2 else "slices"):
+            raise CompositionError(
+                f"data.preprocess.orientation={self.preprocess.orientation} is for "
+                f"{'volumes; choose stored or slices' if self.ndim == 2 else 'slices; choose stored or ras'}."
+            )
         if self.on_corrupt not in ("error", "skip"):
             raise ConfigError(f"data.on_corrupt is {self.on_corrupt!r}; choose error or skip.")
 

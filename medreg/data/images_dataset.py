@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medreg.data.covariates import Covariates
-from medreg.data.failures import CorruptFile, FlatVolume
+from medreg.data.failures import CorruptFile, FlatVolume, PointsBetweenSlices
 from medreg.data.loading import record_item
 from medreg.data.preprocess import Choice, Prepared, Preprocess
 from medreg.data.records import Item, Record
@@ -21,7 +22,10 @@ from medreg.data.slices import Slices
 from medreg.data.stacks import KeptStacks, PreparedStack
 from medreg.data.store import RecordStore
 
+CUT = "cut_percent"  # key of the share of labels that the crop has left out
+TOLD = 0.01  # of a label: less is the ragged end of a large structure
 SKIPPED = "skipped"  # key under which an item reports what could not be read instead
+log = logging.getLogger(__name__)
 AnyItem = TypeVar("AnyItem", bound=Item)
 
 
@@ -76,6 +80,7 @@ class ItemDataset(Dataset, Generic[AnyItem]):
         self.seed = seed
         self.training = training
         self.skip_corrupt = skip_corrupt
+        self._cut: set[int] = set()
         self.stacks = KeptStacks(items, images=len(store) if keep and training else 0)
 
     def __len__(self) -> int:
@@ -125,13 +130,14 @@ class ItemDataset(Dataset, Generic[AnyItem]):
         if self.training:
             item = self.drawn(item, generator)
         if self.slices is None:
-            sample = self.arranged(volume_sample(self.prepared(item, None), item), item)
+            made = self.prepared(item, None)
+            sample = self._told(self.arranged(volume_sample(made, item), item), made, item)
         elif self.stacks.takes(item):
             stack = self.stacks.get(item, partial(self.stack, item, self.slices))
             sample = stack.pick(self.slices.for_training(stack.candidates, generator))
         else:
             made = self.prepared(item, self._chooser(self.slices, generator))
-            sample = self.arranged(slice_sample(made), item)
+            sample = self._told(self.arranged(slice_sample(made, item), item), made, item)
         return {**sample, **self.facts(item, len(sample["slice_index"]))}
 
     def stack(self, item: AnyItem, slices: Slices) -> PreparedStack:
@@ -142,7 +148,26 @@ class ItemDataset(Dataset, Generic[AnyItem]):
             candidates.extend(slices.candidates(depth, labels, self.codes))
             return list(range(depth))
 
-        return PreparedStack(self.arranged(slice_sample(self.prepared(item, choose)), item), candidates)
+        made = self.prepared(item, choose)
+        sample = self._told(self.arranged(slice_sample(made, item), item), made, item)
+        return PreparedStack(sample, candidates)
+
+    def _told(self, sample: dict[str, Any], made: Prepared, item: AnyItem) -> dict[str, Any]:
+        """Return a sample with what the crop has cut off, and say so in the log, once for every code."""
+        for code, share in made.cut.items():
+            if share > TOLD and code not in self._cut:
+                self._cut.add(code)
+                log.warning(
+                    "data.preprocess.size=%s cuts off %.0f %% of label %d of %s: losses and metrics see only what is "
+                    "left. A larger size, or data.preprocess.crop_label, keeps it.",
+                    list(self.preprocess.size or ()),
+                    100 * share,
+                    code,
+                    item.id,
+                )
+        count = len(sample["slice_index"])
+        shares = {str(code): torch.full((count,), 100 * share) for code, share in made.cut.items()}
+        return {**sample, CUT: shares} if shares and not self.training else sample
 
     def _chooser(self, slices: Slices, generator: np.random.Generator) -> Choice:
         def choose(labels: list[Tensor], depth: int) -> list[int]:
@@ -187,12 +212,29 @@ def volume_sample(prepared: Prepared, item: Item) -> dict[str, Any]:
     return sample
 
 
-def slice_sample(prepared: Prepared) -> dict[str, Any]:
-    """Return the chosen slices of prepared images as N 2-D samples, without points, with in-plane motion."""
+def slice_sample(prepared: Prepared, item: Item) -> dict[str, Any]:
+    """Return the chosen slices of prepared images as N 2-D samples, with in-plane motion.
+
+    Points of a single slice are its own; those of a stack lie between slices, where no 2-D field tells their motion.
+
+    Raises:
+        PointsBetweenSlices: a stack of several slices with points.
+    """
+    depth = prepared.grid.shape[2]
+    if depth > 1 and any("keypoint" in key for key in prepared.arrays):
+        raise PointsBetweenSlices(
+            f"{next(iter(item.parts.values())).describe()} has landmarks and {depth} slices, which data.ndim=2 "
+            "registers one by one: no error of a point between them can be told. Use a data configuration of volumes "
+            "(data=folder), or leave the landmarks out of the list."
+        )
     index = torch.tensor(prepared.slices, dtype=torch.int64)
     sample: dict[str, Any] = {}
     for key, array in prepared.arrays.items():
-        if "keypoint" not in key:
+        if key == "keypoint_affine":
+            sample[key] = array.unsqueeze(0)
+        elif "keypoint" in key:
+            sample[key] = _typed(key, array[:, :2].unsqueeze(0).contiguous())
+        else:
             plane = array[:2] if key == "displacement" else array
             sample[key] = _typed(key, plane.permute(3, 0, 1, 2).contiguous())
     grid = prepared.grid

@@ -16,9 +16,11 @@ from torch import Tensor
 
 from medreg.data.records import Record
 from medreg.errors import DataError
+from medreg.geometry.grid import Grid
 from medreg.io.field import read_displacement
 from medreg.io.image import Volume, read_image, read_labels
 from medreg.io.points import read_points, voxel_to_world
+from medreg.io.stack import across_slices
 
 IMAGES = ("image",)
 MAPS = ("label", "mask")
@@ -160,7 +162,7 @@ def record_transform(
     """Compose load → orientation → spacing → plain tensors for one record.
 
     Args:
-        orientation: "stored" or "ras".
+        orientation: "stored", "ras" or "slices", see `Preprocess`.
         spacing_mm: voxel size after resampling, None keeps an axis; None keeps all.
         codes: label codes that may occur.
     """
@@ -168,6 +170,8 @@ def record_transform(
     keys = (*IMAGES, *MAPS)
     if orientation == "ras":
         steps.append(_Volumes(Orientationd(keys, axcodes="RAS", labels=None, allow_missing_keys=True)))
+    if orientation == "slices":
+        steps.append(_Volumes(SlicesLast()))
     if spacing_mm is not None:
         wanted = [*spacing_mm, *[None] * (3 - len(spacing_mm))]
         pixdim = [float("nan") if size is None else float(size) for size in wanted]
@@ -176,6 +180,27 @@ def record_transform(
         resample = Spacingd(keys, pixdim=pixdim, mode=mode, padding_mode=padding, allow_missing_keys=True)
         steps.append(_Volumes(resample))
     return Compose([*steps, ToPlain()])
+
+
+class SlicesLast(Transform):
+    """Make the axis across slices the last one, where the header says which it is; nothing moves in the world."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the item with the axes of its arrays in that order."""
+        grid = Grid(tuple(data["image"].shape[1:]), data["image"].affine.double())
+        axis = across_slices(grid.shape, grid.spacing_mm.tolist())
+        if axis is None or axis == 2:
+            return dict(data)
+        order = [*(other for other in range(3) if other != axis), axis]
+        affine = grid.affine[:, [*order, 3]]
+        turned: dict[Hashable, Any] = {
+            key: MetaTensor(
+                data[key].as_tensor().permute(0, *(1 + other for other in order)), affine=affine.clone()
+            )
+            for key in (*IMAGES, *MAPS)
+            if key in data
+        }
+        return {**data, **turned}
 
 
 class _Volumes(Transform):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -19,6 +19,7 @@ from medreg.data.grids import (
     points_to_grid,
     residual_affine,
     resized,
+    share_outside,
     to_grid,
 )
 from medreg.data.intensity import Intensity, scale
@@ -35,7 +36,9 @@ class Preprocess:
     """How images are prepared.
 
     Attributes:
-        orientation: "stored" keeps the axes of the file; "ras" turns volumes to right, anterior, superior.
+        orientation: "stored" keeps the axes of the file; "ras" turns volumes to right, anterior, superior; "slices"
+            makes the axis across slices the last, along which 2-D work cuts, where a wider spacing or a single layer
+            says which it is.
         spacing_mm: voxel size after resampling per axis; None (an axis or all) keeps what is stored, so that
             thick slices stay slices.
         size: centre crop or zero padding in voxels per axis; None keeps an axis; two numbers mean in plane.
@@ -48,7 +51,7 @@ class Preprocess:
         mask_input: replace what lies outside an image's own mask by the background.
     """
 
-    orientation: Literal["stored", "ras"]
+    orientation: Literal["stored", "ras", "slices"]
     spacing_mm: Sequence[float | None] | None
     size: Sequence[int | None] | None
     resize: Sequence[int | None] | None
@@ -59,8 +62,10 @@ class Preprocess:
     mask_input: bool = False
 
     def __post_init__(self) -> None:
-        if self.orientation not in ("stored", "ras"):
-            raise ConfigError(f"data.preprocess.orientation is {self.orientation!r}; choose stored or ras.")
+        if self.orientation not in ("stored", "ras", "slices"):
+            raise ConfigError(
+                f"data.preprocess.orientation is {self.orientation!r}; choose stored, ras or slices."
+            )
         for name in ("spacing_mm", "size", "resize"):
             values = getattr(self, name)
             if values is not None and len(values) not in (2, 3):
@@ -144,7 +149,25 @@ class Preprocess:
             for name, key in (("points", "keypoints"), ("more_points", "more_keypoints")):
                 if name in item:
                     arrays[f"{part}{key}"] = points_to_grid(item[name], grids[part], placed[part], final)
-        return Prepared(arrays, final, placed[part], None if chosen is None else tuple(chosen))
+        picked_slices = None if chosen is None else tuple(chosen)
+        return Prepared(arrays, final, placed[part], picked_slices, self._cut(items, placed, crop))
+
+    def cut_off(self, item: Loaded) -> dict[int, float]:
+        """Return the share of every label of one image that its own crop leaves out, code → share in [0, 1]."""
+        grid = _grid(item)
+        return self._cut({"": item}, {"": grid}, centre_crop(grid, self.size, centre=self._centre(item)))
+
+    def _cut(self, items: Mapping[str, Loaded], placed: Mapping[str, Grid], crop: Grid) -> dict[int, float]:
+        """The largest share over the images of a case, by code; nothing where nothing is cropped."""
+        cut: dict[int, float] = {}
+        reference = next(iter(placed.values()))
+        if self.size is None or all(new >= old for new, old in zip(crop.shape, reference.shape, strict=True)):
+            return cut
+        for part, item in items.items():
+            if "label" in item:
+                for code, share in share_outside(item["label"], placed[part], crop).items():
+                    cut[code] = max(share, cut.get(code, 0.0))
+        return cut
 
     def _normalised(self, images: Mapping[str, Tensor], chosen: list[int] | None) -> dict[str, Tensor]:
         """Images by batch key, of the chosen slices, normalised by slice or by the whole volume."""
@@ -193,12 +216,14 @@ class Prepared:
         grid: the grid of the whole volume.
         placed: the grid of the last image (the moving one of a pair) where the alignment has put it.
         slices: indices of the chosen slices in it, None for a volume.
+        cut: code → share in [0, 1] of that label which the crop has left out, the largest of the images.
     """
 
     arrays: dict[str, Tensor]
     grid: Grid
     placed: Grid
     slices: tuple[int, ...] | None
+    cut: Mapping[int, float] = field(default_factory=dict)
 
 
 def _grid(item: Loaded) -> Grid:

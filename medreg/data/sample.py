@@ -45,6 +45,10 @@ _COVARIATES = {
     "covariates": "of the subject, by name: (N,) float32 for a number (NaN where it is unknown), (N,) int64 for a "
     "category, its place in `categories` of the data module (−1 where it is unknown)"
 }
+_CUT = {
+    "cut_percent": "by code of a label, as text: (N,) float32, % of its voxels that data.preprocess.size has cut off, "
+    "the largest share of the images; absent in training and where nothing is cropped"
+}
 IMAGES = Contract(
     always={
         "image": "(N, 1, *S) float32, after intensity normalisation",
@@ -58,6 +62,7 @@ IMAGES = Contract(
         "mask": "(N, 1, *S) uint8, 1 inside",
         "keypoints": "(N, P, D) float32, voxels",
         "more_keypoints": "(N, P, D) float32, points of another kind, voxels",
+        **_CUT,
         **_COVARIATES,
     },
 )
@@ -81,6 +86,7 @@ PAIRS = Contract(
         "keypoint_affine": "(N, 4, 4) float64, voxel → mm for errors at points where it is not `affine`: images "
         "compared by index, whose errors are measured with the voxel size of the moving image",
         "displacement": "(N, D, *S) float32, true motion in voxels of the fixed grid, pull direction",
+        **_CUT,
     },
 )
 SEQUENCES = Contract(
@@ -92,6 +98,7 @@ SEQUENCES = Contract(
     perhaps={
         "label": "(N, T, 1, *S) int64, codes of the data set; 0 in frames without a label map",
         "labelled": "(N, T) bool, whether the frame has a label map",
+        **_CUT,
         **_COVARIATES,
     },
 )

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from medreg.geometry.grid import Grid
 from medreg.io.image import Volume
+
+THICK = 1.5  # times the spacing in plane, from which an axis is the one across slices
+
+
+def across_slices(shape: Sequence[int], spacing_mm: Sequence[float]) -> int | None:
+    """Return the axis across slices: the single layer (the last of several), else the axis of far wider spacing.
+
+    Args:
+        shape: (X, Y, Z).
+        spacing_mm: voxel size along each axis.
+
+    Returns:
+        The axis, or None for a volume of about cubic voxels, whose header does not say how it was cut.
+    """
+    if 1 in shape:
+        return max(axis for axis, size in enumerate(shape) if size == 1)
+    widest = max(range(len(shape)), key=lambda axis: spacing_mm[axis])
+    others = [mm for axis, mm in enumerate(spacing_mm) if axis != widest]
+    return widest if spacing_mm[widest] >= THICK * max(others) else None
 
 
 def stack_shape(volume: Volume) -> tuple[int, int, int]:

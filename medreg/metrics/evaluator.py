@@ -38,8 +38,8 @@ class CaseEvaluator(StructureEvaluator):
 
     Overlap needs `fixed_label` and `moving_label`, TRE both keypoints (a second set of them gives
     `tre_more_mm`), end-point error `displacement` (the known truth), image error both images; what a batch
-    lacks gives no rows. A structure that cannot be scored (not drawn, or lost in warping where a distance is
-    asked for) gives a row with NaN, and the "mean" row leaves it out.
+    lacks gives no rows. A structure that cannot be scored (not drawn) gives a row with NaN, and the "mean" row leaves
+    it out; one lost in warping has Dice 0 and the diagonal of the image as its distance, see `StructureEvaluator`.
 
     A batch of several slices is one stack: Dice counts its voxels together unless `dice="per_slice"`, surface
     distances are taken in each slice and averaged over those where both structures are present, Jacobian
@@ -146,8 +146,9 @@ class CaseEvaluator(StructureEvaluator):
         moving = batch["moving_label"].to(torch.int64)
         warped = warp(moving, field, mode="nearest", padding="zeros", convention=self.convention)
         fixed, other = (label_index(labels[:, 0], codes) for labels in (batch["fixed_label"], warped))
-        yield from self.overlaps(fixed, other, before=label_index(moving, codes))
-        yield from self.surfaces(fixed, other, spacing_of(batch, case)[0].tolist())
+        spacing_mm = spacing_of(batch, case)[0].tolist() if self.surface else []
+        yield from self.compare(fixed, other, spacing_mm, before=label_index(moving, codes))
+        yield from self.cut_off(batch)
 
     def _landmarks(self, batch: Mapping[str, Any], field: Tensor, case: str) -> Iterator[MetricRow]:
         for kind, metric in (("keypoints", "tre_mm"), ("more_keypoints", "tre_more_mm")):

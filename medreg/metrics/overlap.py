@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
@@ -152,6 +153,42 @@ def dice_from_counts(
     score = 2 * shared.double() / (fixed + warped).clamp(min=1)
     scored = SCORED[vanished](fixed, warped, pool(moving_counts))
     return torch.where(scored, score, torch.nan).nanmean(dim=0)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Where a structure counts but has no surface distance, because only one of the two maps has it.
+
+    Attributes:
+        items: (N, L) bool, lost by warping in this item: both originals have it there.
+        whole: (L,) bool, scored, but in no item are there two surfaces to compare.
+    """
+
+    items: Tensor
+    whole: Tensor
+
+    @property
+    def structures(self) -> Tensor:
+        """(L,) bool, lost in the whole case or in a slice of it."""
+        return self.items.any(0) | self.whole
+
+
+def lost_structures(histogram: Tensor, moving_counts: Tensor, *, vanished: Vanished = "zero") -> Lost:
+    """Find the structures that have no distance although they count.
+
+    Args:
+        histogram: (N, L+1, L+1) from `joint_histogram`; N slices of one case, or 1.
+        moving_counts: (N, L) voxels of each structure in the moving map before warping.
+        vanished: rule of what counts, see `dice`; "skip" is judged as "zero", so that what it skips is known.
+    """
+    fixed, warped = histogram.sum(dim=2)[:, 1:], histogram.sum(dim=1)[:, 1:]
+    both = (fixed > 0) & (warped > 0)
+    # Which end slices show a structure is a rater's judgement; a slice of one map alone counts in Dice.
+    lost = (fixed > 0) & (moving_counts > 0) & (warped == 0)
+    items = torch.zeros_like(lost) if vanished == "either" else lost
+    rule = SCORED["zero" if vanished == "skip" else vanished]
+    scored = rule(fixed.sum(0), warped.sum(0), moving_counts.sum(0))
+    return Lost(items, scored & ~both.any(0))
 
 
 def dice(

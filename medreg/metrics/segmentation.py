@@ -17,7 +17,9 @@ from medreg.metrics.structures import StructureEvaluator, case_name, spacing_of
 class SegmentationEvaluator(StructureEvaluator):
     """Overlap, surface distances and volumes of predicted structures, against true labels where there are any.
 
-    A structure that both maps lack has no Dice; one that only the prediction has gets 0 (`vanished="either"`).
+    A structure that both maps lack has no Dice; one that only one of them has gets 0 (`vanished="either"`) and counts
+    as lost. `unmatched_slices` of a stack counts, for all structures, the slices of one map alone, which have no
+    distance.
     Arguments and stacks of slices: see `StructureEvaluator`.
     """
 
@@ -49,8 +51,9 @@ class SegmentationEvaluator(StructureEvaluator):
         known = None if truth is None else label_index(truth[:, 0], codes)
         rows: list[MetricRow] = []
         if known is not None:
-            rows += self.overlaps(known, found)
-            rows += self.surfaces(known, found, spacing_of(batch, case)[0].tolist())
+            spacing_mm = spacing_of(batch, case)[0].tolist() if self.surface else []
+            rows += self.compare(known, found, spacing_mm)
+            rows += self.cut_off(batch)
         return [*rows, *self._volumes(batch, known, found)]
 
     def mean_dice(self, truth: Tensor, prediction: Tensor) -> float:

@@ -15,7 +15,7 @@ from medreg.io.stack import grid_of, tensor_of
 from medreg.metrics.evaluator import CaseEvaluator, MetricRow
 from medreg.registering.pair import Pair
 
-OVERLAP = ("dice", "hd95_mm", "assd_mm")
+OVERLAP = ("dice", "lost_structures", "hd95_mm", "assd_mm")
 
 
 def label_names(pair: Pair, given: Mapping[str, int] | None) -> dict[str, int]:
@@ -99,9 +99,10 @@ def _correlation(pair: Pair, transform: PairTransform, warped: Tensor) -> Metric
 
 
 def _deformation(pair: Pair, transform: PairTransform) -> list[MetricRow]:
+    """Return what the whole map does to volumes, its affine part included, as `jacobian.nii.gz` and the picture."""
     mask = None if pair.fixed_mask is None else (tensor_of(pair.fixed_mask) > 0).to(torch.uint8)
     batch = _batch(transform, {} if mask is None else {"fixed_mask": mask})
-    rows = CaseEvaluator({}, masked=mask is not None)(batch, _field(transform))
+    rows = CaseEvaluator({}, masked=mask is not None)(batch, _whole_field(transform))
     length = transform.displacement[0].double() * transform.fixed.spacing_mm.reshape(3, 1, 1, 1)
     largest = float(length.norm(dim=0).max())
     return [*rows, MetricRow("all", "largest_deformation_mm", largest, "mm")]
@@ -112,6 +113,12 @@ def _field(transform: PairTransform) -> Tensor:
     if transform.slice_axis is None:
         return transform.displacement
     return to_slices(transform.displacement, transform.slice_axis)
+
+
+def _whole_field(transform: PairTransform) -> Tensor:
+    """Return the displacement of the whole map, initial alignment included, arranged as `_field`."""
+    total = transform.total_displacement().unsqueeze(0)
+    return total if transform.slice_axis is None else to_slices(total, transform.slice_axis)
 
 
 def _batch(transform: PairTransform, arrays: Mapping[str, Tensor]) -> dict[str, Any]:

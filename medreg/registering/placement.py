@@ -14,7 +14,7 @@ from medreg.geometry.warp import warp
 from medreg.io.stack import grid_of, tensor_of
 from medreg.registering.pair import Pair, called
 
-INITIALISATIONS = ("world", "centre", "mass")
+INITIALISATIONS = ("world", "none", "centre", "mass")
 SAMPLES_PER_AXIS = 24  # of the fixed grid, to measure the overlap
 
 
@@ -23,7 +23,7 @@ def initial_matrix(pair: Pair, how: str) -> Tensor:
 
     Args:
         pair: the images.
-        how: "world" trusts both headers (identity); "centre" shifts the middle of one grid to that of the
+        how: "world" (or "none") trusts both headers (identity); "centre" shifts the middle of one grid to that of the
             other; "mass" the centre of intensity (of the mask, where given). For two single slices the shift
             along their normal is always applied: there is nothing to see between two planes.
 
@@ -34,7 +34,7 @@ def initial_matrix(pair: Pair, how: str) -> Tensor:
     fixed, moving = grid_of(pair.fixed), grid_of(pair.moving)
     matrix = torch.eye(4, dtype=torch.float64)
     if how not in INITIALISATIONS:
-        raise ConfigError(f"--initialise {how} is unknown; choose from {', '.join(INITIALISATIONS)}.")
+        raise ConfigError(f"--initialise {how} is unknown; choose from auto, {', '.join(INITIALISATIONS)}.")
     if how == "centre":
         matrix[:3, 3] = _middle(moving) - _middle(fixed)
     elif how == "mass":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from medreg.config.instantiate import build
 from medreg.config.settings import names_of, read_settings
 from medreg.data.intensity import Intensity
 from medreg.errors import ConfigError
-from medreg.io.stack import stack_shape
+from medreg.io.stack import across_slices, grid_of, stack_shape
 from medreg.models.base import RegistrationModel
 from medreg.registering.pair import Pair
 
@@ -34,10 +34,15 @@ class Preset:
         name: file name without suffix.
         description: one line on what it is for.
         mode: "slices" (each slice by itself) or "volume".
-        initialise: see `placement.initial_matrix`.
+        initialise: "auto" (see `start.choose_start`), or as `placement.initial_matrix` takes it.
         intensity: normalisation of both images.
-        affine: optimisation of an affine or rigid transformation before the deformation.
-        use_affine: whether that stage runs.
+        affine: optimisation of an affine transformation before the deformation.
+        use_affine: whether that stage runs, and the rigid one before it.
+        rigid: optimisation of a rotation and translation before the affine stage; None for none.
+        least_gain: stage (rigid, affine, model) → share of the mutual information beyond none that it has to gain, or
+            it is undone; stages that are not named are kept.
+        mask_margin_mm: width by which masks are widened, so that the border of what they hold is compared, too.
+        least_information: stage → normalised mutual information that the images must share, or it is left out.
         model: optimisation of the deformation.
         settings: everything as plain values, for the record.
     """
@@ -51,6 +56,10 @@ class Preset:
     use_affine: bool
     model: RegistrationModel
     settings: Mapping[str, Any]
+    rigid: RegistrationModel | None = None
+    least_gain: Mapping[str, float] = field(default_factory=dict)
+    least_information: Mapping[str, float] = field(default_factory=dict)
+    mask_margin_mm: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,8 +127,10 @@ def _build(name: str, settings: dict[str, Any], file: Path, *, shape: tuple[int,
     if settings["mode"] not in ("slices", "volume"):
         raise ConfigError(f"Preset {file.stem} has mode {settings['mode']!r}; choose slices or volume.")
     ndim = 2 if 1 in shape or settings["mode"] == "slices" else len(shape)
-    for stage in ("affine", "model"):
-        limit = float(settings["finest_voxels"][stage])
+    for stage in ("rigid", "affine", "model"):
+        if stage not in settings:
+            continue
+        limit = float(settings["finest_voxels"]["affine" if stage == "rigid" else stage])
         shrink = (math.prod(shape) / limit) ** (1 / ndim)
         if shrink > 1:
             levels = coarsened(settings[stage]["levels"], round(shrink, 2))
@@ -134,17 +145,28 @@ def _build(name: str, settings: dict[str, Any], file: Path, *, shape: tuple[int,
         use_affine=bool(settings["use_affine"]),
         model=build(settings["model"]),
         settings=settings,
+        rigid=build(settings["rigid"]) if settings.get("rigid") else None,
+        least_gain=_by_stage(settings, "least_gain"),
+        least_information=_by_stage(settings, "least_information"),
+        mask_margin_mm=float(settings.get("mask_margin_mm") or 0.0),
     )
 
 
-def choose_preset(pair: Pair) -> Choice:
+def _by_stage(settings: Mapping[str, Any], key: str) -> dict[str, float]:
+    return {str(stage): float(value) for stage, value in (settings.get(key) or {}).items()}
+
+
+def choose_preset(pair: Pair, contrasts: str | None = None) -> Choice:
     """Pick a preset by the grids and intensities of a pair, with the reason in words.
 
-    Thick slices → cardiac; Hounsfield units with much air-filled tissue → lung; one head in an isotropic
-    field of view with an empty background → brain; everything else → general.
+    Two contrasts (`contrasts` says why, see `modality.different_contrasts`) → multimodal; thick slices → cardiac;
+    Hounsfield units with much air-filled tissue → lung; one head in an isotropic field of view with an empty
+    background → brain; everything else → general.
     """
+    if contrasts is not None:
+        return Choice("multimodal", contrasts)
     rules: tuple[tuple[str, Callable[[Pair], str | None]], ...] = (
-        ("cardiac", _thick_slices),
+        ("cardiac", thick_slices),
         ("lung", _chest_ct),
         ("brain", _head),
     )
@@ -159,15 +181,12 @@ def choose_preset(pair: Pair) -> Choice:
 def slice_axis_of(pair: Pair) -> int:
     """Return the axis across slices: the single layer, else the coarsest axis, else the shortest."""
     shape = stack_shape(pair.fixed)
-    if 1 in shape:
-        return len(shape) - 1 - shape[::-1].index(1)
-    spacing = pair.fixed.spacing_mm
-    if max(spacing) >= 1.5 * min(spacing):
-        return int(np.argmax(spacing))
-    return int(np.argmin(shape))
+    axis = across_slices(shape, grid_of(pair.fixed).spacing_mm.tolist())
+    return int(np.argmin(shape)) if axis is None else axis
 
 
-def _thick_slices(pair: Pair) -> str | None:
+def thick_slices(pair: Pair) -> str | None:
+    """Return why the fixed image is a stack of slices, None where it is a volume."""
     if pair.planar:
         return None
     axis = slice_axis_of(pair)

@@ -17,13 +17,22 @@ from medreg.io.image import Volume
 from medreg.io.stack import stack_shape, tensor_of
 from medreg.metrics.evaluator import MetricRow
 from medreg.models.base import RegistrationModel
+from medreg.registering.doubt import remarks_on_gain
 from medreg.registering.measure import label_names, measure, unregistered
 from medreg.registering.pair import Pair
 from medreg.registering.placement import initial_matrix, overlap
-from medreg.registering.presets import Choice, Preset, choose_preset, load_preset, slice_axis_of
+from medreg.registering.presets import (
+    Choice,
+    Preset,
+    choose_preset,
+    load_preset,
+    slice_axis_of,
+    thick_slices,
+)
 from medreg.registering.result import RegistrationResult, like
 from medreg.registering.smoothness import SmoothnessRequest, choose
 from medreg.registering.solve import Report, optimise
+from medreg.registering.start import CHOSEN, Looked, choose_start, look
 from medreg.runs.scans import Scan
 from medreg.runs.trained import TrainedRun
 
@@ -55,11 +64,15 @@ class Method:
         choice: the preset and why.
         preset: its settings, with what the user changed.
         slice_axis: axis across slices, None for a volume.
+        looked: what a look at the two images under every start told.
+        notes: what a person should know about the choice.
     """
 
     choice: Choice
     preset: Preset
     slice_axis: int | None
+    looked: Looked
+    notes: tuple[str, ...] = ()
 
 
 def decide(pair: Pair, plan: Plan) -> Method:
@@ -69,8 +82,16 @@ def decide(pair: Pair, plan: Plan) -> Method:
         ConfigError: an unknown preset, option or mode, or a volume registration of single slices.
     """
     asked = None if plan.preset in (None, "auto") else plan.preset
-    choice = choose_preset(pair) if asked is None else Choice(asked, "it was asked for")
-    preset = load_preset(choice.name, shape=stack_shape(pair.fixed), mode=plan.mode, overrides=plan.overrides)
+    looked, notes = look(pair), []
+    choice = choose_preset(pair, looked.contrasts) if asked is None else Choice(asked, "it was asked for")
+    shape = stack_shape(pair.fixed)
+    preset = load_preset(choice.name, shape=shape, mode=plan.mode, overrides=plan.overrides)
+    thick = thick_slices(pair)
+    if plan.mode is None and preset.mode == "volume" and thick is not None:
+        preset = load_preset(choice.name, shape=shape, mode="slices", overrides=plan.overrides)
+        notes.append(
+            f"{thick}: each slice is registered by itself, nothing moves across them; --volume for 3-D"
+        )
     if plan.ckpt is not None and (plan.initialise is not None or plan.affine is not None):
         raise ConfigError(
             "--initialise and --affine do not apply to --ckpt: the images are placed as in its training."
@@ -88,7 +109,7 @@ def decide(pair: Pair, plan: Plan) -> Method:
     if plan.mode == "volume" and pair.planar:
         raise ConfigError("--volume does not fit a pair of single slices; leave it out.")
     by_slice = pair.planar or preset.mode == "slices"
-    return Method(choice, preset, slice_axis_of(pair) if by_slice else None)
+    return Method(choice, preset, slice_axis_of(pair) if by_slice else None, looked, tuple(notes))
 
 
 def run(
@@ -165,31 +186,43 @@ def _solve(pair: Pair, plan: Plan, method: Method, device: torch.device, progres
     """Register by the preset, or by a checkpoint and, on demand, the preset after it."""
     preset, choice = method.preset, method.choice
     if plan.ckpt is None:
-        world = initial_matrix(pair, preset.initialise)
-        transform = optimise(
+        world, moved = _start(pair, preset, method.looked)
+        found = optimise(
             pair, preset, world=world, slice_axis=method.slice_axis, device=device, progress=progress
         )
         name = f"preset {preset.name}" if plan.model is None else f"{type(plan.model).__name__} given"
-        return Solution(transform, world, name, choice.reason, preset.settings)
-    found = _by_run(pair, plan, Path(plan.ckpt), device)
+        start = unregistered(pair, world, slice_axis=method.slice_axis)
+        doubts = remarks_on_gain(pair, start, found.transform)
+        notes = (*method.notes, *moved, *found.notes, *doubts)
+        return Solution(found.transform, world, name, choice.reason, preset.settings, notes)
+    by_run = _by_run(pair, plan, Path(plan.ckpt), device)
     if not plan.refine:
-        return found
+        return by_run
     refined = optimise(
         pair,
         preset,
-        world=found.world,
-        slice_axis=found.transform.slice_axis,
+        world=by_run.world,
+        slice_axis=by_run.transform.slice_axis,
         device=device,
-        start=found.transform,
+        start=by_run.transform,
         progress=progress,
     )
     return replace(
-        found,
-        transform=refined,
-        name=f"{found.name}, refined with preset {preset.name}",
-        reason=f"{found.reason}; refined because {choice.reason}",
-        settings={**found.settings, "refined_with": preset.settings},
+        by_run,
+        transform=refined.transform,
+        name=f"{by_run.name}, refined with preset {preset.name}",
+        reason=f"{by_run.reason}; refined because {choice.reason}",
+        settings={**by_run.settings, "refined_with": preset.settings},
+        notes=(*by_run.notes, *refined.notes),
     )
+
+
+def _start(pair: Pair, preset: Preset, looked: Looked) -> tuple[Tensor, list[str]]:
+    """The map to start from: as the preset or the user says, else by looking."""
+    if preset.initialise != CHOSEN:
+        return initial_matrix(pair, preset.initialise), []
+    world, note = choose_start(pair, looked)
+    return world, [] if note is None else [note]
 
 
 def _by_run(pair: Pair, plan: Plan, path: Path, device: torch.device) -> Solution:
@@ -226,8 +259,10 @@ def _limits(run: TrainedRun, transform: PairTransform) -> list[str]:
     size = run.preprocess.size or ()
     if any(n is not None and n < have for n, have in zip(size, transform.fixed.shape, strict=False)):
         seen = "×".join("all" if value is None else str(value) for value in size)
+        whole = "×".join(map(str, transform.fixed.shape))
         notes.append(
-            f"the model sees the central {seen} voxels; beyond, the field continues as at their border"
+            f"the model was trained on crops and sees only {seen} voxels of the {whole}; what lies beyond is not "
+            "registered: there the field fades to zero"
         )
     return notes
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from medreg.data.intensity import Intensity, scale
@@ -16,11 +18,21 @@ from medreg.models.asking import ask, sliced, volume_of
 from medreg.models.base import RegistrationModel
 from medreg.models.greedy import Greedy
 from medreg.models.optimise import InstanceOptimisation
+from medreg.registering.doubt import gained, shared_too_little
+from medreg.registering.linear import linear_stages, undone
 from medreg.registering.pair import Pair
 from medreg.registering.placement import covered, on_fixed_grid
 from medreg.registering.presets import Preset
 
 Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Optimised:
+    """A transformation, and what a person should know about how it came about."""
+
+    transform: PairTransform
+    notes: tuple[str, ...]
 
 
 def optimise(
@@ -32,7 +44,7 @@ def optimise(
     device: torch.device,
     start: PairTransform | None = None,
     progress: Report | None = None,
-) -> PairTransform:
+) -> Optimised:
     """Register a pair by the instance optimisation of a preset.
 
     Args:
@@ -45,15 +57,26 @@ def optimise(
         progress: told the stage and the fraction of it that is done.
 
     Raises:
-        NumericalError: the optimisation ended in NaN.
+        NumericalError: the optimisation ended in NaN, or the affine stage in a map that cannot be right.
     """
     fixed, moving = grid_of(pair.fixed), grid_of(pair.moving)
-    if start is None and preset.use_affine:
-        world = world @ _affine_stage(
-            pair, preset, world, slice_axis if pair.planar else None, device, progress
-        )
-    batch = batch_of(pair, world, preset.intensity)
+    notes: list[str] = []
+    if start is None:
+
+        def solve(model: RegistrationModel, stage: str, at: Tensor) -> Tensor:
+            batch = batch_of(pair, at, preset.intensity, margin_mm=preset.mask_margin_mm)
+            axis = slice_axis if pair.planar else None
+            tell = _telling(model, stage, progress)
+            return run_model(model, batch, slice_axis=axis, device=device, tell=tell)
+
+        world, notes = linear_stages(pair, preset, world=world, slice_axis=slice_axis, solve=solve)
     initial = None if start is None else start.displacement
+    still = torch.zeros(1, 3, *fixed.shape) if initial is None else initial
+    before = PairTransform(fixed, moving, world, still, slice_axis)
+    poor = shared_too_little(pair, before, preset.least_information.get("model"))
+    if poor is not None:
+        return Optimised(before, tuple(dict.fromkeys([*notes, poor])))
+    batch = batch_of(pair, world, preset.intensity, margin_mm=preset.mask_margin_mm)
     displacement = run_model(
         preset.model,
         batch,
@@ -62,29 +85,11 @@ def optimise(
         initial=initial,
         tell=_telling(preset.model, "deformable", progress),
     )
-    return PairTransform(fixed, moving, world, displacement, slice_axis)
-
-
-def _affine_stage(
-    pair: Pair,
-    preset: Preset,
-    world: Tensor,
-    slice_axis: int | None,
-    device: torch.device,
-    progress: Report | None,
-) -> Tensor:
-    """Return the (4, 4) map of the fixed world that the affine stage finds."""
-    grid = grid_of(pair.fixed)
-    batch = batch_of(pair, world, preset.intensity)
-    displacement = run_model(
-        preset.affine,
-        batch,
-        slice_axis=slice_axis,
-        device=device,
-        tell=_telling(preset.affine, "affine", progress),
-    )
-    matrix = affine_of(displacement)
-    return grid.affine @ matrix @ torch.linalg.inv(grid.affine)
+    found = PairTransform(fixed, moving, world, displacement, slice_axis)
+    least = preset.least_gain.get("model")
+    if least is not None and gained(pair, before, found) < least:
+        return Optimised(before, (*notes, undone("deformable")))
+    return Optimised(found, tuple(notes))
 
 
 def _telling(model: RegistrationModel, stage: str, progress: Report | None) -> Callback | None:
@@ -100,22 +105,27 @@ def _telling(model: RegistrationModel, stage: str, progress: Report | None) -> C
     return tell
 
 
-def affine_of(displacement: Tensor) -> Tensor:
-    """Return the (4, 4) float64 voxel matrix of an affine displacement field (1, 3, *S), by its corners."""
-    shape = displacement.shape[2:]
-    matrix = torch.eye(4, dtype=torch.float64)
-    field = displacement[0].double().cpu()
-    matrix[:3, 3] = field[:, 0, 0, 0]
-    for axis, size in enumerate(shape):
-        corner = [0, 0, 0]
-        corner[axis] = size - 1
-        if size > 1:
-            matrix[:3, axis] += (field[:, corner[0], corner[1], corner[2]] - field[:, 0, 0, 0]) / (size - 1)
-    return matrix
+def widened(mask: Tensor, spacing_mm: Sequence[float], margin_mm: float) -> Tensor:
+    """Return a mask (1, 1, *S) of 0 and 1 grown by a margin along every axis."""
+    reach = [
+        int(margin_mm / mm) if size > 1 else 0 for mm, size in zip(spacing_mm, mask.shape[2:], strict=True)
+    ]
+    for axis, steps in enumerate(reach):
+        window = [1, 1, 1]
+        window[axis] = 2 * steps + 1
+        mask = F.max_pool3d(mask, window, stride=1, padding=[size // 2 for size in window])
+    return mask
 
 
-def batch_of(pair: Pair, world: Tensor, intensity: Intensity) -> dict[str, Tensor]:
+def batch_of(pair: Pair, world: Tensor, intensity: Intensity, *, margin_mm: float = 0.0) -> dict[str, Tensor]:
     """Normalise both images and bring the moving one, with its mask, to the fixed grid.
+
+    Args:
+        pair: the images.
+        world: (4, 4) map of the world.
+        intensity: normalisation.
+        margin_mm: by which masks are widened. A mask that ends at the border of an organ leaves out the strongest edge
+            that there is.
 
     Returns:
         `fixed_image` and `moving_image` (1, 1, *S) in [0, 1], `spacing_mm` (3,), and masks where there are any; that of
@@ -133,12 +143,15 @@ def batch_of(pair: Pair, world: Tensor, intensity: Intensity) -> dict[str, Tenso
     }
     exists = covered(fixed, moving, world)
     if pair.moving_mask is not None:
-        given = on_fixed_grid((tensor_of(pair.moving_mask) > 0).float(), fixed, moving, world, mode="nearest")
+        wide = widened((tensor_of(pair.moving_mask) > 0).float(), moving.spacing_mm.tolist(), margin_mm)
+        given = on_fixed_grid(wide, fixed, moving, world, mode="nearest")
         batch["moving_mask"] = given * exists
     elif not bool(exists.all()):
         batch["moving_mask"] = exists
     if pair.fixed_mask is not None:
-        batch["fixed_mask"] = (tensor_of(pair.fixed_mask) > 0).float()
+        batch["fixed_mask"] = widened(
+            (tensor_of(pair.fixed_mask) > 0).float(), fixed.spacing_mm.tolist(), margin_mm
+        )
     return batch
 
 

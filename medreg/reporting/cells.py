@@ -14,7 +14,7 @@ def number(value: float, digits: int, *, sign: bool = False) -> str:
     """A number as it is printed, with a true minus; a dash for none."""
     if math.isnan(value):
         return NONE
-    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−").replace("inf", "∞")
 
 
 def spread(mean: float, sd: float, digits: int) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from medreg.reporting.cells import NONE, best, number, spread
 from medreg.reporting.statistics import PairedTest, compare
-from medreg.reporting.vocabulary import COST, UNREGISTERED, describe, heading, in_order
+from medreg.reporting.vocabulary import COST, LOSSES, UNREGISTERED, describe, heading, in_order
 
 Lookup: TypeAlias = Mapping[tuple[str, str, str], Mapping[Any, Any]]  # by method, structure and metric
 OVERALL = ("mean", "all")  # structures that speak for the whole image, best first
@@ -60,7 +60,8 @@ class Table:
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
     """Mean, SD (n − 1), median, extremes and counts over cases.
 
-    NaN and infinite values (a structure that one image lacks has no distance) are left out and counted.
+    NaN (a structure that one image lacks has no distance) is left out and counted. An infinite value, with which other
+    programs mark a lost structure, makes the mean infinite: left out, it would make losing structures an advantage.
 
     Args:
         results: Rows with the columns of results.csv.
@@ -76,13 +77,14 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _numbers(values: pd.Series) -> tuple[int, int, float, float, float, float, float]:
-    finite = values[np.isfinite(values)].to_numpy(dtype=float)
-    missing = len(values) - len(finite)
-    if not len(finite):
+    known = values[~np.isnan(values)].to_numpy(dtype=float)
+    missing = len(values) - len(known)
+    if not len(known):
         return 0, missing, *(float("nan"),) * 5
-    sd = float(finite.std(ddof=1)) if len(finite) > 1 else float("nan")
-    extremes = (float(finite.min()), float(finite.max()))
-    return len(finite), missing, float(finite.mean()), sd, float(np.median(finite)), *extremes
+    spread = len(known) > 1 and bool(np.isfinite(known).all())
+    sd = float(known.std(ddof=1)) if spread else float("nan")
+    extremes = (float(known.min()), float(known.max()))
+    return len(known), missing, float(known.mean()), sd, float(np.median(known)), *extremes
 
 
 def with_means(results: pd.DataFrame) -> pd.DataFrame:
@@ -94,8 +96,7 @@ def with_means(results: pd.DataFrame) -> pd.DataFrame:
     if single.empty:
         return results
     keys = [name for name in results.columns if name not in ("structure", "value")]
-    finite = single.assign(value=single["value"].where(np.isfinite(single["value"])))
-    means = finite.groupby(keys, sort=False, as_index=False)["value"].mean()
+    means = single.groupby(keys, sort=False, as_index=False)["value"].mean()
     return pd.concat([results, means.assign(structure="mean")], ignore_index=True)[list(results.columns)]
 
 
@@ -111,10 +112,15 @@ def overall_structure(results: pd.DataFrame, metric: str) -> str | None:
     return next((name for name in OVERALL if name in present), None)
 
 
+def metrics_to_show(results: pd.DataFrame) -> list[str]:
+    """The metrics in printing order, without counts of losses where nothing was lost."""
+    quiet = {name for name in LOSSES if not (results.loc[results["metric"] == name, "value"] != 0).any()}
+    return in_order({str(metric) for metric in results["metric"]} - quiet)
+
+
 def structure_metrics(results: pd.DataFrame) -> list[str]:
     """The metrics that come per structure, in printing order."""
-    own = results[~results["structure"].isin(OVERALL)]
-    return in_order({str(metric) for metric in own["metric"]})
+    return metrics_to_show(results[~results["structure"].isin(OVERALL)])
 
 
 def by_split(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -140,7 +146,7 @@ def headline(results: pd.DataFrame, *, title: str = "", tests: bool = True) -> T
     """
     full = with_means(results)
     methods = methods_in(full) if not full.empty else []
-    columns = {metric: overall_structure(full, metric) for metric in in_order(set(full["metric"]))}
+    columns = {metric: overall_structure(full, metric) for metric in metrics_to_show(full)}
     summary = lookup(full)
     cells = [
         metric_cells(summary, [(method, str(structure), metric) for method in methods], metric)
@@ -231,7 +237,7 @@ def metric_cells(
     bold = best(means, "neither" if metric in COST else known.better, known.decimals)
     cells = []
     for row, mean, top in zip(found, means, bold, strict=True):
-        if row is None or not np.isfinite(mean):
+        if row is None or np.isnan(mean):
             cells.append(Cell(NONE))
             continue
         small = number(row["median"], known.decimals) if median else ""

@@ -25,6 +25,9 @@ METRICS = {
     "hd_mm": Metric("Hausdorff", "lower", 2),
     "assd_mm": Metric("ASSD", "lower", 2),
     "itk_avg_hd_mm": Metric("average Hausdorff (ITK)", "lower", 2),
+    "lost_structures": Metric("lost structures", "lower", 2),
+    "unmatched_slices": Metric("unmatched slices", "lower", 1),
+    "cut_percent": Metric("cut off by the crop", "neither", 1),
     "tre_mm": Metric("TRE", "lower", 2),
     "tre_more_mm": Metric("TRE, further points", "lower", 2),
     "tre_max_mm": Metric("largest TRE", "lower", 2),
@@ -56,9 +59,11 @@ METRICS = {
 ORDER = tuple(METRICS)
 # Not a property of the alignment: shown, but no best and no test, since doing nothing always wins.
 COST = frozenset({
-    "folding_percent", "folding_voxels", "ndv_percent", "sd_log_jacobian", "mag_grad_det_j",
+    "lost_structures", "folding_percent", "folding_voxels", "ndv_percent", "sd_log_jacobian", "mag_grad_det_j",
     "time_s", "cpu_s", "peak_memory_mib",
 })  # fmt: skip
+# Counts of what went missing, which a table shows only where something did.
+LOSSES = frozenset({"lost_structures", "unmatched_slices", "cut_percent"})
 
 
 def describe(metric: str) -> Metric:

@@ -11,11 +11,14 @@ from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
 from medreg.data.preprocess import Preprocess
-from medreg.geometry.grid import Grid, world_displacement
+from medreg.geometry.grid import Grid, identity_grid, world_displacement
 from medreg.geometry.pair_transform import PairTransform
 from medreg.geometry.warp import warp
 from medreg.io.image import Volume
 from medreg.io.stack import grid_of, tensor_of
+
+FADE = 8.0  # voxels beyond a crop, at least, over which its field falls to zero
+STEEPEST = 3.0  # times the longest displacement, likewise: no slope that folds
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +68,29 @@ class PreparedScans:
     world: Tensor
 
     def back(self, displacement: Tensor, slice_axis: int | None) -> PairTransform:
-        """Return a field (1, 3, *S) of the model's grid as a map between the images; border values continue."""
+        """Return a field (1, 3, *S) of the model's grid as a map between the images.
+
+        Beyond the crop that the model saw the field fades to zero: continued as at the border it would smear what lies
+        there.
+
+        Args:
+            displacement: voxels of the model's grid.
+            slice_axis: axis across slices of the model's grid, None for a volume.
+        """
         matrix = torch.linalg.solve(self.fixed.affine[:3, :3], self.grid.affine[:3, :3]).float()
-        there = warp(displacement, world_displacement(self.fixed, self.grid), padding="border")
+        shift = world_displacement(self.fixed, self.grid)
+        there = warp(displacement, shift, padding="border") * self._faded(displacement, shift)
         carried = torch.einsum("ij,bjxyz->bixyz", matrix, there)
-        return PairTransform(self.fixed, self.moving, self.world, carried, slice_axis)
+        axis = None if slice_axis is None else int(matrix[:, slice_axis].abs().argmax())
+        return PairTransform(self.fixed, self.moving, self.world, carried, axis)
+
+    def _faded(self, displacement: Tensor, shift: Tensor) -> Tensor:
+        """Return (1, 1, *S_f): 1 where the model's grid is, falling to 0 beyond it, slowly enough not to fold."""
+        reach = max(FADE, STEEPEST * float(displacement.abs().max()))
+        position = identity_grid(self.fixed.shape, dtype=shift.dtype) + shift
+        last = torch.tensor(self.grid.shape, dtype=shift.dtype).reshape(1, 3, 1, 1, 1) - 1
+        outside = torch.maximum(-position, position - last).clamp(min=0).amax(1, keepdim=True)
+        return (1 - outside / reach).clamp(0, 1).to(displacement.dtype)
 
 
 def prepare(preprocess: Preprocess, fixed: Scan, moving: Scan) -> PreparedScans:

@@ -236,7 +236,7 @@ class TrainedRun:
     ) -> PairTransform:
         """Return the run's map between two images of any grid.
 
-        Beyond the crop of the run the field continues as at its border.
+        Beyond the crop of the run nothing is registered: the field fades to zero.
 
         Args:
             fixed: image that stays.

@@ -102,6 +102,7 @@ def test_rows_are_frozen_and_carry_units():
     units = {row.metric: row.unit for row in rows}
     assert units == {
         "dice": "1",
+        "lost_structures": "1",
         "hd95_mm": "mm",
         "assd_mm": "mm",
         "folding_percent": "%",
@@ -175,10 +176,63 @@ def test_structure_lost_or_never_drawn_leaves_the_mean_honest():
     assert zero["LV", "dice"] == 0
     assert zero["mean", "dice"] == 0
     assert math.isnan(zero["never drawn", "dice"])
-    assert math.isnan(zero["LV", "hd95_mm"])
-    assert math.isnan(zero["mean", "hd95_mm"])
+    diagonal = math.hypot(24 * 1.5, 22 * 2.0)  # of the slice
+    for metric in ("hd95_mm", "assd_mm"):
+        assert zero["LV", metric] == zero["mean", metric] == pytest.approx(diagonal)
+        assert math.isnan(zero["never drawn", metric])
+    assert zero["all", "lost_structures"] == 3
     skip = table(CaseEvaluator(labels, vanished="skip")(batch, lost))
     assert math.isnan(skip["LV", "dice"])
+    assert math.isnan(skip["mean", "hd95_mm"])
+    assert skip["all", "lost_structures"] == 3
+
+
+def two_cubes():
+    labels = torch.zeros(1, 1, 20, 20, 20, dtype=torch.int32)
+    labels[..., 2:8, 2:8, 2:8] = 1
+    labels[..., 12:18, 12:18, 12:18] = 2
+    return labels
+
+
+@pytest.mark.parametrize("definition", ["assd", "area", "itk_avg_hd"])
+def test_losing_half_of_the_structures_never_improves_a_distance(definition):
+    labels = two_cubes()
+    batch = {
+        "fixed_label": labels,
+        "moving_label": labels.clone(),
+        "spacing_mm": torch.tensor([[1.0, 2.0, 3.0]]),
+    }
+    still = torch.zeros(1, 3, 20, 20, 20)
+    lost = still.clone()
+    lost[:, 0, 10:, 10:, 10:] = -9.0  # background
+    evaluator = CaseEvaluator({"one": 1, "two": 2}, surface_definition=definition)
+    kept, gone = table(evaluator(batch, still)), table(evaluator(batch, lost))
+    first = {"itk_avg_hd": "hd_mm"}.get(definition, "hd95_mm")
+    assert kept["all", "lost_structures"] == 0
+    assert kept["mean", first] == 0
+    assert gone["all", "lost_structures"] == 1
+    assert gone["mean", "dice"] == 0.5
+    assert gone["one", first] == 0
+    assert gone["two", first] == pytest.approx(20 * math.sqrt(14))
+    assert gone["mean", first] == pytest.approx(20 * math.sqrt(14) / 2)
+
+
+def test_a_structure_lost_in_one_slice_of_a_stack_counts_there():
+    batch, displacement = stack(shifted_case(0), shifted_case(0))
+    displacement[1, 0] = 100.0
+    found = table(CaseEvaluator(CARDIAC)(batch, displacement))
+    assert found["all", "lost_structures"] == 3
+    assert found["LV", "hd95_mm"] == pytest.approx(math.hypot(24 * 1.5, 22 * 2.0) / 2)
+
+
+def test_structures_in_no_common_slice_have_no_distance_to_flatter_them():
+    first, second = shifted_case(0), shifted_case(0)
+    first[0]["moving_label"] = torch.zeros_like(first[0]["moving_label"])
+    second[0]["fixed_label"] = torch.zeros_like(second[0]["fixed_label"])
+    batch, displacement = stack(first, second)
+    found = table(CaseEvaluator(CARDIAC)(batch, displacement))
+    assert found["mean", "dice"] == 0
+    assert found["mean", "hd95_mm"] == pytest.approx(math.hypot(24 * 1.5, 22 * 2.0))
 
 
 def test_authors_variants_differ_as_documented():

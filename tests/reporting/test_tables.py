@@ -52,10 +52,25 @@ def test_lower_is_better_for_distances_and_folds_have_no_best(rows, frame):
 
 
 def test_undefined_values_are_left_out_and_counted(rows, frame):
-    results = frame(rows([1.0, np.nan, 3.0, np.inf], metric="hd95_mm", unit="mm"))
+    results = frame(rows([1.0, np.nan, 3.0, np.nan], metric="hd95_mm", unit="mm"))
     row = summarise(results).iloc[0]
     assert (row["n"], row["missing"], row["mean"]) == (2, 2, 2.0)
     assert "HD95, mean: undefined in 2 of 4 cases, left out." in headline(results).notes
+
+
+def test_an_infinite_value_is_not_left_out_of_a_mean(rows, frame):
+    results = frame(rows([1.0, 2.0, np.inf], structure="LV", metric="hd95_mm", unit="mm"))
+    row = summarise(results).iloc[0]
+    assert (row["n"], row["missing"], row["mean"], row["median"]) == (3, 0, np.inf, 2.0)
+    assert headline(results, tests=False).rows[0][1] == Cell("∞", "2.00")
+
+
+def test_losses_are_shown_where_there_are_any(rows, frame):
+    dice = rows([0.5, 0.6], structure="mean")
+    none = frame(dice, rows([0.0, 0.0], structure="all", metric="lost_structures"))
+    some = frame(dice, rows([0.0, 1.0], structure="all", metric="lost_structures"))
+    assert headline(none, tests=False).header == ("method", "Dice ↑")
+    assert headline(some, tests=False).header == ("method", "Dice ↑", "lost structures ↓")
 
 
 def test_mean_over_structures_is_made_where_there_is_none(rows, frame):

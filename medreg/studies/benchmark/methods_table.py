@@ -15,11 +15,12 @@ from medreg.reporting.tables import (
     Table,
     lookup,
     metric_cells,
+    metrics_to_show,
     overall_structure,
     unit_of,
     with_means,
 )
-from medreg.reporting.vocabulary import COST, describe, heading, in_order
+from medreg.reporting.vocabulary import COST, describe, heading
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Standing:
 def shown_metrics(results: pd.DataFrame) -> list[str]:
     """Metrics of the main table, in printing order: those that speak for a whole case."""
     full = with_means(results)
-    return [name for name in in_order(set(full["metric"])) if overall_structure(full, name) is not None]
+    return [name for name in metrics_to_show(full) if overall_structure(full, name) is not None]
 
 
 def alignment_metrics(results: pd.DataFrame) -> list[str]:

@@ -2,9 +2,10 @@
 
 The same functions with the challenge's settings, as `metrics.evaluator.CaseEvaluator` has them with
 `surface_definition="area", crop=2, masked=True`: folds are counted, distances in mm, the log Jacobian without the shift
-of 3, values per label. Dice leaves the background out, also where a config scores it; lost labels are counted instead
-of making a mean infinite; `…_linear_mm` moves points by linear interpolation, with the field continued beyond the rim
-by its border value; `…_initial` is the value of the zero field.
+of 3, values per label. Dice leaves the background out, also where a config scores it; a lost label is counted and has
+the diagonal of the fixed image as its distance, where the official value is infinite; `…_linear_mm` moves points by
+linear interpolation, with the field continued beyond the rim by its border value; `…_initial` is the value of the zero
+field.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from medreg.data.datasets.learn2reg_config import EvaluationConfig, MetricSpec
 from medreg.metrics.rows import MetricRow, mean_of_numbers, row, rows_with_mean
+from medreg.metrics.structures import diagonal_mm
 from medreg.metrics.surface import assd_mm
 from medreg.metrics.surfel import hd95_mm
 from medreg.studies.learn2reg.labels import joint_counts
@@ -77,6 +79,8 @@ def case_rows(
             yield from rows_with_mean(metric, dict(zip(names, values["detailed"], strict=True)))
         else:
             yield row("all", metric, values["mean"])
+    if "lost_labels" in ours:
+        yield row("all", "lost_structures", ours["lost_labels"]["mean"])
     points = [spec.name for spec in config.metrics if spec.metric == "tre" and spec.name in official]
     for name in points:
         yield row("all", "tre_mm" if len(points) == 1 else f"{name.lower()}_mm", official[name]["mean"])
@@ -98,21 +102,27 @@ def _overlap(case: Case, labels: Sequence[int]) -> Values:
     if case.moving_index.shape == case.fixed_index.shape:
         initial = joint_counts(case.fixed_index, case.moving_index, len(case.labels.ids))
         values["dice_initial"] = _of_labels(case.dice(initial, labels), labels)
+    return values | _lost(case, labels)
+
+
+def _lost(case: Case, labels: Sequence[int]) -> Values:
     places = [case.labels.place(label) for label in labels]
     lost = case.in_both[places] & (case.overlap.sum(axis=0)[places] == 0)
-    return values | {"lost_labels": single(float(lost.sum()))}
+    return {"lost_labels": single(float(lost.sum()))}
 
 
 def _surfaces(case: Case, labels: Sequence[int]) -> Values:
-    """HD95 and ASSD in mm of the fixed image; a label that warping lost has neither."""
+    """HD95 and ASSD in mm of the fixed image; of a label that warping lost the diagonal of the image."""
     spacing = tuple(case.fixed_spacing)
+    penalty = diagonal_mm(case.fixed_index.shape, spacing)
     if len(set(spacing)) == 1:  # cubic voxels: the official value, which is in voxels, times their size
         in_mm = [spacing[0] * case.hd95_voxels[label] for label in labels]
-        hausdorff = [math.nan if math.isinf(value) else value for value in in_mm]
+        hausdorff = [penalty if math.isinf(value) else value for value in in_mm]
     else:
-        hausdorff = surface_values(case, labels, lost=math.nan, measure=partial(hd95_mm, spacing_mm=spacing))
-    average = surface_values(case, labels, lost=math.nan, measure=partial(assd_mm, spacing_mm=spacing))
-    return {"hd95_mm": _of_labels(hausdorff, labels), "assd_mm": _of_labels(average, labels)}
+        hausdorff = surface_values(case, labels, lost=penalty, measure=partial(hd95_mm, spacing_mm=spacing))
+    average = surface_values(case, labels, lost=penalty, measure=partial(assd_mm, spacing_mm=spacing))
+    distances = {"hd95_mm": _of_labels(hausdorff, labels), "assd_mm": _of_labels(average, labels)}
+    return distances | ({} if case.scored("dice") else _lost(case, labels))
 
 
 def _points(case: Case, spec: MetricSpec) -> Values:

@@ -148,7 +148,7 @@ def test_apart_and_nested_boxes(tmp_path):  # B8
     assert ours["hd95_mm"]["detailed"][0] == pytest.approx(14)  # 2 mm voxels along that axis
 
 
-def test_lost_label_counts_zero_and_infinite_but_leaves_our_means_alone(tmp_path):  # A2
+def test_lost_label_counts_zero_and_infinite_and_the_diagonal_in_our_means(tmp_path):  # A2
     boxes = {1: ((2, 6), (3, 9), (4, 10)), 2: ((10, 14), (3, 9), (4, 10))}
     away = np.where(grid()[0] >= 9, 100.0, 0.0)
     case, ours = one_case(tmp_path, (away, zeros(), zeros()), boxes=(boxes, boxes))
@@ -156,8 +156,10 @@ def test_lost_label_counts_zero_and_infinite_but_leaves_our_means_alone(tmp_path
     assert case["hd95"]["detailed"] == [0, math.inf]
     assert math.isinf(case["hd95"]["mean"])
     assert ours["lost_labels"]["mean"] == 1
-    assert ours["hd95_mm"]["mean"] == 0
-    assert math.isnan(ours["assd_mm"]["detailed"][1])
+    diagonal = math.hypot(*SHAPE)
+    for metric in ("hd95_mm", "assd_mm"):
+        assert ours[metric]["detailed"] == pytest.approx([0, diagonal])
+        assert ours[metric]["mean"] == pytest.approx(diagonal / 2)
 
 
 def test_validity_is_that_of_the_unrounded_position():  # 4.1
