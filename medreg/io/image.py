@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from medreg.errors import DataError
 from medreg.io.foreign import is_foreign, read_foreign
 from medreg.io.header import Geometry, column_norms, is_usable, resolve_geometry, skew
+from medreg.io.labels import exact_labels, exact_mask
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-LABEL_TOLERANCE = 0.01  # largest distance from an integer that rounding a stored label may hide
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def read_image(path: str | Path, *, frame: int | None = None, dtype: Any = np.fl
         path: the file.
         frame: 0-based index along the fourth axis of a cine or multi-channel file; only that frame is kept
             in memory. Not needed where the fourth axis has length one.
-        dtype: type of the returned array.
+        dtype: type of the returned array; None for that of the file.
 
     Raises:
         DataError: the file is missing, truncated, not an image, or has several frames and none was chosen.
@@ -72,23 +72,23 @@ def read_image(path: str | Path, *, frame: int | None = None, dtype: Any = np.fl
 
 
 def read_labels(path: str | Path, *, frame: int | None = None) -> Volume:
-    """Read a label map as int32; labels stored as floating point are rounded.
+    """Read a label map as int32, exactly; labels stored as floating point are rounded.
 
     Raises:
-        DataError: values lie further than 0.01 from an integer, so this is an image or an interpolated label
-            map.
+        DataError: see `medreg.io.labels.exact_labels`: this is an image, or its codes are too large.
     """
-    volume = read_image(path, frame=frame, dtype=np.float64)
-    rounded = np.rint(volume.array)
-    if not np.isfinite(volume.array).all():
-        raise DataError(f"{path}: the label map holds NaN or infinite values.")
-    distance = float(np.abs(volume.array - rounded).max(initial=0.0))
-    if distance > LABEL_TOLERANCE:
-        raise DataError(
-            f"{path}: values up to {distance:.2f} away from an integer; this is an image, or a label map "
-            "that was interpolated linearly. Give a label map (resampled with nearest neighbour)."
-        )
-    return Volume(rounded.astype(np.int32), volume.affine, volume.spacing_mm, volume.notes, volume.path)
+    volume = read_image(path, frame=frame, dtype=None)
+    return replace(volume, array=exact_labels(volume.array, str(path)))
+
+
+def read_mask(path: str | Path, *, frame: int | None = None) -> Volume:
+    """Read a mask as uint8: 1 where the file is above 0, 0 elsewhere.
+
+    Raises:
+        DataError: see `medreg.io.labels.exact_mask`: fractions, which do not say where the mask ends.
+    """
+    volume = read_image(path, frame=frame, dtype=None)
+    return replace(volume, array=exact_mask(volume.array, str(path)))
 
 
 def write_image(
