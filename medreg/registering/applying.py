@@ -16,10 +16,11 @@ from medreg.geometry.grid import Grid, identity_grid
 from medreg.geometry.warp import sample, warp
 from medreg.io.field import read_displacement
 from medreg.io.image import Volume
-from medreg.io.points import read_points, voxel_to_world, world_to_voxel, write_points
+from medreg.io.on_grid import called
+from medreg.io.points import voxel_to_world, world_to_voxel, write_points
 from medreg.io.stack import grid_of, stack_shape, tensor_of
 from medreg.io.vectors import Field, index_field_to_world
-from medreg.registering.pair import Source, as_image, called
+from medreg.registering.pair import Source, as_image, as_points
 from medreg.registering.placement import inside
 
 SPACES = ("voxel", "ras", "lps")
@@ -144,7 +145,7 @@ def move_points(
     fixed = None if reference is None else as_image(reference, "reference")
     target = None if moving is None else as_image(moving, "moving")
     placed = world_field(read_displacement(field), fixed=fixed, moving=target)
-    given = read_points(points) if isinstance(points, str | Path) else np.asarray(points, dtype=np.float64)
+    given = as_points(points, "points")
     ndim = given.shape[1]
     start = placed.grid.affine.numpy() if fixed is None else fixed.affine
     end = start if target is None else target.affine

@@ -11,8 +11,9 @@ from medreg.errors import ConfigError, DataError
 from medreg.geometry.grid import Grid, identity_grid, matrix_to_displacement
 from medreg.geometry.pair_transform import inside, voxel_matrix
 from medreg.geometry.warp import warp
+from medreg.io.on_grid import called
 from medreg.io.stack import grid_of, tensor_of
-from medreg.registering.pair import Pair, called
+from medreg.registering.pair import Pair
 
 INITIALISATIONS = ("world", "centre", "mass")
 SAMPLES_PER_AXIS = 24  # of the fixed grid, to measure the overlap
@@ -82,7 +83,7 @@ def _mass(pair: Pair, side: str) -> Tensor:
     """Return the centre of intensity above the minimum, or of the mask, RAS mm."""
     image, mask = getattr(pair, side), getattr(pair, f"{side}_mask")
     weights = tensor_of(image if mask is None else mask, dtype=torch.float64)[0, 0]
-    weights = weights - weights.min()
+    weights = weights - weights.min() if mask is None else (weights > 0).double()
     grid = grid_of(image)
     position = identity_grid(grid.shape, dtype=torch.float64)[0]
     centre = (position * weights).flatten(1).sum(1) / weights.sum()
@@ -97,7 +98,7 @@ def _apart(pair: Pair, fixed: Grid, moving: Grid, how: str) -> str:
         "use --initialise centre to shift one onto the other" if how != "centre" else "check both headers"
     )
     return (
-        f"{called(pair.fixed, 'fixed')} and {called(pair.moving, 'moving')} do not overlap in the world: "
+        f"{called(pair.fixed, 'fixed image')} and {called(pair.moving, 'moving image')} do not overlap in the world: "
         f"their centres ({text['fixed']}) and ({text['moving']}) mm are {distance:.0f} mm apart. If their "
         f"headers do not share a frame, {remedy}."
     )

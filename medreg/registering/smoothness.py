@@ -13,6 +13,7 @@ from torch import Tensor
 
 from medreg.errors import CompositionError, ConfigError, DataError
 from medreg.io.image import Volume, read_image
+from medreg.io.on_grid import called, check_on_grid
 from medreg.models.chosen_weight import (
     ChosenWeight,
     range_note,
@@ -21,7 +22,7 @@ from medreg.models.chosen_weight import (
     require_maps,
 )
 from medreg.models.conditional import ConditionalModel
-from medreg.registering.pair import Pair, Source, called, check_on_grid
+from medreg.registering.pair import Pair, Source
 from medreg.runs.scans import Scan, prepare_map
 from medreg.runs.trained import TrainedRun
 
@@ -154,7 +155,7 @@ def read_map(source: Source, fixed: Volume) -> Volume:
     else:
         values = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
         volume = Volume(np.ascontiguousarray(values, dtype=np.float32), fixed.affine, fixed.spacing_mm)
-    check_on_grid(volume, "λ map", fixed, "fixed", remedy="Resample it to that image")
+    check_on_grid(volume, "λ map", fixed, "fixed image", remedy="Resample it to that image")
     bad = int((~np.isfinite(volume.array)).sum())
     if bad:
         raise DataError(
