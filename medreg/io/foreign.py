@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreg.errors import DataError, MissingExtra
+from medreg.io.frames import frame_names
 from medreg.io.header import Geometry
 
 FOREIGN_SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
@@ -71,7 +72,7 @@ def read_foreign(path: Path, *, frame: int | None) -> tuple[NDArray[Any], Geomet
     components = image.GetNumberOfComponentsPerPixel()
     if components > 1 and frame is None:
         raise DataError(
-            f"{path}: has {components} components; choose one of 0 … {components - 1} with frame=."
+            f"{path}: has {components} components; name one of them: {frame_names(path, components)}."
         )
     if not 0 <= (frame or 0) < components:
         raise DataError(f"{path}: component {frame} does not exist; the file has {components}.")

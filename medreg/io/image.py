@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from medreg.errors import DataError
 from medreg.io.foreign import is_foreign, read_foreign
+from medreg.io.frames import frame_names
 from medreg.io.header import Geometry, column_norms, is_usable, resolve_geometry, skew
 from medreg.io.labels import exact_labels, exact_mask
 
@@ -218,7 +219,7 @@ def _select_frame(data: Any, frame: int | None, path: Path) -> NDArray[Any]:
     count = data.shape[3] if len(data.shape) == 4 else 1
     if frame is None and count > 1:
         raise DataError(
-            f"{path}: has {count} frames (fourth axis); choose one of 0 … {count - 1} with frame=."
+            f"{path}: has {count} frames (fourth axis); name one of them: {frame_names(path, count)}."
         )
     if not 0 <= (frame or 0) < count:
         raise DataError(f"{path}: frame {frame} does not exist; the file has {count} (0 … {count - 1}).")

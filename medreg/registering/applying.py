@@ -20,6 +20,7 @@ from medreg.io.on_grid import called
 from medreg.io.points import voxel_to_world, world_to_voxel, write_points
 from medreg.io.stack import grid_of, stack_shape, tensor_of
 from medreg.io.vectors import Field, index_field_to_world
+from medreg.registering.looks import codes_of
 from medreg.registering.pair import Source, as_image, as_points
 from medreg.registering.placement import inside
 
@@ -114,7 +115,13 @@ def warp_volume(
         shape = shape[:2]
     affine = target.affine.numpy()
     spacing = tuple(float(value) for value in target.spacing_mm[: len(shape)])
-    return Volume(np.ascontiguousarray(array.reshape(shape)), affine, spacing)
+    notes: tuple[str, ...] = ()
+    if not nearest and codes_of(volume.array) is not None:
+        notes = (
+            f"{called(volume, 'image')} looks like a label map but was interpolated linearly, so that codes mix; warp "
+            "it as labels",
+        )
+    return Volume(np.ascontiguousarray(array.reshape(shape)), affine, spacing, notes)
 
 
 def _sampled(volume: Volume, displacement: Tensor, covered: Tensor, *, nearest: bool) -> NDArray[np.generic]:

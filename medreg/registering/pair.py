@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medreg.errors import DataError
+from medreg.io.frames import split_frame
 from medreg.io.image import Volume, checked_affine, read_image, read_labels, read_mask
 from medreg.io.labels import exact_labels, exact_mask
 from medreg.io.on_grid import called, check_on_grid
 from medreg.io.points import read_points, voxel_to_world
 from medreg.io.stack import stack_shape
+from medreg.registering.looks import check_looks
 
 Source = str | Path | Volume | NDArray[Any] | Tensor
 Table = str | Path | NDArray[Any]
@@ -78,6 +80,7 @@ def load_pair(
     """
     images = (as_image(fixed, "fixed"), as_image(moving, "moving"))
     _check_dimensions(*images)
+    looks = check_looks(*images)
     if not (fixed_labels_alone and labels[0] is not None):
         _check_both(labels, "labels")
     _check_both(points, "points")
@@ -100,7 +103,8 @@ def load_pair(
         moving_mask=mask_on(masks[1], "moving mask", images[1]),
         fixed_points_mm=places[0],
         moving_points_mm=places[1],
-        notes=tuple(
+        notes=looks
+        + tuple(
             f"{called(volume, f'{side} image')}: {note}" for side, volume in sides for note in volume.notes
         ),
     )
@@ -119,7 +123,8 @@ def as_image(source: Source, side: str) -> Volume:
         DataError: unreadable, NaN, constant, or not 2-D or 3-D.
     """
     if isinstance(source, str | Path):
-        volume = read_image(source)
+        file, frame = split_frame(source)
+        volume = read_image(file, frame=frame)
     else:
         volume = _in_memory(source, f"{side} image")
         with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused below
@@ -148,7 +153,8 @@ def as_labels(source: Source, role: str = "label map") -> Volume:
         DataError: it cannot be read, or its codes are no exact integers of 32 bits.
     """
     if isinstance(source, str | Path):
-        return read_labels(source)
+        file, frame = split_frame(source)
+        return read_labels(file, frame=frame)
     volume = _in_memory(source, role)
     return replace(volume, array=np.ascontiguousarray(exact_labels(volume.array, called(volume, role))))
 
@@ -160,7 +166,8 @@ def as_mask(source: Source, role: str = "mask") -> Volume:
         DataError: it cannot be read, is neither in nor out somewhere, or holds no voxel.
     """
     if isinstance(source, str | Path):
-        volume = read_mask(source)
+        file, frame = split_frame(source)
+        volume = read_mask(file, frame=frame)
     else:
         volume = _in_memory(source, role)
         volume = replace(volume, array=np.ascontiguousarray(exact_mask(volume.array, called(volume, role))))

@@ -162,6 +162,8 @@ def read_map(source: Source, fixed: Volume) -> Volume:
             f"{called(volume, 'λ map')} holds {bad} NaN or infinite values; every voxel needs a λ. Fill them, with "
             "the λ of the background where there is nothing to say."
         )
+    if float(volume.array.min()) < 0:
+        raise DataError(f"{called(volume, 'λ map')} holds negative values; λ is 0 or more.")
     return volume
 
 

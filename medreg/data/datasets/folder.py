@@ -15,6 +15,7 @@ from medreg.data.grouping import check_one_set, connected, file_key
 from medreg.data.records import Pair, Record
 from medreg.data.tables import read_rows
 from medreg.errors import DataError
+from medreg.io.frames import split_frame
 
 KINDS = ("label", "mask", "landmarks")  # files that may belong to an image
 SPLITS = ("train", "val", "test", "")
@@ -105,14 +106,10 @@ class Listing(DataSource):
         return not missing
 
     def _path(self, cell: str) -> tuple[Path, int | None]:
-        name, mark, frame = cell.rpartition("#")
-        if not mark or (not frame.isdigit() and (self.table.parent / cell).exists()):
-            return self.table.parent / cell, None
-        if frame.isascii() and frame.isdigit():
-            return self.table.parent / name, int(frame)
-        if "/" in frame:  # the mark is part of a folder's name
-            return self.table.parent / cell, None
-        raise DataError(f"{self.table}: {cell!r} should end in #<frame number>.")
+        file, frame = split_frame(self.table.parent / cell)
+        if frame is None and "#" in file.name and not file.exists():
+            raise DataError(f"{self.table}: {cell!r} should end in #<frame number>.")
+        return file, frame
 
 
 class Folder(Listing):

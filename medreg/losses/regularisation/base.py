@@ -12,7 +12,7 @@ from medreg.errors import ConfigError, DataError
 from medreg.geometry.precision import at_least_single
 from medreg.kernels.dispatch import usable
 from medreg.losses.fused import fused
-from medreg.losses.reduction import masked_mean
+from medreg.losses.reduction import checked_weight, masked_mean
 from medreg.losses.regularisation.stencil import MeanDensity, Stencil
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Regulariser(nn.Module, ABC):
             raise ConfigError(
                 f"regularisation.units is {units!r}; choose one of {', '.join(get_args(Units))}."
             )
-        self.weight = weight
+        self.weight = checked_weight(weight, "regularisation")
         self.units = units
 
     @abstractmethod
