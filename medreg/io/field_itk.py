@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from medreg.errors import FieldFormatError
 from medreg.io.foreign import LPS, is_foreign, itk_affine, read_itk_image
-from medreg.io.header import SKEW_TOLERANCE, skew
+from medreg.io.header import right_angled
 from medreg.io.image import checked_affine, existing_file, geometry_of, load_nibabel, save_nifti
 from medreg.io.vectors import Field, checked_displacement, lps_mm_to_voxel, voxel_to_lps_mm
 
@@ -45,7 +45,7 @@ def write_itk_field(
         FieldFormatError: wrong shape, NaN, or a grid with skewed axes, which no ITK image can have.
     """
     affine = checked_affine(affine, path)
-    if skew(affine) > SKEW_TOLERANCE:
+    if not right_angled(affine):
         raise FieldFormatError(
             f"{path}: the grid has skewed axes, which ITK cannot represent; resample the fixed image to an "
             "orthogonal grid, or write the field as Learn2Reg voxels."
@@ -92,7 +92,7 @@ def read_itk_field(path: str | Path) -> Field:
         components = components * np.diag(LPS)[: len(components), None, None, None]
     if bytes(image.header["descrip"].item()).rstrip(b"\0") == ONE_SLICE:
         components = components[:, :, :, :1]
-    geometry = geometry_of(image, ndim=3)
+    geometry = geometry_of(image, ndim=3, name=str(path))
     return _field(path, components, geometry.affine, notes + geometry.notes)
 
 

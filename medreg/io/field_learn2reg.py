@@ -138,6 +138,6 @@ def _load_nifti(path: Path) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
             f"{path}: shape {image.shape} looks like an ITK field in mm: read it with format itk."
         )
     try:
-        return np.asarray(image.dataobj), geometry_of(image, ndim=3).affine
+        return np.asarray(image.dataobj), geometry_of(image, ndim=3, name=str(path)).affine
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"{path} is damaged or truncated: {error}") from error

@@ -1,9 +1,9 @@
-"""The affine of a NIfTI header, repaired where the header contradicts itself.
+"""The affine of a NIfTI header, chosen as ITK chooses where the header contradicts itself.
 
 A NIfTI file holds up to three statements about its geometry (sform, qform, zooms) and they often disagree:
-ACDC cine files carry an sform of unit scale beside a true qform and true zooms. The choice made here is the
-one that ITK makes, so that SimpleITK, ANTs and Slicer place the same file at the same position; what was
-changed is returned as notes.
+ACDC cine files carry an sform of unit scale beside a true qform and true zooms, SPM writes an aligned sform beside
+the scanner's qform. The choice made here is that of ITK 5.4 (`NiftiImageIO`), so that SimpleITK, ANTs and Slicer
+place the same file at the same position; what was not straightforward is returned as notes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from nibabel.nifti1 import Nifti1Header
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from medreg.errors import DataError
+from medreg.io.forms import NAMES, SCANNER, Forms, check_placement, read_forms
+
+ROUNDING = 1e-6  # relative difference of two voxel sizes that single precision explains
 SCALE_TOLERANCE = 0.01  # relative difference of sform scale and zooms that is a lie, not rounding
-SKEW_TOLERANCE = 1e-3  # largest cosine between two axes that still counts as a right angle
-SCANNER = 1  # NIfTI code "scanner anatomical"; ITK trusts the directions of such an sform
+RIGHT_ANGLED = 1e-4  # largest deviation of directions from orthonormal ones that ITK accepts
+SAME_FORM = 1e-4  # largest difference of two forms that ITK takes for rounding, unit of the header
+SAME_PLACE = 0.1  # voxels; two forms that place a corner further apart are worth a note
 
 
 @dataclass(frozen=True)
@@ -49,94 +53,68 @@ def skew(affine: NDArray[np.float64]) -> float:
     return float(np.abs(directions.T @ directions - np.eye(3)).max())
 
 
-def scales_agree(affine: NDArray[np.float64], zooms: NDArray[np.float64]) -> bool:
-    """Say whether the column norms of an affine equal the zooms within 1 %."""
-    return bool(np.all(np.abs(column_norms(affine) - zooms) <= SCALE_TOLERANCE * zooms))
+def right_angled(affine: NDArray[np.float64]) -> bool:
+    """Say whether the axes of an affine are at right angles as far as ITK asks for, which refuses others."""
+    norms = column_norms(affine)
+    if np.any(norms == 0):
+        return False
+    directions = affine[:3, :3] / norms
+    return bool(np.abs(directions @ directions.T - np.eye(3)).max() <= RIGHT_ANGLED)
 
 
 def rescale(affine: NDArray[np.float64], zooms: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return an affine with the directions and origin of `affine` and the voxel size `zooms`."""
+    norms = column_norms(affine)
     out = affine.copy()
-    out[:3, :3] = affine[:3, :3] / column_norms(affine) * zooms
+    if np.abs(norms - zooms).max() > ROUNDING * zooms.min():
+        out[:3, :3] = affine[:3, :3] / norms * zooms
     return out
 
 
-def is_usable(affine: NDArray[np.float64] | None) -> bool:
-    """Say whether an affine is finite and invertible."""
-    return (
-        affine is not None and bool(np.isfinite(affine).all()) and abs(np.linalg.det(affine[:3, :3])) > 1e-12
-    )
+def resolve_geometry(header: Nifti1Header, *, ndim: int, name: str) -> Geometry:
+    """Return the geometry of a NIfTI header as ITK reads it.
 
-
-def read_qform(header: Nifti1Header) -> NDArray[np.float64] | None:
-    """Return the qform, or None if its code is 0 or its quaternion is invalid."""
-    if int(header["qform_code"]) == 0:
-        return None
-    try:
-        affine = np.asarray(header.get_qform(), dtype=np.float64)
-    except (HeaderDataError, ValueError):
-        return None
-    return affine if is_usable(affine) else None
-
-
-def read_sform(header: Nifti1Header) -> NDArray[np.float64] | None:
-    """Return the sform, or None if its code is 0 or it is singular."""
-    if int(header["sform_code"]) == 0:
-        return None
-    affine = np.asarray(header.get_sform(), dtype=np.float64)
-    return affine if is_usable(affine) else None
-
-
-def read_zooms(header: Nifti1Header) -> NDArray[np.float64] | None:
-    """Return the voxel size of three axes, mm, with 1 for absent axes; None if the header holds none."""
-    found = [abs(float(zoom)) for zoom in header.get_zooms()[:3]]
-    zooms = np.array(found + [1.0] * (3 - len(found)))
-    if len(found) == 2 and float(header["pixdim"][3]) > 0:
-        zooms[2] = float(header["pixdim"][3])
-    return zooms if np.isfinite(zooms).all() and (zooms > 0).all() else None
-
-
-def resolve_geometry(header: Nifti1Header, *, ndim: int) -> Geometry:
-    """Return the geometry of a NIfTI header, resolving contradictions as ITK does.
-
-    - sform and zooms agree: the sform (the qform if there is no sform);
-    - their scales differ by more than 1 %: the qform if the sform is not of scanner code, otherwise
-      directions and origin of the sform with the spacing of the zooms;
-    - a skewed sform gives way to a qform; without one it is kept and noted;
-    - neither form: axes towards left, posterior, superior, first voxel at the origin.
+    - The voxel size is that of the zooms, whatever the scale of the forms.
+    - Directions and origin are those of the sform if it is right-angled and of scanner code, equal to the qform or
+      alone; otherwise those of the qform.
+    - A skewed sform alone, which ITK refuses, is kept as it is and noted.
+    - Neither form: axes towards left, posterior, superior, first voxel at the origin.
 
     Args:
-        header: NIfTI-1 or NIfTI-2 header.
+        header: NIfTI-1 or NIfTI-2 header as stored.
         ndim: number of spatial axes of the array (2 or 3).
+        name: the file, for messages.
+
+    Raises:
+        DataError: voxel size or origin that no image can have.
     """
-    notes: list[str] = []
-    sform, qform, zooms = read_sform(header), read_qform(header), read_zooms(header)
-    if int(header["sform_code"]) > 0 and sform is None:
-        notes.append("sform is singular or not finite and was ignored")
-    if int(header["qform_code"]) > 0 and qform is None:
-        notes.append("qform is invalid and was ignored")
-    if zooms is None:
-        notes.append("zooms (pixdim) are zero or not finite; the spacing was taken from the affine")
-        best = sform if sform is not None else qform
-        zooms = column_norms(best) if best is not None else np.ones(3)
-    affine = _choose(sform, qform, zooms, sform_code=int(header["sform_code"]), notes=notes)
-    if skew(affine) > SKEW_TOLERANCE:
+    forms = read_forms(header, name)
+    notes = list(forms.notes)
+    affine = check_placement(_choose(forms, notes, name), name)
+    if not right_angled(affine):
         notes.append(
-            f"axes are skewed (largest cosine {skew(affine):.3f}); ITK and SimpleITK cannot read such a grid"
+            f"axes are skewed (largest cosine {skew(affine):.2g}); ITK and SimpleITK cannot read such a grid"
         )
-    spacing = zooms if scales_agree(affine, zooms) else column_norms(affine)
+    if ndim == 2 and np.abs(affine[2, :2]).max() > RIGHT_ANGLED * np.abs(affine[:2, :2]).max():
+        notes.append("the plane of this 2-D file is tilted; ITK, whose 2-D images lie flat, reads its shadow")
+    spacing = column_norms(affine)
+    if np.abs(spacing - forms.zooms).max() <= ROUNDING * forms.zooms.min():
+        spacing = forms.zooms  # the same but for rounding
     return Geometry(affine, tuple(float(value) for value in spacing[:ndim]), tuple(notes))
 
 
-def _choose(
-    sform: NDArray[np.float64] | None,
-    qform: NDArray[np.float64] | None,
-    zooms: NDArray[np.float64],
-    *,
-    sform_code: int,
-    notes: list[str],
-) -> NDArray[np.float64]:
+def forms_differ(forms: Forms) -> float:
+    """Return by how many voxels sform and qform place a corner of the image apart, 0 if one of them lacks."""
+    if forms.sform is None or forms.qform is None:
+        return 0.0
+    far = np.array(forms.shape) - 1.0
+    corners = np.array([[*(far * pick), 1.0] for pick in np.ndindex(2, 2, 2)]).T
+    return float(np.abs(np.linalg.solve(forms.qform, forms.sform @ corners) - corners)[:3].max())
+
+
+def _choose(forms: Forms, notes: list[str], name: str) -> NDArray[np.float64]:
     """Pick the affine among the statements of a header, appending to `notes` what was not straightforward."""
+    sform, qform, zooms = forms.sform, forms.qform, forms.zooms
     if sform is None and qform is None:
         notes.append(
             "no sform and no qform; taken as axes L, P, S with the first voxel at the origin, as ITK does"
@@ -144,18 +122,51 @@ def _choose(
         return np.diag([-zooms[0], -zooms[1], zooms[2], 1.0])
     if sform is None:
         assert qform is not None
-        return qform
-    if skew(sform) > SKEW_TOLERANCE and qform is not None:
+        return rescale(qform, zooms)
+    if not right_angled(sform):
+        if qform is None:
+            return sform
         notes.append("sform is skewed; the qform was used instead, as ITK does")
-        return qform
-    if scales_agree(sform, zooms):
-        return sform
-    lie = f"sform has voxel size {_text(column_norms(sform))} mm but zooms say {_text(zooms)} mm"
-    if qform is not None and sform_code != SCANNER:
-        notes.append(f"{lie}; the qform was used")
-        return qform
-    notes.append(f"{lie}; directions of the sform with the zooms were used")
-    return rescale(sform, zooms)
+        return rescale(qform, zooms)
+    lie = np.abs(column_norms(sform) - zooms).max() > SCALE_TOLERANCE * zooms.min()
+    if lie:
+        notes.append(
+            f"sform has voxel size {_text(column_norms(sform))} mm but zooms say {_text(zooms)} mm; the zooms were used"
+        )
+    if qform is None:
+        return rescale(sform, zooms)
+    same = SAME_FORM * forms.unit_mm
+    kept = forms.sform_code == SCANNER or bool(np.abs(sform - qform).max() <= same)
+    if not kept and _mirrored(sform, qform, tolerance=same):
+        raise DataError(
+            f"{name}: sform ({_called(forms.sform_code)}) and qform ({_called(forms.qform_code)}) differ in the "
+            "direction or order of axes alone, and which of them counts differs between programs and even between "
+            "versions of ITK. Write the true one into both (nibabel: image.set_qform(image.get_sform(), 1), "
+            "image.set_sform(image.get_sform(), 1))."
+        )
+    if (apart := forms_differ(forms)) > SAME_PLACE and not lie:
+        notes.append(
+            f"sform ({_called(forms.sform_code)}) and qform ({_called(forms.qform_code)}) place the image up to "
+            f"{apart:.3g} voxels apart; the {'sform' if kept else 'qform'} was used, as ITK does"
+        )
+    return rescale(sform if kept else qform, zooms)
+
+
+def _mirrored(one: NDArray[np.float64], other: NDArray[np.float64], *, tolerance: float) -> bool:
+    """Say whether two right-angled forms of one origin have the same axes, some of them turned round or swapped.
+
+    ITK compares such forms by a decomposition whose signs rounding decides, so that its choice is none.
+    """
+    sizes, origins = (np.sort(column_norms(one)), np.sort(column_norms(other))), (one[:3, 3], other[:3, 3])
+    if np.abs(sizes[0] - sizes[1]).max() > tolerance or np.abs(origins[0] - origins[1]).max() > tolerance:
+        return False
+    cosines = (one[:3, :3] / column_norms(one)).T @ (other[:3, :3] / column_norms(other))
+    turned = bool((np.rint(cosines) != np.eye(3)).any())
+    return turned and bool(np.abs(cosines - np.rint(cosines)).max() <= 10 * RIGHT_ANGLED)
+
+
+def _called(code: int) -> str:
+    return f"code {code}, {NAMES.get(code, 'other')}"
 
 
 def _text(values: NDArray[np.float64]) -> str:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from medreg.errors import DataError
 from medreg.io.foreign import is_foreign, read_foreign
+from medreg.io.forms import check_placement, is_usable
 from medreg.io.frames import frame_names
-from medreg.io.header import Geometry, column_norms, is_usable, resolve_geometry, skew
+from medreg.io.header import Geometry, column_norms, resolve_geometry, right_angled
 from medreg.io.labels import exact_labels, exact_mask
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -156,7 +157,8 @@ def save_nifti(path: str | Path, image: nib.Nifti1Image) -> Path:
         raise DataError(f"{path}: images are written as .nii or .nii.gz; change the name.")
     path.parent.mkdir(parents=True, exist_ok=True)
     image.header.set_sform(image.affine, code=1)
-    if skew(image.affine) < 1e-2:
+    # Other tools would take the qform of a skewed grid, so that the file would lie in two places.
+    if right_angled(image.affine):
         image.header.set_qform(image.affine, code=1)
     image.header.set_xyzt_units("mm")
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -192,15 +194,28 @@ def _read_nibabel(path: Path, *, frame: int | None) -> tuple[NDArray[Any], Geome
         array = _select(image, frame, path)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path} is damaged or truncated: {error}") from error
-    return array, geometry_of(image, ndim=array.ndim)
+    return array, geometry_of(image, ndim=array.ndim, name=str(path))
 
 
-def geometry_of(image: Any, *, ndim: int) -> Geometry:
-    """Return the repaired geometry of an opened nibabel image."""
+def geometry_of(image: Any, *, ndim: int, name: str) -> Geometry:
+    """Return the repaired geometry of an opened nibabel image.
+
+    Raises:
+        DataError: voxel size or origin that no image can have; `name` is the file, for the message.
+    """
     if isinstance(image.header, Nifti1Header):
-        return resolve_geometry(image.header, ndim=ndim)
-    affine = np.asarray(image.affine, dtype=np.float64)
+        return resolve_geometry(_stored_header(image), ndim=ndim, name=name)
+    affine = check_placement(np.asarray(image.affine, dtype=np.float64), name)
     return Geometry(affine, tuple(float(value) for value in column_norms(affine)[:ndim]))
+
+
+def _stored_header(image: Any) -> Nifti1Header:
+    """Return the header as it is in the file; nibabel mends negative sizes and codes on opening."""
+    holder = image.file_map.get("header", image.file_map["image"])
+    if holder.filename is None:
+        return image.header
+    with holder.get_prepare_fileobj("rb") as stream:
+        return type(image.header).from_fileobj(stream, check=False)
 
 
 def _select(image: Any, frame: int | None, path: Path) -> NDArray[Any]:

@@ -8,11 +8,10 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.nifti1 import Nifti1Header
 from numpy.typing import NDArray
 
 from medreg.io.foreign import is_foreign, itk_affine, read_itk_image
-from medreg.io.header import SKEW_TOLERANCE, Geometry, read_qform, read_sform, scales_agree, skew
+from medreg.io.header import Geometry, right_angled, skew
 from medreg.io.image import existing_file, geometry_of, load_nibabel, read_image
 
 THICK_SLICES = 3.0  # ratio of largest to smallest voxel side from which a volume is a stack of slices
@@ -68,7 +67,7 @@ def header_report(path: str | Path, *, voxels: bool = True) -> HeaderReport:
     if is_foreign(path):
         return _foreign_report(path, voxels=voxels)
     image = load_nibabel(path)
-    geometry = geometry_of(image, ndim=min(len(image.shape), 3))
+    geometry = geometry_of(image, ndim=min(len(image.shape), 3), name=str(path))
     findings = _header_findings(image, geometry)
     if voxels:
         findings += _voxel_findings(path, image.shape)
@@ -108,7 +107,7 @@ def _header_findings(image: Any, geometry: Geometry) -> list[Finding]:
         )
     if np.linalg.det(affine[:3, :3]) < 0:
         found.append(Finding("left_handed", "info", "the affine is left-handed (an axis is mirrored)"))
-    if skew(affine) > SKEW_TOLERANCE:
+    if not right_angled(affine):
         found.append(
             Finding(
                 "skewed",
@@ -134,36 +133,6 @@ def _header_findings(image: Any, geometry: Geometry) -> list[Finding]:
             )
         )
     found += [Finding("contradictory_header", "warning", note) for note in geometry.notes]
-    if isinstance(image.header, Nifti1Header):
-        found += _nifti_findings(image.header)
-    return found
-
-
-def _nifti_findings(header: Nifti1Header) -> list[Finding]:
-    """Return what only a NIfTI header can show: sform against qform, units."""
-    found: list[Finding] = []
-    sform, qform = read_sform(header), read_qform(header)
-    if sform is not None and qform is not None:
-        zooms = np.linalg.norm(qform[:3, :3], axis=0)
-        if scales_agree(sform, zooms) and not np.allclose(sform, qform, atol=1e-2 * float(zooms.min())):
-            found.append(
-                Finding(
-                    "sform_qform_differ",
-                    "warning",
-                    "sform and qform place the image differently; the sform is used",
-                    "write one of them into both (nibabel: img.set_qform(img.affine))",
-                )
-            )
-    unit = header.get_xyzt_units()[0]
-    if unit not in ("mm", "unknown"):
-        found.append(
-            Finding(
-                "unit",
-                "warning",
-                f"the header says its unit is {unit}; it was read as mm",
-                "rescale the header to mm",
-            )
-        )
     return found
 
 

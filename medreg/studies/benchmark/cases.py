@@ -20,7 +20,7 @@ from medreg.data.datasets.learn2reg_descriptor import Descriptor, find_descripto
 from medreg.data.intensity import Intensity, scale
 from medreg.errors import ConfigError, DataError, DatasetNotFound
 from medreg.io.digest import digest_of, digest_of_file
-from medreg.io.header import SKEW_TOLERANCE, skew
+from medreg.io.header import right_angled
 from medreg.io.image import read_image, read_labels, write_image, write_labels
 from medreg.studies.benchmark.methods import Method
 from medreg.studies.learn2reg.config import config_from_descriptor, listed_pairs
@@ -208,7 +208,7 @@ class TaskCases:
         """
         fixed, moving = read_image(folder / pair.fixed), read_image(folder / pair.moving)
         affine = fixed.affine
-        if skew(affine) > SKEW_TOLERANCE:  # ITK tools refuse such headers; voxel sizes are what matters here
+        if not right_angled(affine):  # ITK tools refuse such headers; voxel sizes are what matters here
             affine = np.diag([*fixed.spacing_mm, 1.0])
         masks = [
             None if self.prepare.mask == "none" else read_labels(file).array
