@@ -82,8 +82,9 @@ def test_random_headers_lie_where_itk_puts_them(tmp_path, ndim, seed):
         theirs = placed_by_itk(save_raw(path, header))
         try:
             volume = read_image(path, frame=0)
-        except DataError as error:  # where ITK's own choice hangs on rounding
-            assert "direction or order of axes" in str(error)
+        except DataError as error:
+            if "direction or order of axes" not in str(error):  # where ITK's own choice hangs on rounding
+                raise
             refused += 1
             continue
         if any("tilted" in note for note in volume.notes):  # 2-D files, whose third axis ITK drops
