@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medreg.errors import DataError
+from medreg.io.forms import check_placement
 from medreg.io.frames import split_frame
 from medreg.io.image import Volume, checked_affine, read_image, read_labels, read_mask
 from medreg.io.labels import exact_labels, exact_mask
@@ -197,7 +198,7 @@ def _in_memory(source: Volume | NDArray[Any] | Tensor, role: str) -> Volume:
         )
     if not volume.array.size:
         raise DataError(f"{name} has shape {volume.shape}: it holds no voxel.")
-    checked_affine(volume.affine, name)
+    check_placement(checked_affine(volume.affine, name), name)
     return volume
 
 

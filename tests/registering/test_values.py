@@ -104,7 +104,13 @@ def test_images_that_are_none_are_refused(image, message):
         load_pair(F, image)
 
 
-@pytest.mark.parametrize("affine", [np.zeros((4, 4)), np.eye(3), np.full((4, 4), np.nan)])
+FAR = np.eye(4)
+FAR[0, 3] = 1e30
+
+
+@pytest.mark.parametrize(
+    "affine", [np.zeros((4, 4)), np.eye(3), np.full((4, 4), np.nan), np.diag([1e30, 1, 1, 1]), FAR]
+)
 def test_a_volume_without_a_place_is_refused(affine):
     with pytest.raises(DataError, match="the fixed image"):
         load_pair(Volume(F, affine, (1.0,) * 3), M)
