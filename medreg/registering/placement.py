@@ -30,7 +30,7 @@ def initial_matrix(pair: Pair, how: str) -> Tensor:
 
     Raises:
         ConfigError: an unknown initialisation.
-        DataError: the images do not overlap; the message says where each lies.
+        DataError: the images do not overlap, and the message says where each lies; or their masks do not.
     """
     fixed, moving = grid_of(pair.fixed), grid_of(pair.moving)
     matrix = torch.eye(4, dtype=torch.float64)
@@ -46,6 +46,7 @@ def initial_matrix(pair: Pair, how: str) -> Tensor:
         matrix[:3, 3] += normal * (gap @ normal)
     if overlap(fixed, moving, matrix) == 0:
         raise DataError(_apart(pair, fixed, moving, how))
+    _check_masks(pair, fixed, moving, matrix)
     return matrix
 
 
@@ -73,6 +74,23 @@ def covered(fixed: Grid, moving: Grid, world: Tensor) -> Tensor:
     """Return where on the fixed grid the moving image exists, (1, 1, *S_f) float32."""
     field = matrix_to_displacement(voxel_matrix(fixed, moving, world).unsqueeze(0), fixed.shape)
     return inside(identity_grid(fixed.shape, dtype=torch.float64) + field, moving.shape).float()
+
+
+def _check_masks(pair: Pair, fixed: Grid, moving: Grid, world: Tensor) -> None:
+    """Check that the masks leave something to compare where registration starts."""
+    if pair.fixed_mask is None and pair.moving_mask is None:
+        return
+    compared = covered(fixed, moving, world) > 0
+    if pair.moving_mask is not None:
+        given = tensor_of(pair.moving_mask)
+        compared &= on_fixed_grid(given, fixed, moving, world, mode="nearest") > 0
+    if pair.fixed_mask is not None:
+        compared &= tensor_of(pair.fixed_mask) > 0
+    if not bool(compared.any()):
+        raise DataError(
+            "The masks leave nothing to compare: no voxel inside the fixed mask lies inside the moving image and its "
+            "mask. Check them, or place the images with --initialise mass."
+        )
 
 
 def _middle(grid: Grid) -> Tensor:

@@ -106,6 +106,19 @@ def test_what_is_missing_is_named_even_where_everything_is(images):
         Folder(file, skip_bad=True).records()
 
 
+def test_the_same_pair_in_two_rows_is_noted(images):
+    source = Folder(
+        table(
+            images,
+            "in/f.nii.gz,in/m.nii.gz,,a",
+            "in/m.nii.gz,in/f.nii.gz,,b",
+            "in/link.nii.gz,in/m.nii.gz,,c",
+        )
+    )
+    source.records()
+    assert source.notes() == ["rows are the same pair and count twice: a and c"]
+
+
 def test_a_mask_has_no_frames(images):
     file = table(images, "in/f.nii.gz,in/m.nii.gz,in/cine.nii.gz#1", header="fixed,moving,fixed_mask")
     with pytest.raises(DataError, match="only images and label maps have frames"):

@@ -40,7 +40,7 @@ def test_label_maps_are_told_from_images(array, codes):
 
 
 def test_a_label_map_in_place_of_one_image_is_refused():
-    with pytest.raises(DataError, match="the moving image looks like a label map .4 whole numbers"):
+    with pytest.raises(DataError, match=r"the moving image looks like a label map \(4 whole numbers"):
         load_pair(IMAGE, LABELS)
     with pytest.raises(DataError, match="the fixed image looks like a label map"):
         load_pair(LABELS, IMAGE)

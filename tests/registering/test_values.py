@@ -138,3 +138,11 @@ def test_a_full_mask_has_its_mass_in_the_middle():
     full = np.ones(F.shape, "u1")
     pair = load_pair(F, Volume(M, shift, (1.0,) * 3), masks=(full, full))
     torch.testing.assert_close(initial_matrix(pair, "mass")[:3, 3], torch.tensor([3.0, 0.0, -2.0]).double())
+
+
+def test_masks_that_do_not_meet_are_refused():
+    left, right = np.zeros(F.shape, "u1"), np.zeros(F.shape, "u1")
+    left[:4], right[8:] = 1, 1
+    with pytest.raises(DataError, match="leave nothing to compare"):
+        initial_matrix(load_pair(F, M, masks=(left, right)), "world")
+    initial_matrix(load_pair(F, M, masks=(left, right)), "mass")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -132,6 +132,7 @@ class Folder(Listing):
     def __init__(self, root: str | Path, **options: Unpack[SourceOptions]) -> None:
         super().__init__(root, **options)
         self._pairs: list[Pair] = []
+        self._twice: list[str] = []
 
     def column(self, side: str, kind: str) -> str:
         """Return the column, such as `fixed_label`."""
@@ -150,10 +151,23 @@ class Folder(Listing):
         """Return the rows of the CSV."""
         return list(self._pairs)
 
+    def notes(self) -> list[str]:
+        """Say which rows are the same pair."""
+        shown = ", ".join(self._twice[:3]) + (", …" if len(self._twice) > 3 else "")
+        return [f"rows are the same pair and count twice: {shown}"] if self._twice else []
+
     def _read(self) -> list[Pair]:
         rows = self.rows()
-        groups = connected([{file_key(self._path(row[side])[0]) for side in self.sides} for row in rows])
+        places = [[self._path(row[side]) for side in self.sides] for row in rows]
+        keys = [[(file_key(file), frame) for file, frame in ends] for ends in places]
+        groups = connected([{file for file, _ in ends} for ends in keys])
         check_one_set(self.table, rows, groups)
+        first: dict[Hashable, str] = {}
+        same = [
+            (first.setdefault(tuple(ends), row["id"]), row["id"])
+            for row, ends in zip(rows, keys, strict=True)
+        ]
+        self._twice = [f"{one} and {other}" for one, other in same if one != other]
         return [self._pair(row, rows[group]["id"]) for row, group in zip(rows, groups, strict=True)]
 
     def _pair(self, row: dict[str, str], subject: str) -> Pair:
