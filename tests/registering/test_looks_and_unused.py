@@ -100,4 +100,3 @@ def test_a_warped_label_map_is_told_from_an_image():
     volume = Volume(LABELS, np.eye(4), (1.0,) * 3)
     assert "warp it as labels" in warp_volume(field, volume).notes[0]
     assert warp_volume(field, Volume(IMAGE, np.eye(4), (1.0,) * 3)).notes == ()
-    assert warp_volume(field, volume, nearest=True).notes == ()
