@@ -20,6 +20,7 @@ from medreg.config.sweeps import current_name
 from medreg.config.validate import check_dimensions, check_keys, check_options
 from medreg.errors import CheckpointError
 from medreg.io import checkpoint
+from medreg.reporting.vocabulary import METRICS
 from medreg.runs.code import code_of
 from medreg.runs.record import RunRecord
 
@@ -44,7 +45,7 @@ class Parts:
 
 def prepare(cfg: DictConfig, context: RunContext, record: RunRecord) -> Parts:
     """Seed, build data, task and trainer, refuse what cannot work, and write down what is about to run."""
-    check_options(cfg, context)
+    check_options(cfg, context, tuple(METRICS))
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build(cfg.data)
     task = build(cfg.task)

@@ -139,7 +139,7 @@ def test_planar_file_of_two_axes_is_reproduced_by_simpleitk(tmp_path):
 def test_thick_slices_are_registered_one_by_one(tmp_path):
     shape, affine = (40, 36, 4), affine_about((40, 36, 4), spacing=(0.8, 0.9, 6.0), degrees=15, flip=True)
     paths = write_pair(tmp_path, shape, shape, affine, affine)
-    result = register(**paths, overrides=QUICK, output=tmp_path / "out")
+    result = register(**paths, overrides=QUICK[1:], output=tmp_path / "out")
     assert result.method == "preset cardiac"
     assert "6 mm apart" in result.reason
     assert result.transform.slice_axis == 2
@@ -425,7 +425,7 @@ def test_checkpoint_registers_and_is_refined(tmp_path):
     assert np.abs(plain.displacement).max() < 1e-9
     assert "run.ckpt" in plain.method
     assert "12×12" in plain.notes[-1]
-    refined = register(**paths, ckpt=ckpt, refine=True, overrides=QUICK)
+    refined = register(**paths, ckpt=ckpt, refine=True, overrides=QUICK[1:])
     assert refined.method.endswith("refined with preset cardiac")
     assert value(refined.after, "dice") > value(refined.before, "dice")
     with pytest.raises(ConfigError, match="do not apply to --ckpt"):

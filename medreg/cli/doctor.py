@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medreg.errors import ConfigError, DatasetNotFound
+from medreg.errors import ConfigError, DataError, DatasetNotFound
 
 if TYPE_CHECKING:
-    from medreg.data.audit import Audit
+    from medreg.data.findings import Audit
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     try:
         title, found = _task(args, console) if _is_folder(args.overrides) else _configured(args, console)
-    except DatasetNotFound as error:
+    except (DatasetNotFound, DataError) as error:
         if args.json:
             print(json.dumps({"usable": False, "error": str(error)}))
         else:

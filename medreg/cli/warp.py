@@ -76,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
         if args.labels is None
         else warp_labels(args.field, args.labels, reference=args.reference, output=args.output)
     )
+    for note in warped.notes:
+        console.print(f"[yellow]note[/] {note}", highlight=False)
     shape = "×".join(map(str, warped.shape))
     console.print(f"{args.image or args.labels} warped from moving into fixed space, {shape} → {args.output}")
     return 0

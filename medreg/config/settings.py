@@ -10,6 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from medreg.config.numbers import check_numbers
 from medreg.config.paths import config_dirs, config_file
 from medreg.config.suggest import leaf_keys, nearest
 from medreg.errors import ConfigError
@@ -56,6 +57,7 @@ def read_settings(
         raise ConfigError(f"Cannot read the {kind} {file}: {str(error).splitlines()[0]}") from error
     if not isinstance(settings, dict):
         raise ConfigError(f"The {kind} {file} holds no options.")
+    check_numbers(settings)
     return file, {str(key): value for key, value in settings.items()}
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from medreg.config.context import RunContext
+from medreg.config.numbers import check_numbers, check_top_level
 from medreg.errors import CompositionError, ConfigError
 
 MODES = ("fit", "test", "both")
 
 
-def check_options(cfg: DictConfig, context: RunContext) -> None:
+def check_options(cfg: DictConfig, context: RunContext, metrics: Collection[str] = ()) -> None:
     """Check top-level options that Hydra cannot.
 
     Raises:
@@ -31,6 +33,10 @@ def check_options(cfg: DictConfig, context: RunContext) -> None:
             "Use trainer.devices=1 in the sweep (hydra/launcher=joblib or submitit runs jobs side by side), "
             "or a single run with trainer=ddp."
         )
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    check_numbers(plain)
+    check_top_level({str(key): value for key, value in plain.items()}, metrics)
 
 
 def check_keys(task: Any, datamodule: Any, context: RunContext) -> None:

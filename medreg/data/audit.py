@@ -5,83 +5,29 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from medreg.data.audit_loading import Loading
+from medreg.data.findings import Audit, Notes
 from medreg.data.images import ImageData
 from medreg.data.images_dataset import TOLD
-from medreg.data.loading import record_item
 from medreg.data.records import Record
 from medreg.data.splits import STAGES
 from medreg.errors import DataError
-from medreg.io.image import read_labels
 from medreg.io.report import HeaderReport, header_report
-
-SEVERITIES = ("error", "warning", "info")
-
-
-@dataclass(frozen=True)
-class Issue:
-    """One kind of finding over the whole data set.
-
-    Attributes:
-        severity: "error", "warning" or "info".
-        message: what was found.
-        remedy: what to do; empty where nothing needs doing.
-        count: number of files or subjects.
-        example: one of them.
-    """
-
-    severity: str
-    message: str
-    remedy: str
-    count: int
-    example: str
-
-
-@dataclass(frozen=True)
-class Audit:
-    """The state of a data set.
-
-    Attributes:
-        facts: what there is, name → text.
-        issues: what is odd, worst first.
-    """
-
-    facts: dict[str, str]
-    issues: tuple[Issue, ...]
-
-    @property
-    def failed(self) -> bool:
-        """Whether there is any error."""
-        return any(issue.severity == "error" for issue in self.issues)
-
-
-@dataclass
-class Notes:
-    """Findings gathered by (severity, kind)."""
-
-    found: dict[tuple[str, str], list[tuple[str, str, str]]] = field(default_factory=dict)
-
-    def add(self, severity: str, kind: str, message: str, *, remedy: str = "", example: str = "") -> None:
-        """Note a finding; findings of one severity and kind are counted together."""
-        self.found.setdefault((severity, kind), []).append((message, remedy, example))
-
-    def issues(self) -> Iterator[Issue]:
-        """Yield one issue a kind, worst first."""
-        for severity in SEVERITIES:
-            for (level, _), entries in self.found.items():
-                if level == severity:
-                    message, remedy, example = entries[0]
-                    yield Issue(severity, message, remedy, len(entries), example)
 
 
 def audit(data: ImageData, *, progress: Callable[[Sequence[Record]], Iterable[Record]] = iter) -> Audit:
     """Inspect every file of a data set.
+
+    Images, label maps, masks and points are loaded by the loaders of the data module, so that nothing passes here
+    at which training would stop.
 
     Args:
         data: the data module; its data set is read with `skip_bad`, so that one error does not hide the next.
@@ -91,31 +37,41 @@ def audit(data: ImageData, *, progress: Callable[[Sequence[Record]], Iterable[Re
         DatasetNotFound: there is nothing to inspect.
     """
     notes = Notes()
+    left_out = "warning" if data.dataset.skip_bad else "error"
     data.dataset.skip_bad = True
     data.setup()
     records = data.dataset.records()
     for message in data.dataset.left_out:
-        notes.add(
-            "error", message, message, remedy="mend or replace the files, or set data.dataset.skip_bad=true"
-        )
+        remedy = "mend or replace the files, or set data.dataset.skip_bad=true"
+        notes.add(left_out, message, message, remedy=remedy)
     for message in data.dataset.notes():
         notes.add("info", message, message)
     reports: dict[str, HeaderReport] = {}
     volumes: dict[tuple[str, str], int] = {}
+    seen: set[int] = set()
+    labels, loading = _labels(data), Loading(data, notes)
     cut: dict[int, tuple[float, str]] = {}
     for record in progress(records):
         hidden = record.confidential
-        report = check_header(record.image, notes, name=record.describe(), hidden=hidden)
+        report = check_header(record.image, notes, name=record.describe(), voxels=False, hidden=hidden)
+        loaded = None if report is None else loading.record(record)
         if report is not None:
             reports[record.id] = report
-            _check_label(record, report, data.labels, notes, volumes)
-            _measure_cut(record, data, cut)
+        if loaded is not None:
+            _check_image(record, loaded["image"], notes)
+            _check_label(record, loaded, labels, notes, volumes, seen)
+            _measure_cut(record, loaded, data, cut)
+    loading.items()
     _tell_cut(cut, data, notes)
+    for name, code in labels.items() if seen else ():
+        if code not in seen:
+            message = f"label code {code} of {name} occurs in no label map"
+            notes.add("warning", message, message, remedy="correct data.labels")
     _check_phases(volumes, notes)
     _check_items(data, reports, notes)
     below = f"{data.dataset.root}{os.sep}"
     issues = (replace(issue, example=issue.example.removeprefix(below)) for issue in notes.issues())
-    return Audit(_facts(data, records, reports), tuple(issues))
+    return Audit(_facts(data, labels, records, reports), tuple(issues))
 
 
 def check_header(
@@ -149,34 +105,38 @@ def check_header(
     return report
 
 
+def _labels(data: ImageData) -> dict[str, int]:
+    """The structures; none where a label map that should tell them cannot be read, which is noted with its image."""
+    try:
+        return data.labels
+    except DataError:
+        return {}
+
+
+def _check_image(record: Record, image: Tensor, notes: Notes) -> None:
+    if float(image.max()) == float(image.min()):
+        message = f"all voxels equal {float(image.flatten()[0]):g}"
+        remedy = "the file is empty; export it again"
+        notes.add("error", "constant", message, remedy=remedy, example=record.describe())
+
+
 def _check_label(
     record: Record,
-    report: HeaderReport,
+    loaded: Mapping[str, Tensor],
     labels: Mapping[str, int],
     notes: Notes,
     volumes: dict[tuple[str, str], int],
+    seen: set[int],
 ) -> None:
     if record.label is None:
         return
     name = record.describe(record.label)
-    try:
-        array = read_labels(record.label, frame=record.label_frame).array
-    except DataError as error:
-        notes.add("error", "label_unreadable", str(error) if not record.confidential else name, example=name)
-        return
-    if array.shape != report.shape[: array.ndim]:
-        message = f"label map has shape {array.shape}, its image {report.shape}"
-        notes.add("error", "label_shape", message, remedy="resample the label map to its image", example=name)
+    array = np.asarray(loaded["label"][0])
     found = {int(code) for code in np.unique(array)} - {0}
-    unknown = found - set(labels.values())
-    if unknown and labels:
-        message = f"label codes {sorted(unknown)} are not in data.labels ({dict(labels)})"
-        notes.add("error", "label_codes", message, remedy="correct data.labels or the files", example=name)
+    seen |= found
     if not found:
-        severity = "error" if record.must_have_label else "warning"
-        notes.add(
-            severity, "label_empty", "label map without any label", remedy="check the frame", example=name
-        )
+        message = "label map without any label"
+        notes.add("warning", "label_empty", message, remedy="check the frame", example=name)
     missing = [structure for structure, code in labels.items() if found and code not in found]
     if missing:
         notes.add("info", f"absent {missing}", f"structures absent: {', '.join(missing[:5])}", example=name)
@@ -206,15 +166,17 @@ def _enclosed(array: NDArray[Any], code: int, wall: int) -> float:
     return touching / total if total else 0.0
 
 
-def _measure_cut(record: Record, data: ImageData, cut: dict[int, tuple[float, str]]) -> None:
+def _measure_cut(
+    record: Record, loaded: Mapping[str, Tensor], data: ImageData, cut: dict[int, tuple[float, str]]
+) -> None:
     """Note the largest share of each label that the crop of the preprocessing leaves out."""
     if record.label is None or data.preprocess.size is None:
         return
     try:
-        loaded = data.preprocess.transform(())(record_item(record))
-    except (DataError, RuntimeError):  # said already, by the check of the file
+        prepared = data.preprocess.transform(())(dict(loaded))
+    except (DataError, RuntimeError):  # said where items are put together
         return
-    for code, share in data.preprocess.cut_off(loaded).items():
+    for code, share in data.preprocess.cut_off(prepared).items():
         cut[code] = max(cut.get(code, (0.0, "")), (share, record.describe(record.label)))
 
 
@@ -251,13 +213,21 @@ def _check_items(data: ImageData, reports: Mapping[str, HeaderReport], notes: No
                 message = "images of one case (fixed and moving) lie on different grids"
                 remedy = "they are resampled by world coordinates (data.preprocess.alignment)"
                 notes.add("info", "grids", message, remedy=remedy, example=item.id)
+            ends = list(item.parts.values())
+            if len(ends) == 2 and (ends[0].label is None) != (ends[1].label is None):
+                message = (
+                    "only one image of a pair has a label map: the overlap of such a pair is not measured"
+                )
+                notes.add("warning", "one label map", message, remedy="give both or none", example=item.id)
 
 
 def _same_grid(first: HeaderReport, second: HeaderReport) -> bool:
     return first.shape[:3] == second.shape[:3] and bool(np.allclose(first.affine, second.affine, atol=1e-3))
 
 
-def _facts(data: ImageData, records: Sequence[Record], reports: Mapping[str, HeaderReport]) -> dict[str, str]:
+def _facts(
+    data: ImageData, labels: Mapping[str, int], records: Sequence[Record], reports: Mapping[str, HeaderReport]
+) -> dict[str, str]:
     facts = {
         "folder": str(data.dataset.root.absolute()),
         "subjects": str(len({record.subject for record in records})),
@@ -268,7 +238,7 @@ def _facts(data: ImageData, records: Sequence[Record], reports: Mapping[str, Hea
         "label maps": str(sum(record.label is not None for record in records)),
         "masks": str(sum(record.mask is not None for record in records)),
         "point files": str(sum((r.keypoints is not None) + (r.more_keypoints is not None) for r in records)),
-        "label codes": ", ".join(f"{name} {code}" for name, code in data.labels.items()),
+        "label codes": ", ".join(f"{name} {code}" for name, code in labels.items()),
         "axes": _counts("".join(report.axis_codes) for report in reports.values()),
         "types": _counts(report.dtype for report in reports.values()),
     }

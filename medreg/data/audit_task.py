@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medreg.data.audit import Audit, Notes, check_header
+from medreg.data.audit import check_header
 from medreg.data.audit_task_files import USUAL, check_map, check_points
 from medreg.data.datasets.learn2reg_descriptor import (
     NAME,
@@ -23,6 +23,7 @@ from medreg.data.datasets.learn2reg_descriptor import (
     relative,
 )
 from medreg.data.datasets.learn2reg_pairs import PairList, read_pair_list
+from medreg.data.findings import Audit, Notes
 from medreg.data.records import stem
 from medreg.errors import DatasetNotFound
 from medreg.io.report import HeaderReport

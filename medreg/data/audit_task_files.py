@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medreg.data.audit import Notes, check_header
+from medreg.data.audit import check_header
+from medreg.data.findings import Notes
 from medreg.errors import DataError
 from medreg.io.image import read_labels
 from medreg.io.points import read_points

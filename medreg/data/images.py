@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytorch_lightning as pl
+from monai.transforms.compose import Compose
 from torch.utils.data import DataLoader
 
 from medreg.data.covariates import Covariates
 from medreg.data.datasets.base import DataSource
 from medreg.data.images_dataset import ImageDataset
 from medreg.data.loader import CaseSampler, CountingLoader, EpochSampler, LoaderOptions, collate_readable
-from medreg.data.loading import record_item
+from medreg.data.loading import LoadRecord, ToPlain, record_item
 from medreg.data.preprocess import Preprocess
 from medreg.data.provenance import hash_files, hash_settings, write_inventory
 from medreg.data.records import Record
@@ -300,6 +301,20 @@ class ImageData(pl.LightningDataModule):
             collate_fn=collate_readable,
             left_out=self.left_out,
         )
+
+    def load(self, record: Record) -> Mapping[str, Any]:
+        """Return image, label map, mask and points of a record as its files hold them, checked as for training.
+
+        Raises:
+            CorruptFile: a file cannot be read or does not fit the others.
+        """
+        codes = self._known_codes()
+        store = RecordStore([], Compose([LoadRecord(codes), ToPlain()]), cache=Cache("none", ""), key={})
+        return store[record_item(record)]
+
+    def samples(self, stage: str) -> Any:
+        """Return the samples of a set, by position, as its loader gives them."""
+        return self._dataset(stage)
 
     def _dataset(self, stage: str) -> Any:
         items = self.items(stage)

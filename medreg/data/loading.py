@@ -18,12 +18,14 @@ from medreg.data.records import Record
 from medreg.errors import DataError
 from medreg.geometry.grid import Grid
 from medreg.io.field import read_displacement
-from medreg.io.image import Volume, read_image, read_labels
+from medreg.io.image import Volume, read_image, read_labels, read_mask
+from medreg.io.on_grid import check_on_grid
 from medreg.io.points import read_points, voxel_to_world
 from medreg.io.stack import across_slices
 
 IMAGES = ("image",)
 MAPS = ("label", "mask")
+LARGEST_FLOAT = 2**24  # beyond it float32, in which MONAI resamples, merges neighbouring integers
 
 
 def record_item(record: Record) -> dict[str, Any]:
@@ -33,6 +35,7 @@ def record_item(record: Record) -> dict[str, Any]:
     """
     item: dict[str, Any] = {"id": record.id, "frame": record.frame, "label_frame": record.label_frame}
     item["must_have_label"] = record.must_have_label
+    item["by_index"] = record.by_index
     for name in ("image", "label", "mask", "keypoints", "more_keypoints"):
         file = getattr(record, name)
         if file is not None:
@@ -82,8 +85,8 @@ class LoadRecord(Transform):
         """Return the loaded item, or the displacement of a truth item.
 
         Raises:
-            DataError: an unreadable file, a label map of another shape, unknown codes, an empty label map
-                where the data set promises one.
+            DataError: an unreadable file, a label map or mask of another shape or place in the world, unknown
+                codes, an empty mask, an empty label map where the data set promises one.
         """
         if "truth" in data:
             field = read_displacement(Path(data["truth"]))
@@ -94,7 +97,10 @@ class LoadRecord(Transform):
         for key in MAPS:
             if key in data:
                 array = self._read_map(data, key, volume)
-                out[key] = MetaTensor(array.to(torch.float32), affine=affine.clone())
+                values, codes = as_float(array)
+                out[key] = MetaTensor(values, affine=affine.clone())
+                if codes is not None:
+                    out[f"{key}_codes"] = codes
         for key, name in (("keypoints", "points"), ("more_keypoints", "more_points")):
             if key in data:
                 out[name] = torch.from_numpy(voxel_to_world(read_points(data[key]), volume.affine))
@@ -102,16 +108,18 @@ class LoadRecord(Transform):
 
     def _read_map(self, data: Mapping[Hashable, Any], key: str, image: Volume) -> Tensor:
         frame = data["label_frame"] if key == "label" else None
-        volume = read_labels(data[key], frame=frame)
+        volume = read_mask(data[key]) if key == "mask" else read_labels(data[key], frame=frame)
         name = data[f"{key}_name"]
-        if volume.shape != image.shape:
-            raise DataError(
-                f"{name} has shape {volume.shape}, but its image {data['image_name']} has {image.shape}; "
-                "a label map must lie on the grid of its image."
-            )
+        remedy = "Resample it with nearest neighbour"
+        check_on_grid(volume, name, image, data["image_name"], remedy=remedy, by_index=data["by_index"])
         array = _as_stack(volume)
         if key == "mask":
-            return (array > 0).to(torch.uint8)
+            if not bool(array.any()):
+                raise DataError(
+                    f"{name} holds no voxel: a mask says where an image may be compared. Leave it out, "
+                    "or give the right file."
+                )
+            return array
         unknown = {int(code) for code in torch.unique(array)} - self.codes if self.codes else set()
         if unknown:
             raise DataError(
@@ -146,10 +154,27 @@ class ToPlain(Transform):
         }
         if "label" in data:
             out["label"] = _contiguous(data["label"].round(), torch.int32)
+            if "label_codes" in data:
+                out["label"] = data["label_codes"][out["label"].long()]
         if "mask" in data:
             out["mask"] = _contiguous(data["mask"].round(), torch.uint8)
         out |= {name: data[name] for name in ("points", "more_points") if name in data}
         return out
+
+
+def as_float(array: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return a label map as float32 that holds it exactly, for transforms of images.
+
+    Returns:
+        the map and None; or, where its codes are too large for float32, the positions of its codes in a list and that
+        list, int32, with 0 first.
+    """
+    if not array.numel() or int(array.abs().max()) < LARGEST_FLOAT:
+        return array.to(torch.float32), None
+    codes = torch.unique(array)
+    codes = torch.cat([codes.new_zeros(1), codes[codes != 0]])
+    ordered, order = codes.sort()
+    return order[torch.searchsorted(ordered, array.contiguous())].to(torch.float32), codes.to(torch.int32)
 
 
 def _contiguous(tensor: MetaTensor, dtype: torch.dtype) -> Tensor:

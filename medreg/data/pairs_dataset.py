@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from medreg.data.failures import CorruptFile
 from medreg.data.images_dataset import ItemDataset
 from medreg.data.loading import record_item, truth_item
 from medreg.data.pairing import Pairing
-from medreg.data.preprocess import Choice, Prepared
+from medreg.data.preprocess import Choice, Loaded, Prepared
 from medreg.data.records import Pair, Record
 from medreg.data.slices import empty_without_overlap
 
@@ -50,6 +51,7 @@ class PairDataset(ItemDataset[Pair]):
     def prepared(self, item: Pair, choose: Choice | None) -> Prepared:
         """Return both images on the fixed grid, and the motion."""
         fixed, moving = (self.store[record_item(record)] for record in (item.fixed, item.moving))
+        _check_points(item, fixed, moving)
         truth = None if item.truth is None else self.store[truth_item(item.truth)]
         return self.preprocess.prepare(fixed, moving, truth, choose=choose)
 
@@ -65,3 +67,13 @@ class PairDataset(ItemDataset[Pair]):
         """Return the names of the pair and of both images."""
         names = {"fixed_id": [item.fixed.id] * count, "moving_id": [item.moving.id] * count}
         return {**super().facts(item, count), **names}
+
+
+def _check_points(pair: Pair, fixed: Loaded, moving: Loaded) -> None:
+    for name, file in (("points", "keypoints"), ("more_points", "more_keypoints")):
+        if name in fixed and name in moving and len(fixed[name]) != len(moving[name]):
+            first, second = (end.describe(getattr(end, file)) for end in (pair.fixed, pair.moving))
+            raise CorruptFile(
+                f"{first} holds {len(fixed[name])} landmarks but {second} {len(moving[name])}; row i of one must be "
+                "the same anatomical place as row i of the other."
+            )

@@ -54,6 +54,7 @@ class Record(Item):
         id: name in tables and messages; unique in the data set, never a person's number.
         must_have_label: an empty label map is an error (wrong frame), not an empty slice.
         confidential: messages show `id` instead of the path.
+        by_index: label map and mask match the image voxel by voxel whatever their headers say (Learn2Reg).
         trainable: the data set lists the image for training; images that are published for evaluation only
             are never trained on.
         position: place of the image among the frames of its cine, counted from 0; that of `frame` unless stated.
@@ -75,6 +76,7 @@ class Record(Item):
     id: str = ""
     must_have_label: bool = False
     confidential: bool = False
+    by_index: bool = False
     trainable: bool = True
     position: int | None = None
     covariates: Mapping[str, float | str] = field(default_factory=dict, compare=False)

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from medreg.data.records import Record
-from medreg.data.tables import read_rows
+from medreg.data.tables import read_rows, read_text
 from medreg.errors import ConfigError, DataError
 from medreg.io.atomic import write_text
 
@@ -194,12 +194,12 @@ def repeat_to(items: Sequence[Item], length: int) -> list[Item]:
 
 def _from_file(path: Path, subjects: Sequence[str], aliases: dict[str, str]) -> dict[str, set[str]]:
     sets: dict[str, set[str]] = {stage: set() for stage in STAGES}
-    unknown = []
+    unknown, known = [], set(subjects)
     for name, stage in _rows(path):
         if stage not in sets:
             raise DataError(f"{path}: {name} is in set {stage!r}; choose train, val or test.")
         subject = aliases.get(name, name)
-        if subject in subjects:
+        if subject in known:
             sets[stage].add(subject)
         else:
             unknown.append(name)
@@ -209,7 +209,7 @@ def _from_file(path: Path, subjects: Sequence[str], aliases: dict[str, str]) -> 
             + ("." if aliases else f" ({', '.join(unknown[:5])}).")
             + " Correct the file or data.dataset.root."
         )
-    left = len(set(subjects) - {subject for found in sets.values() for subject in found})
+    left = len(known - {subject for found in sets.values() for subject in found})
     if left:
         logger.warning("%d subjects are not in %s and are left out.", left, path)
     return sets
@@ -225,7 +225,7 @@ def _rows(path: Path) -> list[tuple[str, str]]:
 
 def _json_rows(path: Path) -> list[tuple[str, str]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(content, dict):

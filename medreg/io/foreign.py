@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from medreg.errors import DataError, MissingExtra
 from medreg.io.forms import check_placement
+from medreg.io.frames import frame_names
 from medreg.io.header import Geometry
 from medreg.io.memory import check_size
 from medreg.io.packed import check_packed
@@ -99,8 +100,8 @@ def select_itk(image: Any, name: str, *, frame: int | None = None) -> tuple[NDAr
     components = image.GetNumberOfComponentsPerPixel()
     if components > 1 and frame is None:
         raise DataError(
-            f"{name}: has {components} components a voxel (colours, a vector), where one value is wanted. Save the one "
-            "you mean as a file of its own (SimpleITK: VectorIndexSelectionCast)."
+            f"{name}: has {components} components a voxel (colours, a vector), where one value is wanted; name one of "
+            f"them: {frame_names(name, components)}."
         )
     if not 0 <= (frame or 0) < components:
         raise DataError(f"{name}: component {frame} does not exist; it has {components}.")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from medreg.errors import DataError
 from medreg.io.foreign import is_foreign, read_foreign
 from medreg.io.forms import is_usable
+from medreg.io.frames import frame_names
 from medreg.io.header import Geometry, right_angled
 from medreg.io.labels import exact_labels, exact_mask
 from medreg.io.nifti import geometry_of, load_nibabel, read_voxels
@@ -190,8 +191,8 @@ def select_image(
     count = int(shape[3]) if len(shape) > 3 else 1
     if frame is None and count > 1:
         raise DataError(
-            f"{name}: has {count} frames (fourth axis), where one image is wanted. Save the one you mean as a file of "
-            "its own (nibabel: image.slicer[..., 0]); in a CSV of data, write {Path(name).name}#0."
+            f"{name}: has {count} frames (fourth axis), where one image is wanted; name one of them: "
+            f"{frame_names(name, count)}."
         )
     if not 0 <= (frame or 0) < count:
         raise DataError(f"{name}: frame {frame} does not exist; the file has {count} (0 … {count - 1}).")

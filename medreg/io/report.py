@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from medreg.io.foreign import is_foreign, itk_affine, read_itk_image
 from medreg.io.header import Geometry, right_angled, skew
 from medreg.io.image import existing_file, read_image
 from medreg.io.nifti import geometry_of, load_nibabel
@@ -64,6 +65,8 @@ def header_report(path: str | Path, *, voxels: bool = True) -> HeaderReport:
         DataError: the file is missing or cannot be opened at all.
     """
     path = existing_file(path)
+    if is_foreign(path):
+        return _foreign_report(path, voxels=voxels)
     image = load_nibabel(path)
     geometry = geometry_of(image, ndim=min(len(image.shape), 3), name=str(path))
     findings = _header_findings(image, geometry)
@@ -76,6 +79,18 @@ def header_report(path: str | Path, *, voxels: bool = True) -> HeaderReport:
     return HeaderReport(
         path, tuple(image.shape), dtype, geometry.spacing_mm, codes, geometry.affine, tuple(findings)
     )
+
+
+def _foreign_report(path: Path, *, voxels: bool) -> HeaderReport:
+    """Report on a MetaImage or NRRD file, whose header cannot contradict itself."""
+    image = read_itk_image(path)
+    components = image.GetNumberOfComponentsPerPixel()
+    shape = (*image.GetSize(), *((components,) if components > 1 else ()))
+    affine = itk_affine(image)
+    spacing = tuple(float(value) for value in image.GetSpacing())
+    findings = _voxel_findings(path, shape) if voxels else []
+    codes = tuple(str(code) for code in nib.orientations.aff2axcodes(affine))
+    return HeaderReport(path, shape, image.GetPixelIDTypeAsString(), spacing, codes, affine, tuple(findings))
 
 
 def _header_findings(image: Any, geometry: Geometry) -> list[Finding]:

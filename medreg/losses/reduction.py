@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+from medreg.errors import ConfigError
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
@@ -22,3 +26,14 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     total = (values.masked_fill(mask == 0, 0.0) * mask).flatten(1).sum(1)
     count = values.shape[1] * mask.flatten(1).sum(1)
     return torch.where(count > 0, total / count.masked_fill(count == 0, 1.0), 0.0)
+
+
+def checked_weight(weight: float, name: str) -> float:
+    """Return the weight of a term of the energy.
+
+    Raises:
+        ConfigError: it is negative, which would reward what the term measures, or not finite.
+    """
+    if isinstance(weight, int | float) and not (math.isfinite(weight) and weight >= 0):
+        raise ConfigError(f"{name}.weight is {weight:g}; a weight is a finite number, 0 or more.")
+    return weight

@@ -28,7 +28,7 @@ class ChosenSmoothness:
         labels: λ by label code, 0 for the background; empty for one λ everywhere.
 
     Raises:
-        ConfigError: a λ that is no finite number, or a label that is no integer.
+        ConfigError: a λ that is negative or no finite number, or a label that is no integer.
     """
 
     smoothness: float | None = None
@@ -36,12 +36,14 @@ class ChosenSmoothness:
 
     def __post_init__(self) -> None:
         if self.smoothness is not None and not _is_number(self.smoothness):
-            raise ConfigError(f"λ is {self.smoothness!r}; give a finite number, such as 0.3.")
+            raise ConfigError(f"λ is {self.smoothness!r}; give a finite number, 0 or more, such as 0.3.")
         for code, value in self.labels.items():
             if not isinstance(code, int):
                 raise ConfigError(f"λ is given for label {code!r}; labels are integers, 0 is the background.")
             if not _is_number(value):
-                raise ConfigError(f"λ of label {code} is {value!r}; give a finite number, such as 0.3.")
+                raise ConfigError(
+                    f"λ of label {code} is {value!r}; give a finite number, 0 or more, such as 0.3."
+                )
 
     def tensor(self, model: ConditionalModel, labels: Tensor | None, *, batch: int) -> Tensor:
         """λ as the model takes it: (B,) for one number, (B, 1, *S) float32 for one a label.
@@ -69,7 +71,7 @@ class ChosenSmoothness:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
 def require_conditional(model: nn.Module) -> ConditionalModel:
@@ -80,7 +82,7 @@ def require_conditional(model: nn.Module) -> ConditionalModel:
     """
     if not isinstance(model, ConditionalModel):
         raise CompositionError(
-            f"λ is given, but {type(model).__name__} takes none: its smoothness was fixed in training. Conditional "
+            f"{type(model).__name__} takes no λ: its smoothness was fixed in training. Conditional "
             f"models take one: {', '.join(f'model={name}' for name in CONDITIONAL)}."
         )
     return model

@@ -16,10 +16,12 @@ from medreg.geometry.grid import Grid, identity_grid
 from medreg.geometry.warp import sample, warp
 from medreg.io.field import read_displacement
 from medreg.io.image import Volume
-from medreg.io.points import read_points, voxel_to_world, world_to_voxel, write_points
+from medreg.io.on_grid import called
+from medreg.io.points import voxel_to_world, world_to_voxel, write_points
 from medreg.io.stack import grid_of, stack_shape, tensor_of
 from medreg.io.vectors import Field, index_field_to_world
-from medreg.registering.pair import Source, as_image, called
+from medreg.registering.looks import codes_of
+from medreg.registering.pair import Source, as_image, as_points
 from medreg.registering.placement import inside
 
 SPACES = ("voxel", "ras", "lps")
@@ -113,7 +115,13 @@ def warp_volume(
         shape = shape[:2]
     affine = target.affine.numpy()
     spacing = tuple(float(value) for value in target.spacing_mm[: len(shape)])
-    return Volume(np.ascontiguousarray(array.reshape(shape)), affine, spacing)
+    notes: tuple[str, ...] = ()
+    if not nearest and codes_of(volume.array) is not None:
+        notes = (
+            f"{called(volume, 'image')} looks like a label map but was interpolated linearly, so that codes mix; warp "
+            "it as labels",
+        )
+    return Volume(np.ascontiguousarray(array.reshape(shape)), affine, spacing, notes)
 
 
 def _sampled(volume: Volume, displacement: Tensor, covered: Tensor, *, nearest: bool) -> NDArray[np.generic]:
@@ -144,7 +152,7 @@ def move_points(
     fixed = None if reference is None else as_image(reference, "reference")
     target = None if moving is None else as_image(moving, "moving")
     placed = world_field(read_displacement(field, reference=fixed), fixed=fixed, moving=target)
-    given = read_points(points) if isinstance(points, str | Path) else np.asarray(points, dtype=np.float64)
+    given = as_points(points, "points")
     ndim = given.shape[1]
     start = placed.grid.affine.numpy() if fixed is None else fixed.affine
     end = start if target is None else target.affine

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medreg.errors import ConfigError
 from medreg.geometry.pair_transform import PairTransform, to_slices
 from medreg.io.image import Volume
 from medreg.io.stack import grid_of, tensor_of
@@ -19,13 +20,32 @@ OVERLAP = ("dice", "lost_structures", "hd95_mm", "assd_mm")
 
 
 def label_names(pair: Pair, given: Mapping[str, int] | None) -> dict[str, int]:
-    """Return structure names and codes: the given ones, else `label 3` for every code in either map but 0."""
+    """Return structure names and codes: the given ones, else `label 3` for every code in either map but 0.
+
+    Raises:
+        ConfigError: a given code that neither map holds.
+    """
     if given:
-        return dict(given)
+        return _checked_names(pair, given)
     if pair.fixed_labels is None or pair.moving_labels is None:
         return {}
     codes = np.union1d(np.unique(pair.fixed_labels.array), np.unique(pair.moving_labels.array))
     return {f"label {int(code)}": int(code) for code in codes if code != 0}
+
+
+def _checked_names(pair: Pair, given: Mapping[str, int]) -> dict[str, int]:
+    maps = [volume for volume in (pair.fixed_labels, pair.moving_labels) if volume is not None]
+    if len(maps) < 2:
+        raise ConfigError("--label-names needs --fixed-labels and --moving-labels, whose codes it names.")
+    there = {int(code) for volume in maps for code in np.unique(volume.array)}
+    absent = {name: code for name, code in given.items() if code not in there}
+    if absent:
+        told = ", ".join(f"{name}={code}" for name, code in absent.items())
+        known = ", ".join(map(str, sorted(there - {0})[:20]))
+        raise ConfigError(
+            f"--label-names {told}: neither label map holds that code; they hold {known or 'none'}."
+        )
+    return dict(given)
 
 
 def measure(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medreg.errors import DataError
-from medreg.io.image import Volume, read_image, read_labels
+from medreg.io.forms import check_placement
+from medreg.io.frames import split_frame
+from medreg.io.image import Volume, checked_affine, read_image, read_labels, read_mask
+from medreg.io.labels import exact_labels, exact_mask
+from medreg.io.on_grid import called, check_on_grid
 from medreg.io.points import read_points, voxel_to_world
 from medreg.io.stack import stack_shape
+from medreg.registering.looks import check_looks
 
-SAME_PLACE = 0.1  # voxels; label maps whose corners lie further from their image's are on another grid
 Source = str | Path | Volume | NDArray[Any] | Tensor
 Table = str | Path | NDArray[Any]
 
@@ -77,26 +81,33 @@ def load_pair(
     """
     images = (as_image(fixed, "fixed"), as_image(moving, "moving"))
     _check_dimensions(*images)
+    looks = check_looks(*images)
     if not (fixed_labels_alone and labels[0] is not None):
         _check_both(labels, "labels")
     _check_both(points, "points")
 
-    def on_grid(source: Source | None, role: str, image: Volume) -> Volume | None:
-        return None if source is None else _map_on_grid(source, role, image)
+    def labels_on(source: Source | None, role: str, image: Volume) -> Volume | None:
+        return None if source is None else _on_grid(as_labels(source, role), source, role, image)
 
-    places = (_points_mm(points[0], images[0]), _points_mm(points[1], images[1]))
+    def mask_on(source: Source | None, role: str, image: Volume) -> Volume | None:
+        return None if source is None else _on_grid(as_mask(source, role), source, role, image)
+
+    places = (_points_mm(points[0], "fixed", images[0]), _points_mm(points[1], "moving", images[1]))
     _check_points(*places)
     sides = tuple(zip(("fixed", "moving"), images, strict=True))
     return Pair(
         fixed=images[0],
         moving=images[1],
-        fixed_labels=on_grid(labels[0], "fixed labels", images[0]),
-        moving_labels=on_grid(labels[1], "moving labels", images[1]),
-        fixed_mask=on_grid(masks[0], "fixed mask", images[0]),
-        moving_mask=on_grid(masks[1], "moving mask", images[1]),
+        fixed_labels=labels_on(labels[0], "fixed labels", images[0]),
+        moving_labels=labels_on(labels[1], "moving labels", images[1]),
+        fixed_mask=mask_on(masks[0], "fixed mask", images[0]),
+        moving_mask=mask_on(masks[1], "moving mask", images[1]),
         fixed_points_mm=places[0],
         moving_points_mm=places[1],
-        notes=tuple(f"{called(volume, side)}: {note}" for side, volume in sides for note in volume.notes),
+        notes=looks
+        + tuple(
+            f"{called(volume, f'{side} image')}: {note}" for side, volume in sides for note in volume.notes
+        ),
     )
 
 
@@ -106,46 +117,89 @@ def _check_both(pair: tuple[Any, Any], kind: str) -> None:
         raise DataError(f"--{have}-{kind} is given but --{lack}-{kind} is not; metrics need both.")
 
 
-def called(volume: Volume, side: str) -> str:
-    """Return how an image is called in messages: its file, or its role."""
-    return str(volume.path) if volume.path is not None else f"the {side} image"
-
-
 def as_image(source: Source, side: str) -> Volume:
     """Return an image from a file, a Volume or an array, refusing what cannot be registered.
 
     Raises:
         DataError: unreadable, NaN, constant, or not 2-D or 3-D.
     """
-    volume = read_image(source) if isinstance(source, str | Path) else _in_memory(source, np.float32)
+    if isinstance(source, str | Path):
+        file, frame = split_frame(source)
+        volume = read_image(file, frame=frame)
+    else:
+        volume = _in_memory(source, f"{side} image")
+        with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused below
+            volume = replace(volume, array=np.ascontiguousarray(volume.array, dtype=np.float32))
+    name = called(volume, f"{side} image")
     if volume.array.ndim not in (2, 3):
-        raise DataError(f"{called(volume, side)} has shape {volume.shape}; give a 2-D or 3-D image.")
+        raise DataError(f"{name} has shape {volume.shape}; give a 2-D or 3-D image.")
     if not np.isfinite(volume.array).all():
         count = int((~np.isfinite(volume.array)).sum())
         raise DataError(
-            f"{called(volume, side)} holds {count} NaN or infinite values; replace them (by 0, or by the "
+            f"{name} holds {count} NaN or infinite values; replace them (by 0, or by the "
             "background) and save it again."
         )
     if float(volume.array.min()) == float(volume.array.max()):
         raise DataError(
-            f"{called(volume, side)} is constant (every voxel is {float(volume.array.flat[0]):g}): there is "
+            f"{name} is constant (every voxel is {float(volume.array.flat[0]):g}): there is "
             "nothing to register. Is it the right file?"
         )
     return volume
 
 
-def as_labels(source: Source) -> Volume:
-    """Return a label map from a file, a Volume or an array."""
-    return read_labels(source) if isinstance(source, str | Path) else _in_memory(source, np.int32)
+def as_labels(source: Source, role: str = "label map") -> Volume:
+    """Return a label map, int32, from a file, a Volume or an array.
+
+    Raises:
+        DataError: it cannot be read, or its codes are no exact integers of 32 bits.
+    """
+    if isinstance(source, str | Path):
+        file, frame = split_frame(source)
+        return read_labels(file, frame=frame)
+    volume = _in_memory(source, role)
+    return replace(volume, array=np.ascontiguousarray(exact_labels(volume.array, called(volume, role))))
 
 
-def _in_memory(source: Volume | NDArray[Any] | Tensor, dtype: Any) -> Volume:
+def as_mask(source: Source, role: str = "mask") -> Volume:
+    """Return a mask, uint8 of 0 and 1, from a file, a Volume or an array.
+
+    Raises:
+        DataError: it cannot be read, is neither in nor out somewhere, or holds no voxel.
+    """
+    if isinstance(source, str | Path):
+        file, frame = split_frame(source)
+        volume = read_mask(file, frame=frame)
+    else:
+        volume = _in_memory(source, role)
+        volume = replace(volume, array=np.ascontiguousarray(exact_mask(volume.array, called(volume, role))))
+    if not volume.array.any():
+        raise DataError(
+            f"{called(volume, role)} holds no voxel: a mask says where an image may be compared. Leave it out, or give "
+            "the right file."
+        )
+    return volume
+
+
+def _in_memory(source: Volume | NDArray[Any] | Tensor, role: str) -> Volume:
+    """Return an array of real numbers with its place; a bare one has voxels of 1 mm.
+
+    Raises:
+        DataError: complex numbers or no numbers, no voxel, or a place that no image can have.
+    """
     if isinstance(source, Volume):
-        array = np.ascontiguousarray(source.array, dtype=dtype)
-        return Volume(array, source.affine, source.spacing_mm, source.notes, source.path)
-    values = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
-    array = np.ascontiguousarray(values, dtype=dtype)
-    return Volume(array, np.eye(4), (1.0,) * array.ndim)
+        volume = replace(source, affine=np.asarray(source.affine, dtype=np.float64))
+    else:
+        values = np.asarray(source.detach().cpu().numpy() if isinstance(source, Tensor) else source)
+        volume = Volume(values, np.eye(4), (1.0,) * values.ndim)
+    name = called(volume, role)
+    if volume.array.dtype.kind not in "biuf":
+        raise DataError(
+            f"{name} holds values of type {volume.array.dtype}; give real numbers (of complex ones the magnitude)."
+        )
+    if not volume.array.size:
+        raise DataError(f"{name} has shape {volume.shape}: it holds no voxel.")
+    check_placement(checked_affine(volume.affine, name), name)
+    return volume
 
 
 def _check_dimensions(fixed: Volume, moving: Volume) -> None:
@@ -164,50 +218,37 @@ def _check_dimensions(fixed: Volume, moving: Volume) -> None:
         )
 
 
-def _map_on_grid(source: Source, role: str, image: Volume) -> Volume:
-    volume = as_labels(source)
-    side = role.split(" ")[0]
-    if volume.path is None and not isinstance(source, Volume):
-        volume = Volume(volume.array, image.affine, image.spacing_mm)  # a bare array lies on its image's grid
+def _on_grid(volume: Volume, source: Source, role: str, image: Volume) -> Volume:
+    """Return a label map or mask after checking that it lies on its image; a bare array is taken to."""
+    if not isinstance(source, str | Path | Volume):
+        volume = replace(volume, affine=image.affine, spacing_mm=image.spacing_mm)
+    side = f"{role.split(' ')[0]} image"
     check_on_grid(volume, role, image, side, remedy="Resample it with nearest neighbour")
     return volume
 
 
-def check_on_grid(volume: Volume, role: str, image: Volume, side: str, *, remedy: str) -> None:
-    """Check that a label map, mask or map of weights lies voxel by voxel on its image.
-
-    Args:
-        volume: what belongs to the image.
-        role: what it is called where it has no file.
-        image: its image.
-        side: likewise of the image.
-        remedy: what to do about another shape.
-
-    Raises:
-        DataError: another shape, or another place in the world; names both files.
-    """
-    file = called(volume, role)
-    if stack_shape(volume) != stack_shape(image):
-        raise DataError(
-            f"{file} has shape {volume.shape} but its image {called(image, side)} has {image.shape}: it must lie "
-            f"on the grid of that image. {remedy}."
-        )
-    far = np.array([*(size - 1 for size in stack_shape(image)), 1.0])
-    for corner in (np.array([0, 0, 0, 1.0]), far):
-        gap = np.linalg.solve(image.affine, volume.affine @ corner) - corner
-        if np.abs(gap[:3]).max() > SAME_PLACE:
-            raise DataError(
-                f"{file} has the shape of its image {called(image, side)} but another place in the world (a "
-                f"corner is {np.abs(gap[:3]).max():.1f} voxels off). Copy the image's header to it, or "
-                "resample it."
-            )
-
-
-def _points_mm(source: Table | None, image: Volume) -> NDArray[np.float64] | None:
+def _points_mm(source: Table | None, side: str, image: Volume) -> NDArray[np.float64] | None:
     if source is None:
         return None
-    voxels = read_points(source) if isinstance(source, str | Path) else np.asarray(source, dtype=np.float64)
-    return voxel_to_world(voxels, image.affine)
+    return voxel_to_world(as_points(source, f"{side} points"), image.affine)
+
+
+def as_points(source: Table, role: str) -> NDArray[np.float64]:
+    """Return points (N, 2) or (N, 3) from a file or an array.
+
+    Raises:
+        DataError: a file that cannot be read, another shape, no real numbers, or NaN.
+    """
+    if isinstance(source, str | Path):
+        return read_points(source)
+    array = np.asarray(source)
+    if array.dtype.kind not in "biuf" or array.ndim != 2 or array.shape[1] not in (2, 3) or not len(array):
+        raise DataError(
+            f"The {role} have shape {array.shape} and type {array.dtype}; give (N, 2) or (N, 3) real numbers."
+        )
+    if not np.isfinite(array).all():
+        raise DataError(f"The {role} hold NaN or infinite values; leave such points out of both lists.")
+    return array.astype(np.float64)
 
 
 def _check_points(fixed: NDArray[np.float64] | None, moving: NDArray[np.float64] | None) -> None:

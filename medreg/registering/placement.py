@@ -11,8 +11,9 @@ from medreg.errors import ConfigError, DataError
 from medreg.geometry.grid import Grid, identity_grid, matrix_to_displacement
 from medreg.geometry.pair_transform import inside, voxel_matrix
 from medreg.geometry.warp import warp
+from medreg.io.on_grid import called
 from medreg.io.stack import grid_of, tensor_of
-from medreg.registering.pair import Pair, called
+from medreg.registering.pair import Pair
 
 INITIALISATIONS = ("world", "none", "centre", "mass")
 SAMPLES_PER_AXIS = 24  # of the fixed grid, to measure the overlap
@@ -29,7 +30,7 @@ def initial_matrix(pair: Pair, how: str) -> Tensor:
 
     Raises:
         ConfigError: an unknown initialisation.
-        DataError: the images do not overlap; the message says where each lies.
+        DataError: the images do not overlap, and the message says where each lies; or their masks do not.
     """
     fixed, moving = grid_of(pair.fixed), grid_of(pair.moving)
     matrix = torch.eye(4, dtype=torch.float64)
@@ -45,6 +46,7 @@ def initial_matrix(pair: Pair, how: str) -> Tensor:
         matrix[:3, 3] += normal * (gap @ normal)
     if overlap(fixed, moving, matrix) == 0:
         raise DataError(_apart(pair, fixed, moving, how))
+    _check_masks(pair, fixed, moving, matrix)
     return matrix
 
 
@@ -74,6 +76,23 @@ def covered(fixed: Grid, moving: Grid, world: Tensor) -> Tensor:
     return inside(identity_grid(fixed.shape, dtype=torch.float64) + field, moving.shape).float()
 
 
+def _check_masks(pair: Pair, fixed: Grid, moving: Grid, world: Tensor) -> None:
+    """Check that the masks leave something to compare where registration starts."""
+    if pair.fixed_mask is None and pair.moving_mask is None:
+        return
+    compared = covered(fixed, moving, world) > 0
+    if pair.moving_mask is not None:
+        given = tensor_of(pair.moving_mask)
+        compared &= on_fixed_grid(given, fixed, moving, world, mode="nearest") > 0
+    if pair.fixed_mask is not None:
+        compared &= tensor_of(pair.fixed_mask) > 0
+    if not bool(compared.any()):
+        raise DataError(
+            "The masks leave nothing to compare: no voxel inside the fixed mask lies inside the moving image and its "
+            "mask. Check them, or place the images with --initialise mass."
+        )
+
+
 def _middle(grid: Grid) -> Tensor:
     return grid.voxel_to_world((torch.tensor(grid.shape, dtype=torch.float64) - 1) / 2)
 
@@ -82,7 +101,7 @@ def _mass(pair: Pair, side: str) -> Tensor:
     """Return the centre of intensity above the minimum, or of the mask, RAS mm."""
     image, mask = getattr(pair, side), getattr(pair, f"{side}_mask")
     weights = tensor_of(image if mask is None else mask, dtype=torch.float64)[0, 0]
-    weights = weights - weights.min()
+    weights = weights - weights.min() if mask is None else (weights > 0).double()
     grid = grid_of(image)
     position = identity_grid(grid.shape, dtype=torch.float64)[0]
     centre = (position * weights).flatten(1).sum(1) / weights.sum()
@@ -97,7 +116,7 @@ def _apart(pair: Pair, fixed: Grid, moving: Grid, how: str) -> str:
         "use --initialise centre to shift one onto the other" if how != "centre" else "check both headers"
     )
     return (
-        f"{called(pair.fixed, 'fixed')} and {called(pair.moving, 'moving')} do not overlap in the world: "
+        f"{called(pair.fixed, 'fixed image')} and {called(pair.moving, 'moving image')} do not overlap in the world: "
         f"their centres ({text['fixed']}) and ({text['moving']}) mm are {distance:.0f} mm apart. If their "
         f"headers do not share a frame, {remedy}."
     )

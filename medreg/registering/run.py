@@ -33,6 +33,7 @@ from medreg.registering.result import RegistrationResult, like
 from medreg.registering.smoothness import SmoothnessRequest, choose
 from medreg.registering.solve import Report, optimise
 from medreg.registering.start import CHOSEN, Looked, choose_start, look
+from medreg.registering.unused import check_used
 from medreg.runs.scans import Scan
 from medreg.runs.trained import TrainedRun
 
@@ -101,6 +102,15 @@ def decide(pair: Pair, plan: Plan) -> Method:
             "λ is given without a model that takes one: name the run of a conditional model with --ckpt. The weight of "
             "a preset is changed by --set model.regularisation.weight=…"
         )
+    check_used(
+        plan.overrides,
+        preset_asked=asked is not None,
+        mode_asked=plan.mode is not None,
+        by_run=plan.ckpt is not None,
+        refined=bool(plan.refine),
+        affine=preset.use_affine if plan.affine is None else plan.affine,
+        own_model=plan.model is not None,
+    )
     asked_for = {"initialise": plan.initialise, "use_affine": plan.affine}
     changed: dict[str, Any] = {key: value for key, value in asked_for.items() if value is not None}
     preset = replace(preset, settings={**preset.settings, **changed}, **changed)
@@ -129,6 +139,7 @@ def run(
         surface: whether surface distances are wanted.
         progress: told the stage and the fraction of it that is done.
     """
+    labels = label_names(pair, label_codes)
     method = decide(pair, plan)
     device = _device(plan.device)
     with torch.random.fork_rng(devices=[]):
@@ -138,7 +149,6 @@ def run(
         seconds = time.perf_counter() - start_time
     start = unregistered(pair, found.world, slice_axis=found.transform.slice_axis)
     outside = min(0.0, float(pair.moving.array.min()))
-    labels = label_names(pair, label_codes)
 
     def state(of: PairTransform) -> tuple[Tensor, Volume | None, list[MetricRow]]:
         """Warp image and labels once through a map and measure the outcome."""

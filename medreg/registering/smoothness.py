@@ -13,6 +13,7 @@ from torch import Tensor
 
 from medreg.errors import CompositionError, ConfigError, DataError
 from medreg.io.image import Volume, read_image
+from medreg.io.on_grid import called, check_on_grid
 from medreg.models.chosen_smoothness import (
     ChosenSmoothness,
     range_note,
@@ -21,7 +22,7 @@ from medreg.models.chosen_smoothness import (
     require_maps,
 )
 from medreg.models.conditional import ConditionalModel
-from medreg.registering.pair import Pair, Source, called, check_on_grid
+from medreg.registering.pair import Pair, Source
 from medreg.runs.scans import Scan, prepare_map
 from medreg.runs.trained import TrainedRun
 
@@ -158,13 +159,15 @@ def read_map(source: Source, fixed: Volume) -> Volume:
     else:
         values = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
         volume = Volume(np.ascontiguousarray(values, dtype=np.float32), fixed.affine, fixed.spacing_mm)
-    check_on_grid(volume, "λ map", fixed, "fixed", remedy="Resample it to that image")
+    check_on_grid(volume, "λ map", fixed, "fixed image", remedy="Resample it to that image")
     bad = int((~np.isfinite(volume.array)).sum())
     if bad:
         raise DataError(
             f"{called(volume, 'λ map')} holds {bad} NaN or infinite values; every voxel needs a λ. Fill them, with "
             "the λ of the background where there is nothing to say."
         )
+    if float(volume.array.min()) < 0:
+        raise DataError(f"{called(volume, 'λ map')} holds negative values; λ is 0 or more.")
     return volume
 
 

@@ -10,6 +10,7 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
+from medreg.data.loading import as_float
 from medreg.data.preprocess import Preprocess
 from medreg.geometry.grid import Grid, identity_grid, world_displacement
 from medreg.geometry.pair_transform import PairTransform
@@ -37,13 +38,14 @@ class Scan:
 
     def loaded(self, preprocess: Preprocess) -> dict[str, Tensor]:
         """Return image, label and mask, oriented and resampled as the data modules do with files."""
-        arrays = {"image": tensor_of(self.image)[0]}
+        arrays, codes = {"image": tensor_of(self.image)[0]}, None
         if self.label is not None:
-            arrays["label"] = tensor_of(self.label)[0]
+            arrays["label"], codes = as_float(tensor_of(self.label, dtype=torch.int32)[0])
         if self.mask is not None:
             arrays["mask"] = (tensor_of(self.mask)[0] > 0).float()
         affine = grid_of(self.image).affine
         item: Any = {key: MetaTensor(array, affine=affine.clone()) for key, array in arrays.items()}
+        item |= {} if codes is None else {"label_codes": codes}
         for step in preprocess.transform(()).transforms[1:]:  # the first one reads files
             item = step(item)
         return dict(item)

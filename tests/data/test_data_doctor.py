@@ -44,7 +44,7 @@ def test_every_error_is_reported_at_once(root):
     text = " ".join(messages(found, "error"))
     assert "patient001_frame01.nii.gz cannot be read" in text
     assert "Info.cfg is missing" in text
-    assert "label codes [7] are not in data.labels" in text
+    assert "holds label 7, which data.labels does not name" in text
 
 
 def test_frames_in_the_wrong_order_are_noticed(root):

@@ -163,7 +163,7 @@ def test_models_that_take_no_weight_are_told_which_do(files, tmp_path):
         content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
         content["medreg"]["config"]["model"].pop(key)
         torch.save(content, run / "checkpoints" / "best.ckpt")
-    with pytest.raises(CompositionError, match=r"Identity takes none.*model=csain, model=cin"):
+    with pytest.raises(CompositionError, match=r"Identity takes no λ.*model=csain, model=cin"):
         register(files["fixed"], files["moving"], ckpt=run, smoothness=0.5)
 
 

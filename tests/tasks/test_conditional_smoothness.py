@@ -63,7 +63,7 @@ def test_what_does_not_fit_is_refused(node):
     fixed = build(
         compose(["model=voxelmorph", "model.encoder=[4]", "model.decoder=[]", "model.out=[4]"]).model
     )
-    with pytest.raises(CompositionError, match="VoxelMorph takes none"):
+    with pytest.raises(CompositionError, match="VoxelMorph takes no λ"):
         task_at(node, model=fixed, smoothness=0.5)
     with pytest.raises(CompositionError, match="one λ for the whole pair"):
         task_at(node, model=ShiftByWeight(4.0, takes_maps=False), label_smoothness={3: 0.5})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -78,7 +80,11 @@ class DataSource(ABC):
             raise self.not_found(missing)
         found = [record for record in self.scan() if record.subject not in self.exclude]
         if not found:
-            raise self.not_found("the folder exists but holds no image of this layout")
+            raise (
+                self.nothing_left()
+                if self.left_out
+                else self.not_found("the folder exists but holds no image of this layout")
+            )
         if self.left_out:
             logger.warning(
                 "%s: %d entries left out (data.dataset.skip_bad=true).", self.title, len(self.left_out)
@@ -136,6 +142,14 @@ class DataSource(ABC):
             raise DataError(f"{message} Mend it, or leave such entries out with data.dataset.skip_bad=true.")
         self.left_out.append(message)
 
+    def nothing_left(self) -> DataError:
+        """Return the error of a data set of which no entry is in order, with what is wrong with the first."""
+        more = len(self.left_out) - 1
+        return DataError(
+            f"{self.title} in {self.root.absolute()} has no entry that is in order. {self.left_out[0]}"
+            + (f" So {more} more." if more else "")
+        )
+
     def not_found(self, reason: str) -> DatasetNotFound:
         """Return the error that names the folder, the option, the source and what works at once."""
         return DatasetNotFound(
@@ -169,16 +183,28 @@ def told(
         row: column → text.
         names: covariate → column; covariates whose column is missing or empty are left out.
         categories: covariates that are categories though they look like numbers.
+
+    Raises:
+        DataError: a number with a decimal comma, which would become a category.
     """
     found: dict[str, float | str] = {}
     for name, column in names.items():
         text = (row.get(column) or "").strip()
         if text:
-            try:
-                found[name] = text if name in categories else float(text)
-            except ValueError:
-                found[name] = text
+            found[name] = text if name in categories else _number_or_text(name, text)
     return found
+
+
+def _number_or_text(name: str, text: str) -> float | str:
+    if re.fullmatch(r"[-+]?\d+,\d+", text):
+        raise DataError(f"{name} is {text!r} in the table of the data set; write numbers with a point.")
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    if math.isinf(number):
+        raise DataError(f"{name} is {text!r} in the table of the data set; give a number, or leave it empty.")
+    return number
 
 
 def _unique(records: list[Record]) -> list[Record]:

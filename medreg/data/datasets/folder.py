@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Unpack
 
 from medreg.data.datasets.base import DataSource, SourceOptions, told
+from medreg.data.grouping import check_one_set, connected, file_key
 from medreg.data.records import Pair, Record
 from medreg.data.tables import read_rows
 from medreg.errors import DataError
+from medreg.io.frames import split_frame
 
 KINDS = ("label", "mask", "landmarks")  # files that may belong to an image
 SPLITS = ("train", "val", "test", "")
@@ -31,7 +35,7 @@ class Listing(DataSource):
     more: ClassVar[tuple[str, ...]] = ()  # further columns with a meaning
     strict: ClassVar[bool] = True  # refuse columns without one
 
-    @property
+    @cached_property
     def table(self) -> Path:
         """The CSV file."""
         return self.root / self.name if self.root.is_dir() else self.root
@@ -60,8 +64,7 @@ class Listing(DataSource):
                 raise DataError(
                     f"{self.table}: row {row['id']} has split {row['split']!r}; train, val or test."
                 )
-        ids = [row["id"] for row in rows]
-        twice = sorted({name for name in ids if ids.count(name) > 1})
+        twice = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
         if twice:
             raise DataError(f"{self.table}: the id {twice[0]!r} occurs more than once.")
         paths = (*self.sides, *files)
@@ -73,6 +76,9 @@ class Listing(DataSource):
         cells = {kind: row[self.column(side, kind)] for kind in KINDS}
         found = {kind: self._path(cell) for kind, cell in cells.items() if cell}
         label, label_frame = found.get("label", (None, None))
+        for kind in ("mask", "landmarks"):
+            if found.get(kind, (None, None))[1] is not None:
+                raise DataError(f"{self.table}: {cells[kind]!r}: only images and label maps have frames.")
         mask, points = (found[kind][0] if kind in found else None for kind in ("mask", "landmarks"))
         return Record(
             subject,
@@ -92,20 +98,25 @@ class Listing(DataSource):
         missing = [name for name in names if not name or not self._path(name)[0].is_file()]
         if missing:
             named = ", ".join(name or "an empty cell" for name in missing)
-            self.problem(f"{self.table}: row {row['id']} names missing files: {named}.")
+            hint = " Paths are written with /, not \\." if any("\\" in name for name in missing) else ""
+            self.problem(
+                f"{self.table}: row {row['id']} names missing files: {named} (relative to "
+                f"{self.table.parent.absolute()}).{hint}"
+            )
         return not missing
 
     def _path(self, cell: str) -> tuple[Path, int | None]:
-        name, mark, frame = cell.partition("#")
-        if mark and not frame.isdigit():
+        file, frame = split_frame(self.table.parent / cell)
+        if frame is None and "#" in file.name and not file.exists():
             raise DataError(f"{self.table}: {cell!r} should end in #<frame number>.")
-        return self.table.parent / name, int(frame) if mark else None
+        return file, frame
 
 
 class Folder(Listing):
     """Pairs from a CSV: columns fixed and moving, optionally labels, masks, landmarks, split and id.
 
-    Rows that share an image belong to one subject, so that the same image is never in two sets.
+    Rows that share an image belong to one subject, so that the same image is never in two sets; it counts as the same
+    under any of its names, and frames of one file count as one image.
 
     Args:
         root: the CSV file, or a folder that holds `pairs.csv`.
@@ -121,6 +132,7 @@ class Folder(Listing):
     def __init__(self, root: str | Path, **options: Unpack[SourceOptions]) -> None:
         super().__init__(root, **options)
         self._pairs: list[Pair] = []
+        self._twice: list[str] = []
 
     def column(self, side: str, kind: str) -> str:
         """Return the column, such as `fixed_label`."""
@@ -139,19 +151,24 @@ class Folder(Listing):
         """Return the rows of the CSV."""
         return list(self._pairs)
 
+    def notes(self) -> list[str]:
+        """Say which rows are the same pair."""
+        shown = ", ".join(self._twice[:3]) + (", …" if len(self._twice) > 3 else "")
+        return [f"rows are the same pair and count twice: {shown}"] if self._twice else []
+
     def _read(self) -> list[Pair]:
         rows = self.rows()
-        groups = _connected([{row["fixed"], row["moving"]} for row in rows])
-        splits: dict[int, str] = {}
-        for row, group in zip(rows, groups, strict=True):
-            if splits.setdefault(group, row["split"]) != row["split"]:
-                raise DataError(
-                    f"{self.table}: the images of row {row['id']!r} also occur in a row of another split "
-                    f"({splits[group] or 'none'} and {row['split'] or 'none'}). An image, and whatever is "
-                    "paired with it, belongs to one set."
-                )
-        names = {group: rows[groups.index(group)]["id"] for group in set(groups)}
-        return [self._pair(row, names[group]) for row, group in zip(rows, groups, strict=True)]
+        places = [[self._path(row[side]) for side in self.sides] for row in rows]
+        keys = [[(file_key(file), frame) for file, frame in ends] for ends in places]
+        groups = connected([{file for file, _ in ends} for ends in keys])
+        check_one_set(self.table, rows, groups)
+        first: dict[Hashable, str] = {}
+        same = [
+            (first.setdefault(tuple(ends), row["id"]), row["id"])
+            for row, ends in zip(rows, keys, strict=True)
+        ]
+        self._twice = [f"{one} and {other}" for one, other in same if one != other]
+        return [self._pair(row, rows[group]["id"]) for row, group in zip(rows, groups, strict=True)]
 
     def _pair(self, row: dict[str, str], subject: str) -> Pair:
         ends = [self.record(row, side, subject, name=f"{row['id']}_{side}") for side in self.sides]
@@ -189,31 +206,37 @@ class FolderImages(Listing):
         """
         rows = self.rows()
         known = {*self.sides, *KINDS, *self.more, "split", "id"}
+        self._check_subjects(rows)
+        files = [file_key(self._path(row["image"])[0]) for row in rows]
+        groups = connected(
+            [{file, ("subject", _subject(row))} for file, row in zip(files, rows, strict=True)]
+        )
+        check_one_set(self.table, rows, groups)
+        stated: dict[int, dict[str, str]] = {}  # by group, the first row that names its subject
+        for row, group in zip(rows, groups, strict=True):
+            if row["subject"]:
+                stated.setdefault(group, row)
+        firsts = [stated.get(group, rows[group]) for group in groups]
+        return [self._image(row, first, known) for row, first in zip(rows, firsts, strict=True)]
+
+    def _check_subjects(self, rows: Sequence[dict[str, str]]) -> None:
         splits: dict[str, str] = {}
-        out = []
         for row in rows:
-            subject = row["subject"] or row["id"]
-            if splits.setdefault(subject, row["split"]) != row["split"]:
+            if splits.setdefault(_subject(row), row["split"]) != row["split"]:
                 raise DataError(
-                    f"{self.table}: subject {subject!r} is in two sets; a subject belongs to one."
+                    f"{self.table}: subject {_subject(row)!r} is in two sets; a subject belongs to one."
                 )
-            found = self.record(row, "image", subject, name=row["id"], phase=row["phase"])
-            others = {name: name for name in row if name not in known}
-            out.append(replace(found, covariates=told(row, others)))
-        return out
+
+    def _image(self, row: dict[str, str], first: dict[str, str], known: Collection[str]) -> Record:
+        """The image of a row whose subject is that of another one with the same image."""
+        if row["subject"] not in ("", first["subject"]):
+            raise DataError(
+                f"{self.table}: rows {first['id']!r} and {row['id']!r} share an image, directly or through other rows, "
+                f"but are of the subjects {first['subject']!r} and {row['subject']!r}."
+            )
+        found = self.record(row, "image", _subject(first), name=row["id"], phase=row["phase"])
+        return replace(found, covariates=told(row, {name: name for name in row if name not in known}))
 
 
-def _connected(sets: list[set[str]]) -> list[int]:
-    """Number of the connected component of each set; sets that share a member are connected."""
-    parent = list(range(len(sets)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            i = parent[i]
-        return i
-
-    owner: dict[str, int] = {}
-    for i, members in enumerate(sets):
-        for member in sorted(members):
-            parent[root(i)] = root(owner.setdefault(member, i))
-    return [root(i) for i in range(len(sets))]
+def _subject(row: dict[str, str]) -> str:
+    return row["subject"] or row["id"]

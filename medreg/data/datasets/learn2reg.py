@@ -178,6 +178,7 @@ class Learn2Reg(DataSource):
             modality=descriptor.modalities.get(str(int(modality)), modality),
             split=published.get(case),
             id=f"{case}_{modality}",
+            by_index=True,
             trainable=trainable,
         )
 

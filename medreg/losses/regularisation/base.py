@@ -12,7 +12,7 @@ from medreg.errors import DataError, require_choice
 from medreg.geometry.precision import at_least_single
 from medreg.kernels.dispatch import usable
 from medreg.losses.fused import fused
-from medreg.losses.reduction import masked_mean
+from medreg.losses.reduction import checked_weight, masked_mean
 from medreg.losses.regularisation.stencil import MeanDensity, Stencil
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Regulariser(nn.Module, ABC):
     def __init__(self, *, weight: float, units: Units = "mm") -> None:
         super().__init__()
         require_choice("regularisation.units", units, get_args(Units))
-        self.weight = weight
+        self.weight = checked_weight(weight, "regularisation")
         self.units = units
 
     @abstractmethod

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from medreg.errors import DataError
 from medreg.geometry.precision import at_least_single
+from medreg.losses.reduction import checked_weight
 
 
 class Similarity(nn.Module, ABC):
@@ -26,7 +27,7 @@ class Similarity(nn.Module, ABC):
 
     def __init__(self, *, weight: float) -> None:
         super().__init__()
-        self.weight = weight
+        self.weight = checked_weight(weight, "similarity")
 
     def forward(self, warped: Tensor, fixed: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """Compare the images inside the mask.
