@@ -1,0 +1,63 @@
+"""The last resort of every entry point: errors of Hydra, OmegaConf, YAML and the system as sentences."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from medreg.errors import MedregError
+from medreg.io.faults import told
+
+
+def sentence(error: BaseException) -> str | None:
+    """Return what a person should read of an error, None where it is a defect of the program.
+
+    Args:
+        error: what left a command; the causes that it carries count, too.
+    """
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    last: str | None = None
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if isinstance(cause, MedregError):
+            return str(cause)
+        last = _foreign(cause) or last
+        cause = cause.__cause__
+    return last
+
+
+def _foreign(error: BaseException) -> str | None:
+    if isinstance(error, OSError):
+        return told(error)
+    if isinstance(error, yaml.YAMLError):
+        return _broken_yaml(error)
+    if isinstance(error, OmegaConfBaseException):
+        return _of_omegaconf(error)
+    if isinstance(error, HydraException):
+        return f"The options cannot be composed: {_first_lines(str(error))} `medreg show` lists every option."
+    return None
+
+
+def _broken_yaml(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{mark.name}, line {mark.line + 1}" if mark is not None else "A YAML file"
+    reason = getattr(error, "problem", None) or _first_lines(str(error))
+    return f"{where} is not valid YAML: {reason}. Mend the file."
+
+
+def _of_omegaconf(error: OmegaConfBaseException) -> str:
+    reason = _first_lines(str(error))
+    key = getattr(error, "full_key", None)
+    return f"{f'{key}: ' if key else ''}{reason} `medreg show` lists every option with its value."
+
+
+def _first_lines(text: str) -> str:
+    """Return the first lines of a message as one, without the locations that OmegaConf appends."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    kept = [line for line in lines if not re.match(r"(full_key|object_type|reference_type)[:=]", line)][:3]
+    joined = " ".join(kept) or text
+    return joined if joined.endswith((".", "!", "?")) else f"{joined}."
