@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medreg.errors import ConfigError
+from medreg.io.outputs import check_folder
 
 if TYPE_CHECKING:
     from medreg.runs.trained import TrainedRun
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Compute, draw, and name the files."""
     from medreg.studies.smoothness.run_cases import load_cases, load_run
 
+    check_folder(args.run_folder, "RUN")
     trained = load_run(Path(args.run_folder))
     others = [load_run(Path(folder)) for folder in args.against]
     cases = load_cases(trained, args.split, limit=args.cases)

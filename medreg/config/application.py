@@ -60,6 +60,7 @@ def launch(job: Job, arguments: Sequence[str], *, complete: Complete, report: Ca
     import hydra
 
     from medreg.config.paths import config_dir
+    from medreg.config.plugins import check_plugins
     from medreg.config.resolvers import register
     from medreg.config.suggest import check_overrides
     from medreg.config.sweeps import announced
@@ -72,6 +73,7 @@ def launch(job: Job, arguments: Sequence[str], *, complete: Complete, report: Ca
     try:
         # A user's own --config-dir may bring groups that are not ours: then Hydra's own messages have to do.
         if not informing and not any(word.startswith(("--config", "-c")) for word in arguments):
+            check_plugins(overrides)
             completed = complete(overrides)
             check_overrides(completed)
             arguments = [*(word for word in arguments if word not in overrides), *completed]

@@ -50,6 +50,14 @@ def _broken_yaml(error: yaml.YAMLError) -> str:
 
 
 def _of_omegaconf(error: OmegaConfBaseException) -> str:
+    missing = re.match(r"Interpolation key '([^']+)' not found", str(error))
+    if missing is not None:
+        key = re.search(r"full_key: (\S+)", str(error))
+        who = f"{key[1]} asks for it" if key else "another option asks for it"
+        return (
+            f"There is no {missing[1]} in this composition, and {who}: these options do not belong together. Choose "
+            "a model and a task of one kind; `medreg list` shows them."
+        )
     reason = _first_lines(str(error))
     key = getattr(error, "full_key", None)
     return f"{f'{key}: ' if key else ''}{reason} `medreg show` lists every option with its value."

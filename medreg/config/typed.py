@@ -64,7 +64,8 @@ def check_types(cfg: DictConfig) -> None:
         if isinstance(value, int | float) and (value < least or (most is not None and value > most)):
             known = f"from {least:g} to {most:.0f}" if most is not None else f"at least {least:g}"
             raise ConfigError(f"{key}={_shown(value)}: it must be {known}.")
-    for key, told in _wrong(plain, ""):
+    # A value that is used in several places is told by its shortest name, which is the one that is typed.
+    for key, told in sorted(_wrong(plain, ""), key=lambda found: len(found[0])):
         raise ConfigError(f"{key}{told}")
 
 
@@ -114,7 +115,8 @@ def _hints(target: str) -> Mapping[str, Any]:
         name: hint | None if signature.parameters[name].default is None and _is_type(hint) else hint
         for name, hint in hints.items()
         if name in signature.parameters
-        and signature.parameters[name].kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        and signature.parameters[name].kind
+        not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     }
 
 
@@ -164,7 +166,8 @@ def _words(hint: Any) -> str:
     """Say what a hint allows."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_words(one) for one in arguments))
+        told = dict.fromkeys(_words(one) for one in arguments)
+        return " or ".join(word for word in told if not word.startswith("a kind of ")) or " or ".join(told)
     if origin is Literal:
         return " or ".join(str(one) for one in arguments)
     if hint in (None, type(None)):
@@ -173,8 +176,11 @@ def _words(hint: Any) -> str:
         return PLAIN[hint]
     if origin in OBJECTS and origin not in (Mapping, dict, Callable):
         return f"a list [{_words(arguments[0])}, …]" if arguments else "a list"
-    return "options of its own" if not isinstance(hint, type) else f"a {hint.__name__}"
+    return "options of its own" if not isinstance(hint, type) else f"a kind of {hint.__name__}"
 
 
 def _shown(value: Any) -> str:
-    return {True: "true", False: "false", None: "null"}.get(value, str(value)) if not isinstance(value, list | dict) else str(value)
+    """Return a value as one types it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)

@@ -7,18 +7,20 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from medreg.config.context import RunContext
+from medreg.config.typed import check_types
 from medreg.errors import CompositionError, ConfigError
 
 MODES = ("fit", "test", "both")
 
 
 def check_options(cfg: DictConfig, context: RunContext) -> None:
-    """Check top-level options that Hydra cannot.
+    """Check the options that Hydra cannot: each against the type that is expected, and those that exclude others.
 
     Raises:
-        ConfigError: an unknown mode.
+        ConfigError: an unknown mode, a value of another type or beyond what makes sense.
         CompositionError: several devices inside a sweep.
     """
+    check_types(cfg)
     if cfg.mode not in MODES:
         raise ConfigError(f"mode={cfg.mode}: choose one of {', '.join(MODES)}.")
     several = (

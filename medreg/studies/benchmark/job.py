@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from medreg.config.instantiate import build
 from medreg.errors import ConfigError, MissingExtra
 from medreg.io.atomic import write_json, write_text
+from medreg.io.outputs import check_folder
 from medreg.studies.benchmark.methods import Method, Run
 from medreg.studies.benchmark.plan import Benchmark, Entry, MethodFolder
 from medreg.studies.benchmark.registering import register_all, registered_before
@@ -65,7 +66,7 @@ def prepare(cfg: DictConfig) -> Benchmark:
     for key, known in (("missing", MISSING), ("only", PARTS)):
         if cfg[key] not in known:
             raise ConfigError(f"{key}={cfg[key]} is unknown; choose {', '.join(known)}.")
-    out = Path(str(cfg.out)).expanduser()
+    out = check_folder(Path(str(cfg.out)).expanduser(), "out")
     entries, left_out = [], {}
     for name, method in methods_of(cfg).items():
         try:
