@@ -43,7 +43,9 @@ def test_two_equal_commands_are_one_run(tmp_path):
     keys = once(rows(tmp_path), CASE)
     assert keys == once(rows(tmp_path / "alone"), CASE)
     once(rows(tmp_path, "history.csv"), ("epoch", "name"))
-    one, other = (json.loads((run_folder(f) / "run.json").read_text()) for f in (tmp_path, tmp_path / "alone"))
+    one, other = (
+        json.loads((run_folder(f) / "run.json").read_text()) for f in (tmp_path, tmp_path / "alone")
+    )
     assert one["objective"] == other["objective"]
 
 
@@ -77,7 +79,9 @@ def test_changed_labels_are_scored_anew_and_changed_training_is_refused(tmp_path
     assert code == 0, output
     assert "Evaluating anew: moving_label of 1 test cases changed (p4)" in output
     after = {tuple(row[key] for key in CASE): row["value"] for row in rows(tmp_path)}
-    dice = {key: value for key, value in after.items() if key[2:] == ("mean", "dice") and key[1] != "unregistered"}
+    dice = {
+        key: value for key, value in after.items() if key[2:] == ("mean", "dice") and key[1] != "unregistered"
+    }
     changed = {key[0] for key, value in dice.items() if value != before[key]}
     assert changed == {"p4"}
 
@@ -143,7 +147,17 @@ def test_checkpoints_are_looked_for_before_the_training(tmp_path):
 def test_killed_registrations_leave_whole_files_and_the_inputs(tmp_path):
     small_pairs(tmp_path)
     before = (tmp_path / "m0.nii.gz").read_bytes()
-    words = [sys.executable, "-m", "medreg.cli.main", "register", "f0.nii.gz", "m0.nii.gz", "-o", "out", "--no-affine"]
+    words = [
+        sys.executable,
+        "-m",
+        "medreg.cli.main",
+        "register",
+        "f0.nii.gz",
+        "m0.nii.gz",
+        "-o",
+        "out",
+        "--no-affine",
+    ]
     for wait in (3.0, 5.0, 7.0):
         process = subprocess.Popen(
             words, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -155,4 +169,6 @@ def test_killed_registrations_leave_whole_files_and_the_inputs(tmp_path):
     done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "m0.nii.gz").read_bytes() == before
-    assert {"warped.nii.gz", "displacement.nii.gz", "metrics.json"} <= {p.name for p in tmp_path.glob("out/*")}
+    assert {"warped.nii.gz", "displacement.nii.gz", "metrics.json"} <= {
+        p.name for p in tmp_path.glob("out/*")
+    }

@@ -19,7 +19,9 @@ def noise(seed=0, size=2 * SMALL):
 
 def written(path, array, kind):
     if kind == "gzip":
-        path.write_bytes(gzip.compress(array.tobytes(), compresslevel=0 if array.size < 4 * SMALL else 1, mtime=0))
+        path.write_bytes(
+            gzip.compress(array.tobytes(), compresslevel=0 if array.size < 4 * SMALL else 1, mtime=0)
+        )
     elif kind == "zip":
         with path.open("wb") as stream:
             np.savez_compressed(stream, a=array)
@@ -63,7 +65,10 @@ def test_blocked_gzip_is_not_taken_at_its_last_empty_block(tmp_path):
 def test_a_case_tells_its_files_and_facts_apart(tmp_path):
     for name in ("f", "m", "l"):
         (tmp_path / name).write_text(name)
-    fixed, moving = Record("p", tmp_path / "f", phase="ED"), Record("p", tmp_path / "m", tmp_path / "l", phase="ES")
+    fixed, moving = (
+        Record("p", tmp_path / "f", phase="ED"),
+        Record("p", tmp_path / "m", tmp_path / "l", phase="ES"),
+    )
     marks = FileMarks(tmp_path / "memory.json")
     found = contents_of([Pair(fixed, moving, id="p")], marks)["p"]
     assert set(found) == {"fixed_image", "fixed_facts", "moving_image", "moving_label", "moving_facts"}

@@ -72,7 +72,13 @@ def test_a_strangers_config_builds_nothing_of_theirs(tmp_path):
 
 def resumable(path, **more):
     return write(
-        path, optimizer_states=[], loops={}, epoch=1, global_step=2, **{"pytorch-lightning_version": "2.6"}, **more
+        path,
+        optimizer_states=[],
+        loops={},
+        epoch=1,
+        global_step=2,
+        **{"pytorch-lightning_version": "2.6"},
+        **more,
     )
 
 
@@ -105,7 +111,9 @@ def test_any_flipped_byte_is_noticed_or_changes_nothing(tmp_path):
         except CheckpointError:
             continue
         assert torch.equal(found["more"], before["more"])
-        assert all(torch.equal(found["state_dict"][key], value) for key, value in before["state_dict"].items())
+        assert all(
+            torch.equal(found["state_dict"][key], value) for key, value in before["state_dict"].items()
+        )
 
 
 def test_training_goes_on_from_the_one_before_a_damaged_one(tmp_path, caplog):

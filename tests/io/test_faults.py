@@ -35,9 +35,13 @@ def test_numpy_says_a_full_disk_in_words():
 
 def test_an_error_without_a_file_gets_that_of_the_target_and_leaves_nothing(tmp_path):
     target = write_text(tmp_path / "a.txt", "before")
-    with pytest.raises(OSError, match="full") as caught, replacing(target) as part:
+
+    def fill(part):
         part.write_text("half")
         raise OSError(errno.ENOSPC, "disk full")
+
+    with pytest.raises(OSError, match="full") as caught, replacing(target) as part:
+        fill(part)
     assert caught.value.filename == str(target)
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert target.read_text() == "before"
