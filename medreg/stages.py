@@ -120,7 +120,7 @@ def changes_since(cfg: DictConfig, folder: Path, data: Any) -> Changes:
     Args:
         cfg: of the command.
         folder: of the run.
-        data: module; None builds the one of the configuration, without generating or asking for files.
+        data: its data module.
     """
     return changes(folder, cfg, contents_of(data))
 
@@ -158,9 +158,9 @@ def _write_down(
         elif resolved["mode"] != "fit":
             remember(context.folder, contents_of(data), stages=("test",))
         data.save_inventory(context.folder / "inventory.csv")
-    facts["trained_on"] = TrainedOn.of_data(data).plain()
     code = {key: record.content.get(key) for key in ("commit", "dirty")}
-    task.provenance = {**facts, **code, "config": resolved}
+    seen = TrainedOn.of_data(data).plain()  # in checkpoints alone: it may be long
+    task.provenance = {**facts, **code, "config": resolved, "trained_on": seen}
     return facts
 
 

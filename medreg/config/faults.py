@@ -33,6 +33,10 @@ def sentence(error: BaseException) -> str | None:
 def _foreign(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return told(error)
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return (
+            "There is no home folder here: set HOME, or MEDREG_CACHE and MEDREG_OUTPUTS to folders of yours."
+        )
     if isinstance(error, yaml.YAMLError):
         return _broken_yaml(error)
     if isinstance(error, OmegaConfBaseException):

@@ -16,6 +16,7 @@ from typing import Any
 
 from medreg.data.records import Item, Record
 from medreg.io.atomic import read_json, write_json
+from medreg.io.cache import cache_folder
 from medreg.io.digest import digest_of, digest_of_file
 
 DIGITS = 12  # of a mark: two different files among a hundred thousand share one with a chance of 1 in 50 000
@@ -35,8 +36,7 @@ class FileMarks:
     """
 
     def __init__(self, memory: Path | None = None) -> None:
-        cache = Path(os.environ.get("MEDREG_CACHE", "~/.cache/medreg")).expanduser()
-        self.memory = memory or cache / "contents.json"
+        self.memory = memory or cache_folder() / "contents.json"
         self._found: dict[Path, str] = {}
         self._known: dict[str, Any] | None = None
         self._new = False

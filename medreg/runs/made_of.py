@@ -96,14 +96,17 @@ def changes(folder: Path, cfg: DictConfig, contents: Contents | None) -> Changes
 def _options(written: Mapping[str, Any], cfg: DictConfig) -> Iterator[str]:
     """Yield the options that resolve to something else than in config.yaml; places do not count, their files do."""
     resolved = OmegaConf.to_container(cfg, resolve=True)
-    raw = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(resolved, dict)
-    assert isinstance(raw, dict)
-    now, before = _leaves(_deciding(resolved)), _leaves(_deciding(written))
-    places = {key for key, value in _leaves(raw).items() if isinstance(value, str) and "${paths." in value}
-    for key in sorted({*now, *before} - places):
-        if now.get(key) != before.get(key) and not any(key.startswith(f"{place}.") for place in places):
+    now, before = (_leaves(_deciding(config), _places(config)) for config in (resolved, written))
+    for key in sorted({*now, *before}):
+        if repr(now.get(key)) != repr(before.get(key)):  # nan is not equal to itself
             yield f"{key} is {now.get(key)!r} and was {before.get(key)!r}"
+
+
+def _places(config: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the folders of a configuration, longest first, with what stands for them wherever they are."""
+    folders = {str(path): f"${{paths.{name}}}" for name, path in (config.get("paths") or {}).items() if path}
+    return dict(sorted(folders.items(), key=lambda item: -len(item[0])))
 
 
 def _deciding(config: Mapping[Any, Any]) -> dict[str, Any]:
@@ -112,12 +115,15 @@ def _deciding(config: Mapping[Any, Any]) -> dict[str, Any]:
     return {**parts(config), "callbacks": kept}
 
 
-def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
+def _leaves(node: Any, places: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
     if isinstance(node, dict) and node:
         found: dict[str, Any] = {}
         for key, child in node.items():
-            found |= _leaves(child, f"{prefix}.{key}" if prefix else str(key))
+            found |= _leaves(child, places, f"{prefix}.{key}" if prefix else str(key))
         return found
+    if isinstance(node, str):
+        for folder, name in places.items():
+            node = node.replace(f"{folder}/", f"{name}/")
     return {prefix: list(node) if isinstance(node, tuple) else node}
 
 
