@@ -49,7 +49,7 @@ def write_tables(run: RunFolder) -> Path:
     """Write tables/summary.csv (tidy), and the printed tables as Markdown, LaTeX and CSV."""
     folder = run.path / "tables"
     folder.mkdir(exist_ok=True)
-    summarise(with_means(run.results)).to_csv(folder / "summary.csv", index=False)
+    write_text(folder / "summary.csv", summarise(with_means(run.results)).to_csv(index=False))
     tables = [table for _, rows in by_split(run.results) for table in split_tables(rows)]
     for ending, write in (("md", to_markdown), ("tex", to_latex), ("csv", to_csv)):
         write_text(folder / f"tables.{ending}", "\n".join(write(table) for table in tables))

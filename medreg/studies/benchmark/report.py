@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from medreg.errors import DataError
+from medreg.io.atomic import write_text
 from medreg.reporting.formats import to_csv, to_latex, to_markdown, to_rich
 from medreg.reporting.pictures import Picture, save_pictures
 from medreg.reporting.tables import Table
@@ -47,7 +49,7 @@ def write_report(benchmark: Benchmark, judged: Judged, *, pictures: int, console
             f"No method has a field that could be evaluated; see the worker.log of each in {benchmark.out}."
         )
     out = benchmark.out
-    judged.results.to_csv(out / "results.csv", index=False)
+    write_text(out / "results.csv", judged.results.to_csv(index=False))
     order = _order(judged)
     tables = _tables(benchmark, judged, order)
     _write_tables(tables, out / "tables")
@@ -58,10 +60,7 @@ def write_report(benchmark: Benchmark, judged: Judged, *, pictures: int, console
     save_pictures(drawn, out / "figures")
     if judged.ranking is not None:
         write_ranking(judged.ranking, out / "ranking", stability=judged.stability)
-    target = out / "report.html"
-    part = target.with_suffix(".part")
-    part.write_text(page(benchmark, judged, tables, drawn), encoding="utf-8")
-    part.replace(target)
+    target = write_text(out / "report.html", page(benchmark, judged, tables, drawn))
     wide = type(console)(file=console.file, width=max(console.width, PRINTED))
     wide.print(to_rich(tables[0]))
     return target
@@ -125,18 +124,18 @@ def _cost_notes(judged: Judged) -> list[str]:
 
 
 def _write_tables(tables: Sequence[Table], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for ending, form in (("md", to_markdown), ("tex", to_latex), ("csv", to_csv)):
         text = "\n".join(form(table) for table in tables)
-        (folder / f"tables.{ending}").write_text(text, encoding="utf-8")
+        write_text(folder / f"tables.{ending}", text)
 
 
 def _write_failures(judged: Judged, target: Path) -> None:
     rows = [
         (name, case, reason) for name, reasons in judged.problems.items() for case, reason in reasons.items()
     ]
-    with target.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([("method", "case", "reason"), *rows])
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([("method", "case", "reason"), *rows])
+    write_text(target, buffer.getvalue())
 
 
 def _plots(judged: Judged, order: Sequence[str]) -> list[Picture]:

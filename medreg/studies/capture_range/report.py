@@ -48,7 +48,7 @@ def write_report(out: Path, criterion: Criterion, *, reference: str, unit: str) 
         parts += _starts(starts, out, criterion, reference=reference, unit=unit)
     if not landscapes.empty:
         table = landscape_table(landscapes)
-        table.to_csv(out / "tables" / "landscapes.csv", index=False)
+        write_text(out / "tables" / "landscapes.csv", table.to_csv(index=False))
         draw_landscapes(landscapes, out / "figures" / "landscapes.png")
         parts += ["\n## Landscapes\n", markdown(table), "\n![landscapes](figures/landscapes.png)\n"]
     return write_text(out / "report.md", "\n".join(parts))
@@ -59,7 +59,7 @@ def _starts(starts: pd.DataFrame, out: Path, criterion: Criterion, *, reference:
     ranges = capture_ranges(bins, criterion)
     versus = differences(starts, reference, criterion)
     for name, table in (("bins", bins), ("capture_ranges", ranges), ("differences", versus)):
-        table.to_csv(out / "tables" / f"{name}.csv", index=False)
+        write_text(out / "tables" / f"{name}.csv", table.to_csv(index=False))
     draw_success(bins, out / "figures" / "success.png", share=criterion.share)
     draw_residuals(bins, out / "figures" / "residuals.png", unit=unit, threshold=criterion.final)
     wide = ranges.pivot(index="title", columns="family", values="capture_range").reset_index()
