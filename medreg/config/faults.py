@@ -41,6 +41,9 @@ def _foreign(error: BaseException) -> str | None:
         return _broken_yaml(error)
     if isinstance(error, OmegaConfBaseException):
         return _of_omegaconf(error)
+    absent = re.search(r"In '([^']+)': Could not override '([^'@]+)", str(error))
+    if isinstance(error, HydraException) and absent is not None:
+        return _apart(absent[2], f"{absent[1]} sets it")
     if isinstance(error, HydraException):
         return f"The options cannot be composed: {_first_lines(str(error))} `medreg show` lists every option."
     return None
@@ -58,13 +61,18 @@ def _of_omegaconf(error: OmegaConfBaseException) -> str:
     if missing is not None:
         key = re.search(r"full_key: (\S+)", str(error))
         who = f"{key[1]} asks for it" if key else "another option asks for it"
-        return (
-            f"There is no {missing[1]} in this composition, and {who}: these options do not belong together. Choose "
-            "a model and a task of one kind; `medreg list` shows them."
-        )
+        return _apart(missing[1], who)
     reason = _first_lines(str(error))
     key = getattr(error, "full_key", None)
     return f"{f'{key}: ' if key else ''}{reason} `medreg show` lists every option with its value."
+
+
+def _apart(part: str, who: str) -> str:
+    """Say that options are of different kinds of work."""
+    return (
+        f"There is no {part} in this composition, and {who}: these options do not belong together. Choose a model and "
+        "a task of one kind; `medreg list` shows them."
+    )
 
 
 def _first_lines(text: str) -> str:
