@@ -111,4 +111,7 @@ def _images(cases: Cases) -> frozenset[str]:
 
 
 def _source(data: Any) -> str:
-    return f"{type(data.dataset).__name__} {Path(data.dataset.root).absolute()}"
+    """Return class and place of the data set; names of subjects mean the same within one only."""
+    dataset = getattr(data, "dataset", None)
+    root = getattr(dataset, "root", None)
+    return type(dataset or data).__name__ + (f" {Path(root).absolute()}" if root is not None else "")
