@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import zipfile
+import zlib
 
 import yaml
 from hydra.errors import HydraException
@@ -37,6 +40,12 @@ def _foreign(error: BaseException) -> str | None:
         return (
             "There is no home folder here: set HOME, or MEDREG_CACHE and MEDREG_OUTPUTS to folders of yours."
         )
+    if isinstance(
+        error, json.JSONDecodeError | UnicodeDecodeError | zipfile.BadZipFile | zlib.error | EOFError
+    ):
+        return f"A file that this command reads is damaged, or of another kind than it is taken for: {error}."
+    if isinstance(error, MemoryError):
+        return "There is too little memory for this. Use smaller images or batches, or fewer workers."
     if isinstance(error, yaml.YAMLError):
         return _broken_yaml(error)
     if isinstance(error, OmegaConfBaseException):

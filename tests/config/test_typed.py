@@ -78,4 +78,6 @@ def test_broken_yaml_names_file_and_line(tmp_path):
         OmegaConf.load(file)
     assert str(file) in str(sentence(caught.value))
     assert "line 3" in str(sentence(caught.value))
+    assert "damaged" in str(sentence(EOFError("Compressed file ended")))
+    assert "memory" in str(sentence(MemoryError()))
     assert sentence(KeyError("x")) is None  # a defect keeps its traceback
