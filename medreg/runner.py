@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import logging
 import math
 import os
-import shutil
 import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from medreg.config.application import remember_failure
 from medreg.config.context import RunContext, current_context
-from medreg.errors import MedregError
+from medreg.errors import DatasetNotFound, MedregError
+from medreg.runs.failures import AGAIN, told_of_run
+from medreg.runs.place import alone, set_aside
 from medreg.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from medreg.stages import Objective
 
 log = logging.getLogger("medreg")
-AGAIN = "The same command continues from the last checkpoint; nothing already computed is lost."
 
 
 def run_job(cfg: DictConfig) -> Objective:
@@ -39,35 +37,67 @@ def run_job(cfg: DictConfig) -> Objective:
 
     context = current_context()
     main = getattr(rank_zero_only, "rank", 0) in (0, None)
-    if cfg.fresh and main:
-        _set_aside(context.folder)
-    record = RunRecord(context.folder)
-    if main and _finished(record, cfg):
-        return _show_finished(record, cfg, context)
-    with record.watch():
+    if not main:  # another process of a run whose first process holds the lock
+        return _attempt(cfg, context, RunRecord(context.folder), main)
+    with alone(context.folder):
+        if cfg.fresh is True:
+            set_aside(context.folder)
+        record = RunRecord(context.folder)
+        if _finished(record, cfg):
+            found = _compared(cfg, context, record)
+            if found is None:
+                return _show_finished(record, cfg, context)
+            if found:
+                return _refused(found)
         return _attempt(cfg, context, record, main)
+
+
+def _compared(cfg: DictConfig, context: RunContext, record: RunRecord) -> str | None:
+    """Compare a finished run with today's options, data and weights.
+
+    Returns:
+        None where nothing differs that determines the result; a sentence where the command is refused; an empty text
+        where the training stands and the evaluation must be made anew.
+    """
+    from medreg import stages
+
+    try:
+        data = stages.data_of(cfg, context)
+        found = stages.changes_since(cfg, context.folder, data)
+        stages.refuse_other(found, context.folder, mode=cfg.mode)
+        why = stages.evaluated_otherwise(cfg, context, record, found)
+    except (DatasetNotFound, OSError) as error:
+        log.warning("The data cannot be compared with those of the finished run: %s", error)
+        return None
+    except MedregError as error:
+        return str(error)
+    if why and cfg.mode != "fit":
+        log.info("Evaluating anew: %s.", "; ".join(why))
+        return ""
+    return None
+
+
+def _refused(text: str) -> float:
+    """Tell why a finished run is left as it is."""
+    log.error("\n%s\n", text)
+    remember_failure()
+    return math.nan
 
 
 def _attempt(cfg: DictConfig, context: RunContext, record: RunRecord, main: bool) -> Objective:
     """Run, and answer the failures that a person can mend with a sentence."""
-    try:
-        return _run(cfg, context, record)
-    except MedregError as error:
-        return _failed(record, str(error), main)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    with record.watch() if main else nullcontext():
+        try:
+            return _run(cfg, context, record)
+        except KeyboardInterrupt:
+            if main:
+                record.fail("interrupted", f"Interrupted. {AGAIN}")
             raise
-        text = f"The disk that holds {context.folder} is full ({error}). Free some space. {AGAIN}"
-        return _failed(record, text, main)
-    except RuntimeError as error:
-        known = _known_runtime_error(error)
-        if known is None:
-            raise
-        return _failed(record, known, main)
-    except KeyboardInterrupt:
-        if main:
-            record.fail("interrupted", f"Interrupted. {AGAIN}")
-        raise
+        except Exception as error:
+            known = told_of_run(error, context.folder)
+            if known is None:
+                raise
+            return _failed(record, known, main)
 
 
 def _run(cfg: DictConfig, context: RunContext, record: RunRecord) -> Objective:
@@ -172,29 +202,3 @@ def _failed(record: RunRecord, text: str, main: bool) -> float:
     log.error("\n%s\n", text)
     remember_failure()
     return math.nan
-
-
-def _known_runtime_error(error: RuntimeError) -> str | None:
-    text = str(error)
-    if "DataLoader worker" in text:
-        return (
-            f"A data-loading process died ({text.splitlines()[0]}), most often for want of memory. Use fewer "
-            f"(data.loader.num_workers=0) or smaller batches (data.loader.batch_size). {AGAIN}"
-        )
-    if "out of memory" in text:
-        return (
-            "The device has too little memory for this step. Lower data.loader.batch_size, use "
-            f"trainer.precision=16-mixed on a GPU, or, for GraDIRN, model.checkpoint=true or all. {AGAIN}"
-        )
-    return None
-
-
-def _set_aside(folder: Path) -> None:
-    """Move the results of an earlier run into `<folder>/earlier/<time>`; Hydra's files of this start stay."""
-    kept = {".hydra", "train.log", "earlier"}
-    old = [path for path in folder.iterdir() if path.name not in kept] if folder.is_dir() else []
-    if old:
-        target = folder / "earlier" / time.strftime("%Y-%m-%d_%H-%M-%S")
-        target.mkdir(parents=True)
-        for path in old:
-            shutil.move(str(path), target / path.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,20 @@ from omegaconf import DictConfig, OmegaConf
 
 from medreg.callbacks.results import Results
 from medreg.config.context import RunContext
+from medreg.config.identity import OWN_CHECKPOINTS
 from medreg.config.identity import parts as identifying_parts
 from medreg.config.instantiate import build
 from medreg.config.sweeps import current_name
 from medreg.config.validate import check_dimensions, check_keys, check_options
 from medreg.errors import CheckpointError
 from medreg.io import checkpoint
+from medreg.io.atomic import write_text
+from medreg.io.digest import digest_of, digest_of_file
 from medreg.reporting.vocabulary import METRICS
 from medreg.runs.code import code_of
+from medreg.runs.made_of import Changes, changes, contents_of, is_trained, refuse_other, remember
 from medreg.runs.record import RunRecord
+from medreg.runs.seen import TrainedOn, refuse_seen
 
 log = logging.getLogger("medreg")
 Objective = float | list[float]  # of a run: one number, or one for each of several metrics
@@ -46,6 +52,7 @@ class Parts:
 def prepare(cfg: DictConfig, context: RunContext, record: RunRecord) -> Parts:
     """Seed, build data, task and trainer, refuse what cannot work, and write down what is about to run."""
     check_options(cfg, context, tuple(METRICS))
+    _check_paths(cfg, context.folder)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build(cfg.data)
     task = build(cfg.task)
@@ -63,9 +70,60 @@ def prepare(cfg: DictConfig, context: RunContext, record: RunRecord) -> Parts:
     task.name_structures(data.labels)
     if not data.items("val"):
         trainer.limit_val_batches = 0  # nothing to choose the best by: the last checkpoint is evaluated
+    refuse_other(changes_since(cfg, context.folder, data), context.folder, mode=cfg.mode)
     facts = _write_down(trainer, context, record, data, task, resolved)
     _introduce(trainer, mirror, context, resolved, facts, cfg)
     return Parts(cfg, context, record, data, task, trainer, mirror)
+
+
+def _check_paths(cfg: DictConfig, folder: Path) -> None:
+    """Look for the checkpoints that the options name before anything is computed.
+
+    Raises:
+        CheckpointError: there is none at such a path.
+    """
+    wanted = {"ckpt": cfg.ckpt}
+    if cfg.mode != "test":
+        wanted |= {"resume": None if cfg.resume == "never" else cfg.resume, "init": cfg.init}
+    for spec in wanted.values():  # a run folder of a method without weights holds none, and may be evaluated
+        if spec not in OWN_CHECKPOINTS and not Path(str(spec)).expanduser().is_dir():
+            checkpoint.find(str(spec), folder)
+
+
+def data_of(cfg: DictConfig, context: RunContext) -> Any:
+    """Build the data of a configuration, to compare them with those of a finished run.
+
+    Raises:
+        DatasetNotFound: they are not there (any more).
+    """
+    check_options(cfg, context)
+    return build(cfg.data)
+
+
+def evaluated_otherwise(
+    cfg: DictConfig, context: RunContext, record: RunRecord, found: Changes
+) -> tuple[str, ...]:
+    """Return why a finished evaluation is not what this command would find, as parts of sentences."""
+    if found.test:
+        return found.test
+    if not is_trained(context.folder) and found.options:
+        return found.options
+    before, spec = record.content.get("weights"), str(cfg.ckpt)
+    file = None if before is None else checkpoint.find(spec, context.folder)
+    if file is not None and digest_of_file(file) != before:
+        return (f"ckpt={spec} holds other weights than those that were evaluated",)
+    return ()
+
+
+def changes_since(cfg: DictConfig, folder: Path, data: Any) -> Changes:
+    """Return what differs between what a run folder holds and a command on it; nothing for a folder without a record.
+
+    Args:
+        cfg: of the command.
+        folder: of the run.
+        data: its data module.
+    """
+    return changes(folder, cfg, contents_of(data))
 
 
 def _write_down(
@@ -93,11 +151,17 @@ def _write_down(
     if trainer.is_global_zero:
         told = {key: value for key, value in facts.items() if key != "overrides"}
         record.start(overrides=context.overrides, code=code_of(resolved), **told)
-        (context.folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(resolved)))
-        data.save_split(context.folder / "split.csv")
+        # Of a trained run, an evaluation must not overwrite what it was trained with.
+        if resolved["mode"] != "test" or not is_trained(context.folder):
+            write_text(context.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(resolved)))
+            data.save_split(context.folder / "split.csv")
+            remember(context.folder, contents_of(data))
+        elif resolved["mode"] != "fit":
+            remember(context.folder, contents_of(data), stages=("test",))
         data.save_inventory(context.folder / "inventory.csv")
     code = {key: record.content.get(key) for key in ("commit", "dirty")}
-    task.provenance = {**facts, **code, "config": resolved}
+    seen = TrainedOn.of_data(data).plain()  # in checkpoints alone: it may be long
+    task.provenance = {**facts, **code, "config": resolved, "trained_on": seen}
     return facts
 
 
@@ -134,15 +198,11 @@ def fit(parts: Parts) -> None:
     if not task.trainable:
         log.info("model=%s has nothing to train.", parts.context.model)
         return
-    resume = (
-        None if parts.cfg.resume == "never" else checkpoint.find(str(parts.cfg.resume), folder, inside="last")
-    )
-    if resume is not None:
-        if "optimizer_states" not in checkpoint.read(resume):
-            raise CheckpointError(
-                f"resume={resume} holds weights only, so training cannot continue from it. Resume from last.ckpt, "
-                "or start from its weights with init=PATH."
-            )
+    found = None if parts.cfg.resume == "never" else checkpoint.find_resumable(str(parts.cfg.resume), folder)
+    resume = None if found is None else found[0]
+    if found is not None:
+        checkpoint.fitting_weights(task.model, *found)
+        _join(parts, found[1], found[0], "resume")
         log.info("Continuing from %s.", resume)
     elif parts.cfg.init is not None:
         source = checkpoint.find(str(parts.cfg.init), folder)
@@ -150,7 +210,7 @@ def fit(parts: Parts) -> None:
             raise CheckpointError(
                 f"init={parts.cfg.init}: this run has no checkpoint yet; give the path of another run."
             )
-        checkpoint.apply_weights(task.model, source)
+        _join(parts, checkpoint.apply_weights(task.model, source), source, "init")
         log.info("Warm start from the weights of %s.", source)
     try:
         trainer.fit(task, datamodule=parts.data, ckpt_path=resume, weights_only=True)
@@ -158,6 +218,14 @@ def fit(parts: Parts) -> None:
         raise KeyboardInterrupt from stop
     if trainer.interrupted:
         raise KeyboardInterrupt
+
+
+def _join(parts: Parts, content: Mapping[str, Any], file: Path, option: str) -> None:
+    """Note what the weights that a training goes on from have seen, which is refused if it is reported as unseen."""
+    before = TrainedOn.of_checkpoint(content, file, parts.data, own=parts.context.folder)
+    refuse_seen(before, parts.data, file, f"{option}={parts.cfg[option]}")
+    seen = TrainedOn.of_data(parts.data).and_before(before)
+    parts.task.provenance["trained_on"] = seen.plain()
 
 
 def test(parts: Parts) -> Objective:
@@ -172,8 +240,13 @@ def test(parts: Parts) -> Objective:
                 "Train first (mode=both), or give ckpt=PATH of a checkpoint or run folder."
             )
         content = checkpoint.apply_weights(task.model, file)
+        before = TrainedOn.of_checkpoint(content, file, parts.data, own=folder)
+        refuse_seen(before, parts.data, file, f"ckpt={parts.cfg.ckpt}")
         used = f"{file} epoch {content.get('epoch')} step {content.get('global_step')}"
         log.info("Evaluating %s.", used)
+        weights = digest_of_file(file)
+        used += f" content {weights}"
+        parts.record.content["weights"] = weights  # written at the end
     left = _cases_left(parts, used)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parts.cfg.seed)
@@ -199,6 +272,7 @@ def _cases_left(parts: Parts, checkpoint_used: str) -> int:
         "checkpoint": checkpoint_used,
         **identifying_parts(options),
         "test_split": options.get("test_split"),
+        "cases": digest_of((contents_of(parts.data) or {}).get("test")),
     }
     trainer = parts.trainer
     for callback in trainer.callbacks:  # type: ignore[attr-defined]

@@ -175,7 +175,7 @@ def test_warm_start_takes_weights_only(finished, data, tmp_path):
         (["data.dataset.root=/nowhere"], "/nowhere"),
         (["ckpt=/nowhere.ckpt", "mode=test"], "No checkpoint at"),
         (["mode=test"], "Train first"),
-        (["optimiser.lr=abc"], "options of the optimiser"),
+        (["optimiser.lr=abc"], "optimiser.lr=abc: it must be a number"),
         (["trainer.accelerator=gpu"], "options of trainer"),
         (["data.loader.batch_size=0"], "data.loader.batch_size"),
     ],

@@ -7,6 +7,8 @@ the new one or the one before.
 from __future__ import annotations
 
 import math
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from medreg.io.atomic import replacing
 
 FOLDER = "checkpoints"
-LAST, BEST = "last.ckpt", "best.ckpt"
+LAST, BEST, PREVIOUS = "last.ckpt", "best.ckpt", "previous.ckpt"
 
 
 def save_atomically(trainer: pl.Trainer, name: str, *, weights_only: bool = False) -> None:
@@ -29,10 +31,26 @@ def save_atomically(trainer: pl.Trainer, name: str, *, weights_only: bool = Fals
         left.unlink()
     with replacing(target) as part:
         trainer.save_checkpoint(part, weights_only=weights_only)
+        if name == LAST:
+            keep_previous(target)
+
+
+def keep_previous(last: Path) -> None:
+    """Let the last checkpoint be the one before, in case that the new one is damaged; a second name costs nothing.
+
+    On a file system without second names (hard links) there is no one before.
+    """
+    if not last.is_file():
+        return
+    name = last.with_name(f".previous.{os.getpid()}.part.ckpt")
+    with suppress(OSError, NotImplementedError):
+        name.unlink(missing_ok=True)
+        name.hardlink_to(last)
+        name.replace(last.with_name(PREVIOUS))
 
 
 class LastCheckpoint(Checkpoint):
-    """`last.ckpt`, at the end of training epochs.
+    """`last.ckpt`, at the end of training epochs; `previous.ckpt` is the one before.
 
     Args:
         every_n_epochs: how often; the last epoch is always saved.

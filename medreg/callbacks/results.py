@@ -67,7 +67,8 @@ class Results(pl.Callback):
         for name, rows in {**outputs.tables, MAIN: result_rows(outputs)}.items():
             if name not in self._stores:
                 self._stores[name] = Store(folder / FOLDER / f"{name}.jsonl")
-            outcome = Outcome({"case": outputs.case}, self._digest, tuple(rows))
+            noted = {"tables": sorted(outputs.tables)} if name == MAIN else {}
+            outcome = Outcome({"case": outputs.case}, self._digest, tuple(rows), cost=noted)
             if trainer.world_size == 1:  # the table before the store: what is stored is always shown
                 shown = list(self._shown(name, [outcome]))
                 append_rows(folder / f"{name}.csv", list(shown[0]), shown) if shown else None
@@ -98,7 +99,15 @@ class Results(pl.Callback):
                 file.unlink(missing_ok=True)
 
     def _done(self) -> frozenset[str]:
-        return frozenset(str(outcome.key["case"]) for outcome in self._outcomes(MAIN))
+        """Return the cases that have all of their tables; a line that was lost takes the whole case with it."""
+        have = {name: {outcome.key["case"] for outcome in self._outcomes(name)} for name in self._stores}
+        return frozenset(
+            str(outcome.key["case"])
+            for outcome in self._outcomes(MAIN)
+            if all(
+                outcome.key["case"] in have.get(name, ()) for name in (outcome.cost or {}).get("tables", ())
+            )
+        )
 
     def _outcomes(self, name: str) -> list[Outcome]:
         return [outcome for outcome in self._stores[name] if outcome.digest == self._digest]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from medreg.io.atomic import write_text
 
 log = logging.getLogger("medreg")
 
@@ -54,9 +57,9 @@ class RunWandb:
         from pytorch_lightning.loggers import WandbLogger
 
         marker = folder / "wandb_id.txt"
-        if not marker.exists():
-            marker.write_text(uuid.uuid4().hex[:12])
         try:
+            if not marker.exists():
+                write_text(marker, uuid.uuid4().hex[:12])
             # Started here and handed over: Lightning would pass options that wandb has given up.
             self._run = wandb.init(
                 name=facts["name"],
@@ -72,14 +75,30 @@ class RunWandb:
                 settings=wandb.Settings(silent=True, console="off"),
                 resume=None if self.offline else "allow",
             )
-        except (wandb.Error, OSError) as error:
-            log.warning("W&B is not available (%s); going on with the local files alone.", error)
+        except Exception as error:  # whatever it is: W&B mirrors what the run folder holds anyway
+            log.warning(
+                "W&B is not available (%s); going on with the local files alone. Its folders are set by "
+                "WANDB_DATA_DIR, WANDB_CACHE_DIR and WANDB_CONFIG_DIR; logger=none does without it.",
+                error,
+            )
             self._run = None
             return None
         return WandbLogger(experiment=self._run, log_model=False)
 
     def report(self, folder: Path) -> None:
         """Send the per-case table, the summary, the pictures and, if asked for, the best checkpoint."""
+        with self._optional():
+            self._report(folder)
+
+    @contextmanager
+    def _optional(self) -> Iterator[None]:
+        """Warn of what goes wrong in W&B, and let it end nothing."""
+        try:
+            yield
+        except Exception as error:
+            log.warning("W&B did not take everything (%s); the local files are complete.", error)
+
+    def _report(self, folder: Path) -> None:
         if self._run is None:
             return
         import pandas as pd
@@ -109,11 +128,13 @@ class RunWandb:
         import pandas as pd
         import wandb
 
-        for file in files:
-            self._run.log({file.stem: wandb.Table(dataframe=pd.read_csv(file))})
+        with self._optional():
+            for file in files:
+                self._run.log({file.stem: wandb.Table(dataframe=pd.read_csv(file))})
 
     def close(self, *, failed: bool) -> None:
         """End the W&B run, so that the next job of a sweep gets its own."""
         if self._run is not None:
-            self._run.finish(exit_code=int(failed))
+            with self._optional():
+                self._run.finish(exit_code=int(failed))
             self._run = None

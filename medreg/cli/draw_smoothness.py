@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medreg.errors import ConfigError
+from medreg.io.outputs import check_folder
 
 EPILOG = """\
 Files written to the run folder:
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from medreg.studies.smoothness.run_cases import load_cases, load_run
 
     codes = None if args.region is None else label_list(args.region)
+    check_folder(args.run_folder, "RUN")
     trained = load_run(Path(args.run_folder))
     others = [load_run(Path(folder)) for folder in args.against]
     cases = load_cases(trained, args.split, limit=args.cases)

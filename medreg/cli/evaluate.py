@@ -7,7 +7,10 @@ import atexit
 import contextlib
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from medreg.io.outputs import check_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,6 +92,9 @@ def run(args: argparse.Namespace) -> int:
 
     from medreg.studies.learn2reg.evaluate import evaluate
 
+    target = Path(args.output)
+    for file in (target, target.with_suffix(".csv"), target.with_name(f"{target.stem}.cases.jsonl")):
+        check_file(file, "--output", inputs=(args.fields, args.config))
     console = Console()
     evaluation = evaluate(
         args.fields,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from medreg import __version__
 from medreg.cli.renamed import renamed
+from medreg.cli.streams import outlasting
 from medreg.errors import MedregError
 
 VERBS = (
@@ -45,7 +46,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code; errors that a person can mend are one paragraph, not a traceback."""
-    words = renamed(sys.argv[1:] if arguments is None else arguments)
+    with outlasting() as lost:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+    for sentence in lost:
+        print(f"\n{sentence}", file=sys.stderr)
+    return code or int(bool(lost))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    words = renamed(arguments)
     if words[:1] == ["train"]:  # argparse would take Hydra's flags for its own
         from medreg.cli.train import main as train
 
@@ -59,6 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
+    except Exception as error:
+        from medreg.config.faults import sentence
+
+        text = sentence(error)
+        if text is None:  # a defect, of which the traceback tells
+            raise
+        print(f"\n{text}", file=sys.stderr)
+        return 1
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:

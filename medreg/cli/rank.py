@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medreg.io.outputs import check_folder
+
 if TYPE_CHECKING:
     from medreg.studies.learn2reg.ranking import Ranking
 
@@ -61,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     from medreg.studies.learn2reg.bootstrap import bootstrap
     from medreg.studies.learn2reg.rank_files import printed_tables, write_ranking
 
+    if args.output is not None:
+        check_folder(args.output, "--output")
     ranking, notes = _ranked(args)
     stability = bootstrap(ranking, draws=args.bootstrap, seed=args.seed) if args.bootstrap > 0 else {}
     tables = printed_tables(ranking, stability=stability, published=args.published)

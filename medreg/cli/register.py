@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medreg.errors import ConfigError
+from medreg.io.atomic import replacing
+from medreg.io.outputs import check_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from medreg.registering.result import RegistrationResult
 
+# Names of all files that may be written, see `RegistrationResult.save`.
+WRITTEN = (
+    "warped.nii.gz", "displacement.nii.gz", "metrics.json", "overview.png", "warped_labels.nii.gz",
+    "inverse_displacement.nii.gz", "jacobian.nii.gz",
+)  # fmt: skip
 EPILOG = """\
 Files written to the output folder:
   warped.nii.gz           the moving image on the grid of the fixed image
@@ -131,6 +138,9 @@ def run(args: argparse.Namespace) -> int:
     from medreg.kernels.allocator import keep_freed_memory
     from medreg.registering.smoothness import SmoothnessRequest
 
+    read = (args.fixed, args.moving, args.fixed_labels, args.moving_labels, args.fixed_mask, args.moving_mask)
+    points = (args.fixed_points, args.moving_points, args.smoothness_map, args.smoothness_file)
+    check_folder(args.output, "--output", inputs=(*read, *points), writes=WRITTEN)
     keep_freed_memory()
     console = Console()
     with _progress(console) as report:
@@ -224,7 +234,8 @@ def _progress(console: Console) -> Iterator[Callable[[str, float], None] | None]
 
 def _draw(result: RegistrationResult, folder: Path) -> Path:
     path = folder / "overview.png"
-    result.overview().savefig(path, dpi=110)
+    with replacing(path) as part:
+        result.overview().savefig(part, dpi=110)
     return path
 
 

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from medreg.io.outputs import check_folder
+
 UNIFORM_STEP = 0.1  # of the uniform λ that --evaluate compares with
 SHUFFLE_SEED = 0
 EPILOG = """\
@@ -110,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         group_size=args.group_size,
         overrides=tuple(args.set),
     )
+    check_folder(args.run_folder, "RUN")
     trained = load_run(Path(args.run_folder))
     others = [load_run(Path(folder)) for folder in args.against]
     cases = load_cases(trained, args.split, limit=args.cases)

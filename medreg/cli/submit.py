@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medreg.errors import ConfigError
+from medreg.io.outputs import check_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,11 +137,21 @@ def _make(args: argparse.Namespace, console: Console) -> int:
 
     form, target = _form(args), Path(args.output)
     zipped = target.suffix == ".zip"
+    if not zipped:
+        check_folder(target, "--output")
     if zipped and target.exists():
         raise ConfigError(
             f"{target} exists already and is never overwritten; choose another name or remove it."
         )
     folder = target.with_suffix("") if zipped else target
+    check_folder(folder, "--output")
+    if (
+        args.fields is not None
+        and folder.exists()
+        and Path(args.fields).exists()
+        and folder.samefile(args.fields)
+    ):
+        raise ConfigError(f"--output: the fields would be written into {args.fields}, where they come from.")
     maker: FieldMaker
     if args.fields is not None:
         config = _config(args, None)
@@ -182,6 +193,7 @@ def _container(args: argparse.Namespace, console: Console) -> int:
 
     if args.source is None:
         raise ConfigError("--container needs --run, the run whose model goes into the container.")
+    check_folder(args.container, "--container")
     run = TrainedRun.open(args.source, args.ckpt)
     overrides = run.record.get("overrides") or []
     recipe = Recipe(args.task, run.name, tuple(str(word) for word in overrides))

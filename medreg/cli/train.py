@@ -8,21 +8,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medreg.cli.streams import outlasting
+
 
 def job(cfg: Any) -> Any:
     """Run one composed configuration (imported by name in processes that a launcher starts)."""
     from medreg.runner import run_job
 
-    return run_job(cfg)
+    with outlasting():
+        return run_job(cfg)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Launch a run or a sweep and return the exit code."""
-    from medreg.config.application import launch
-
     # Lightning starts the other processes of a DDP run as `python <this file> <overrides>`.
     if Path(sys.argv[0]).name != "train.py":
         sys.argv[0] = __file__
+    with outlasting() as lost:
+        code = _launch(arguments)
+    for sentence in lost:
+        print(f"\n{sentence}", file=sys.stderr)
+    return code or int(bool(lost))
+
+
+def _launch(arguments: Sequence[str]) -> int:
+    from medreg.config.application import launch
+
     return launch(job, arguments, complete=complete, report=_report_sweep)
 
 

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from medreg.errors import ConfigError
+from medreg.io.outputs import check_file
 
 EPILOG = """\
 A field warps moving images and labels into fixed space, and moves points of fixed space to moving space.
@@ -54,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
     from medreg.api import warp_image, warp_labels, warp_points
 
+    read = (args.field, args.image, args.labels, args.points, args.reference, args.moving)
+    check_file(args.output, "--output", inputs=read)
     console = Console()
     if args.points is None and args.moving is not None:
         raise ConfigError("--moving is for --points; the moving image is what --image or --labels names.")

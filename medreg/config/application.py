@@ -6,15 +6,16 @@ the runner.
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from medreg.errors import MedregError
-
 Job = Callable[[Any], Any]
 Complete = Callable[[Sequence[str]], list[str]]
+FULL_ERROR = "HYDRA_FULL_ERROR"
 INTERRUPTED = 130  # what a shell expects after Ctrl-C
 HELP_FLAGS = (
     "--help",
@@ -59,6 +60,7 @@ def launch(job: Job, arguments: Sequence[str], *, complete: Complete, report: Ca
     import hydra
 
     from medreg.config.paths import config_dir
+    from medreg.config.plugins import check_plugins
     from medreg.config.resolvers import register
     from medreg.config.suggest import check_overrides
     from medreg.config.sweeps import announced
@@ -71,6 +73,7 @@ def launch(job: Job, arguments: Sequence[str], *, complete: Complete, report: Ca
     try:
         # A user's own --config-dir may bring groups that are not ours: then Hydra's own messages have to do.
         if not informing and not any(word.startswith(("--config", "-c")) for word in arguments):
+            check_plugins(overrides)
             completed = complete(overrides)
             check_overrides(completed)
             arguments = [*(word for word in arguments if word not in overrides), *completed]
@@ -79,12 +82,11 @@ def launch(job: Job, arguments: Sequence[str], *, complete: Complete, report: Ca
         # Hydra's parser wants flags before overrides; people put them anywhere.
         sys.argv = [sys.argv[0], *(word for word in arguments if word not in overrides), *overrides]
         code = _run(application)
-    except MedregError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("\nInterrupted. The same command continues from the last checkpoint.", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        return _told(error)
     sweep = announced()
     if sweep is not None:
         return max(code, report(sweep))
@@ -92,11 +94,31 @@ def launch(job: Job, arguments: Sequence[str], *, complete: Complete, report: Ca
 
 
 def _run(application: Callable[[], Any]) -> int:
+    """Run Hydra's application; its errors come through as they are, so that they can be told."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"  # otherwise Hydra prints a traceback of its own and exits
     try:
         application()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    finally:
+        if before is None:
+            os.environ.pop(FULL_ERROR, None)
+        else:
+            os.environ[FULL_ERROR] = before
     return 0
+
+
+def _told(error: Exception) -> int:
+    """Print a sentence; of a defect of the program the traceback."""
+    from medreg.config.faults import sentence
+
+    text = sentence(error)
+    if text is None:
+        traceback.print_exception(error, file=sys.stderr)
+    else:
+        print(f"\n{text}", file=sys.stderr)
+    return 1
 
 
 _outcome: dict[str, bool] = {}

@@ -21,6 +21,7 @@ from omegaconf.errors import InterpolationResolutionError
 
 from medreg.config.trusted import ALLOW_VARIABLE, trusted_prefixes
 from medreg.errors import ConfigError, MedregError
+from medreg.io.faults import told
 
 ALLOWED = (
     "medreg.",
@@ -94,16 +95,26 @@ def build(node: DictConfig | ListConfig | dict[str, Any] | None, **arguments: An
     try:
         plain = OmegaConf.to_container(config, resolve=True)
     except InterpolationResolutionError as error:  # one of our resolvers may say why, in a sentence
-        told = re.match(r"ConfigError raised while resolving interpolation: (.*)", str(error))
-        if told is None:
+        match = re.match(r"ConfigError raised while resolving interpolation: (.*)", str(error))
+        if match is None:
             raise
-        raise ConfigError(told[1]) from error  # OmegaConf keeps the words of the cause alone
+        raise ConfigError(match[1]) from error  # OmegaConf keeps the words of the cause alone
     for target in set(targets(plain)):
         check_target(target)
     try:
         return hydra.utils.instantiate(config, _convert_="all", **arguments)
     except InstantiationException as error:
         raise _explained(error, plain) from error
+
+
+def _hint(error: InstantiationException) -> str:
+    """Say what to do where a queue's variables speak of another job than this one."""
+    if "ntasks" not in str(error.__cause__):
+        return ""
+    return (
+        " SLURM's variables are set (SLURM_NTASKS), as in an interactive job: unset SLURM_NTASKS for one process, or "
+        "start the command by srun, with trainer=ddp and as many tasks as devices."
+    )
 
 
 def _of_lightning(cause: BaseException | None) -> bool:
@@ -118,9 +129,15 @@ def _explained(error: InstantiationException, plain: Any) -> MedregError:
         if isinstance(cause, MedregError):
             return cause
         cause = cause.__cause__
-    if isinstance(error.__cause__, TypeError | ValueError) or _of_lightning(error.__cause__):
+    if isinstance(error.__cause__, OSError):
+        return ConfigError(told(error.__cause__))
+    if isinstance(error.__cause__, TypeError | ValueError | RuntimeError | LookupError | ArithmeticError) or (
+        _of_lightning(error.__cause__)
+    ):
         name = plain.get("_target_", "?") if isinstance(plain, dict) else "?"
         inside = re.search(r"full_key: (\S+)", str(error))
         where = f" (options of {inside.group(1)})" if inside else ""
-        return ConfigError(f"The options do not fit {name} or a part of it{where}: {error.__cause__}")
+        return ConfigError(
+            f"The options do not fit {name} or a part of it{where}: {error.__cause__}{_hint(error)}"
+        )
     raise error

@@ -1,4 +1,4 @@
-"""Numbers that mean nothing: NaN anywhere, and switches and counts that no constructor sees."""
+"""Values that mean nothing and that no type tells: NaN anywhere, and an objective that nobody measures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from medreg.errors import ConfigError
-
-SWITCHES = ("fresh", "report")  # of train.yaml
-COUNTS = ("pictures",)
 
 
 def check_numbers(plain: Any) -> None:
@@ -23,24 +20,16 @@ def check_numbers(plain: Any) -> None:
         raise ConfigError(f"{key} is nan, which is no number; give one.")
 
 
-def check_top_level(plain: Mapping[str, Any], metrics: Collection[str]) -> None:
-    """Check the options of a run that belong to none of its parts.
+def check_objective(wanted: Any, metrics: Collection[str]) -> None:
+    """Refuse an objective that looks like a misspelt metric; one that a package of the user measures may be called anything.
 
     Args:
-        plain: resolved options.
+        wanted: a metric, several, or None.
         metrics: names that medreg itself gives to metrics.
 
     Raises:
-        ConfigError: a switch or count that is none, or an objective that looks like a misspelt metric.
+        ConfigError: with the nearest name.
     """
-    for name in SWITCHES:
-        if not isinstance(plain.get(name, False), bool):
-            raise ConfigError(f"{name}={plain[name]}: it must be true or false.")
-    for name in COUNTS:
-        value = plain.get(name, 0)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ConfigError(f"{name}={value}: it must be a whole number, 0 or more.")
-    wanted = plain.get("objective")
     for metric in wanted if isinstance(wanted, list) else [wanted]:
         near = difflib.get_close_matches(str(metric), metrics, n=1, cutoff=0.7)
         if metric is not None and metric not in metrics and near:

@@ -8,19 +8,21 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from medreg.config.context import RunContext
-from medreg.config.numbers import check_numbers, check_top_level
+from medreg.config.numbers import check_numbers, check_objective
+from medreg.config.typed import check_types
 from medreg.errors import CompositionError, ConfigError
 
 MODES = ("fit", "test", "both")
 
 
 def check_options(cfg: DictConfig, context: RunContext, metrics: Collection[str] = ()) -> None:
-    """Check top-level options that Hydra cannot.
+    """Check the options that Hydra cannot: each against the type that is expected, and those that exclude others.
 
     Raises:
-        ConfigError: an unknown mode.
+        ConfigError: an unknown mode, a value of another type or beyond what makes sense.
         CompositionError: several devices inside a sweep.
     """
+    check_types(cfg)
     if cfg.mode not in MODES:
         raise ConfigError(f"mode={cfg.mode}: choose one of {', '.join(MODES)}.")
     several = (
@@ -36,7 +38,7 @@ def check_options(cfg: DictConfig, context: RunContext, metrics: Collection[str]
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     check_numbers(plain)
-    check_top_level({str(key): value for key, value in plain.items()}, metrics)
+    check_objective(plain.get("objective"), metrics)
 
 
 def check_keys(task: Any, datamodule: Any, context: RunContext) -> None:

@@ -17,6 +17,7 @@ from medreg.data.audit_loading import Loading
 from medreg.data.findings import Audit, Notes
 from medreg.data.images import ImageData
 from medreg.data.images_dataset import TOLD
+from medreg.data.loading import record_item
 from medreg.data.records import Record
 from medreg.data.splits import STAGES
 from medreg.errors import DataError
@@ -60,7 +61,7 @@ def audit(data: ImageData, *, progress: Callable[[Sequence[Record]], Iterable[Re
         if loaded is not None:
             _check_image(record, loaded["image"], notes)
             _check_label(record, loaded, labels, notes, volumes, seen)
-            _measure_cut(record, loaded, data, cut)
+            _measure_cut(record, data, cut)
     loading.items()
     _tell_cut(cut, data, notes)
     for name, code in labels.items() if seen else ():
@@ -166,14 +167,12 @@ def _enclosed(array: NDArray[Any], code: int, wall: int) -> float:
     return touching / total if total else 0.0
 
 
-def _measure_cut(
-    record: Record, loaded: Mapping[str, Tensor], data: ImageData, cut: dict[int, tuple[float, str]]
-) -> None:
+def _measure_cut(record: Record, data: ImageData, cut: dict[int, tuple[float, str]]) -> None:
     """Note the largest share of each label that the crop of the preprocessing leaves out."""
     if record.label is None or data.preprocess.size is None:
         return
     try:
-        prepared = data.preprocess.transform(())(dict(loaded))
+        prepared = data.preprocess.transform(())(record_item(record))
     except (DataError, RuntimeError):  # said where items are put together
         return
     for code, share in data.preprocess.cut_off(prepared).items():

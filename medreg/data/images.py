@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from monai.transforms.compose import Compose
 from torch.utils.data import DataLoader
 
+from medreg.data.contents import FileMarks, contents_of
 from medreg.data.covariates import Covariates
 from medreg.data.datasets.base import DataSource
 from medreg.data.images_dataset import ImageDataset
@@ -92,6 +93,7 @@ class ImageData(pl.LightningDataModule):
         self._covariates = Covariates(())
         self._sets: dict[str, tuple[list[Any], list[Record]]] = {}
         self._stores: dict[str, RecordStore] = {}
+        self._contents: dict[str, dict[str, dict[str, str]]] | None = None
         self._check()
 
     def _check(self) -> None:
@@ -222,12 +224,25 @@ class ImageData(pl.LightningDataModule):
         }
         return frozenset(keys | {"covariates"} if self._covariates else keys)
 
+    def contents(self) -> dict[str, dict[str, dict[str, str]]]:
+        """Return stage → case → kind of file → mark of its content, see `data.contents`."""
+        self.setup()
+        if self._contents is None:
+            marks = FileMarks()
+            self._contents = {stage: contents_of(self._sets[stage][0], marks) for stage in STAGES}
+            marks.save()
+        return self._contents
+
     def fingerprint(self) -> dict[str, Any]:
-        """Return what identifies the data: counts, and hashes of names and sizes, times, settings."""
+        """Return what identifies the data: counts, and hashes of names and sizes, times, contents, settings.
+
+        `content` has a hash for each set: of its cases and of what their files hold.
+        """
         self.setup()
         found = {
             "dataset": type(self.dataset).__name__,
             **hash_files(self._files(), self.dataset.root),
+            "content": {stage: hash_settings(cases) for stage, cases in self.contents().items()},
             "preprocess": hash_settings(self.preprocess.as_dict()),
             self.kind: {stage: len(self.items(stage)) for stage in STAGES},
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from medreg.data.records import Record
 from medreg.errors import DataError
+from medreg.io.atomic import write_text
 from medreg.io.report import header_report
 
 COLUMNS = ("id", "subject", "phase", "modality", "group", "shape", "spacing_mm", "axes", "dtype")
@@ -34,19 +36,17 @@ def hash_settings(settings: Mapping[str, Any]) -> str:
 
 def write_inventory(records: Iterable[Record], path: str | Path) -> Path:
     """Write id, size, spacing, axes and type of every image, as its header says; no voxel is read."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
-        for record in records:
-            who = (record.id, record.subject, record.phase, record.modality, record.group)
-            try:
-                report = header_report(record.image, voxels=False)
-            except DataError:  # loading decides what a damaged file means for the run
-                table.writerow([*who, "unreadable", "", "", ""])
-                continue
-            shape = "x".join(map(str, report.shape))
-            spacing = "x".join(f"{size:.4g}" for size in report.spacing_mm)
-            table.writerow([*who, shape, spacing, "".join(report.axis_codes), report.dtype])
-    return path
+    buffer = io.StringIO()
+    table = csv.writer(buffer)
+    table.writerow(COLUMNS)
+    for record in records:
+        who = (record.id, record.subject, record.phase, record.modality, record.group)
+        try:
+            report = header_report(record.image, voxels=False)
+        except DataError:  # loading decides what a damaged file means for the run
+            table.writerow([*who, "unreadable", "", "", ""])
+            continue
+        shape = "x".join(map(str, report.shape))
+        spacing = "x".join(f"{size:.4g}" for size in report.spacing_mm)
+        table.writerow([*who, shape, spacing, "".join(report.axis_codes), report.dtype])
+    return write_text(Path(path), buffer.getvalue())

@@ -123,9 +123,25 @@ def _dataset(items: list[dict[str, Any]], transform: Compose, cache: Cache) -> D
             items, transform, progress=False, copy_cache=False, runtime_cache=True, num_workers=None
         )
     if cache.kind == "disk":
-        folder = Path(cache.dir).expanduser()
-        return _RebuildingDataset(items, transform, cache_dir=folder, hash_func=_digest)
+        folder = _home_or_none(cache.dir)
+        try:
+            return _RebuildingDataset(items, transform, cache_dir=folder, hash_func=_digest)
+        except (OSError, ValueError) as error:  # MONAI makes the folder
+            logger.warning(
+                "The image cache %s cannot be used (%s); images are read anew each time. MEDREG_CACHE names another "
+                "place.",
+                folder,
+                error,
+            )
     return Dataset(items, transform)
+
+
+def _home_or_none(name: str) -> Path:
+    """Return a folder with its `~` replaced, which stays where there is no home."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
 
 
 def _digest(item: Mapping[str, Any]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ def replacing(target: Path) -> Iterator[Path]:
 
     Args:
         target: the file; its folder is made if need be.
+
+    Raises:
+        OSError: it cannot be written; the error names `target`, and what was there stays.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     # The process in the name: two writers must not share a half-written file. The suffix stays the last word,
@@ -26,8 +29,13 @@ def replacing(target: Path) -> Iterator[Path]:
         with part.open("rb") as stream:
             os.fsync(stream.fileno())
         part.replace(target)
+    except OSError as error:  # a full disk names no file, and nobody knows the name of the part
+        if error.errno is not None and error.filename in (None, str(part), part):
+            error.filename = str(target)
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> Path:

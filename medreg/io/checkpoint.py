@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,25 +14,27 @@ from medreg.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import nn
 
+log = logging.getLogger("medreg")
 FOLDER = "checkpoints"
-FILES = {"best": "best.ckpt", "last": "last.ckpt"}
+FILES = {"best": "best.ckpt", "last": "last.ckpt", "previous": "previous.ckpt"}
+ORDER = {"best": ("best", "last", "previous"), "last": ("last", "previous")}  # what stands in for what
+RESUMABLE = ("optimizer_states", "loops", "epoch", "global_step", "pytorch-lightning_version")
 
 
 def find(spec: str, folder: Path, *, inside: str = "best") -> Path | None:
     """Return the file that `best`, `last` or a path means; None where the run has no such checkpoint yet.
 
     Args:
-        spec: `best` (falls back on last), `last`, or the path of a checkpoint or of a run folder.
+        spec: `best` (falls back on last), `last` (falls back on the one before), or the path of a checkpoint or of
+            a run folder.
         folder: run folder for `best` and `last`.
         inside: which checkpoint a run folder stands for: `best`, or `last` to resume.
 
     Raises:
         CheckpointError: a path that does not exist, or a run folder without checkpoints.
     """
-    if spec in FILES:
-        names = ("best", "last") if spec == "best" else ("last",)
-        files = [folder / FOLDER / FILES[name] for name in names]
-        return next((file for file in files if file.is_file()), None)
+    if spec in ORDER:
+        return next(iter(_present(spec, folder)), None)
     path = Path(spec).expanduser()
     if path.is_file():
         return path
@@ -43,14 +48,84 @@ def find(spec: str, folder: Path, *, inside: str = "best") -> Path | None:
     raise CheckpointError(f"No checkpoint at {path}. Give best, last, a .ckpt file or a run folder.")
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Load a checkpoint with `weights_only=True`.
+def _present(spec: str, folder: Path) -> list[Path]:
+    files = [folder / FOLDER / FILES[name] for name in ORDER[spec]]
+    return [file for file in files if file.is_file()]
+
+
+def find_resumable(spec: str, folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return the checkpoint that a training goes on from, with its content; None where there is none yet.
+
+    A damaged `last` is told, and the one before is taken.
+
+    Args:
+        spec: `last`, or the path of a checkpoint or run folder.
+        folder: run folder for `last`.
 
     Raises:
-        CheckpointError: truncated, not a checkpoint, or holding objects other than tensors and plain values.
+        CheckpointError: nothing at a path, no readable checkpoint, or one that holds weights only.
+    """
+    if spec != "last":
+        file = find(spec, folder, inside="last")
+        assert file is not None  # a path that leads nowhere was refused
+        return file, _resumable(file, read(file))
+    broken: CheckpointError | None = None
+    for file in _present("last", folder):
+        try:
+            content = read(file)
+        except CheckpointError as error:
+            broken = broken or error
+            log.warning("%s", error)
+            continue
+        if broken is not None:
+            log.warning("Going on from the checkpoint before it, %s.", file)
+        return file, _resumable(file, content)
+    if broken is not None:
+        raise broken
+    return None
+
+
+def _resumable(file: Path, content: dict[str, Any]) -> dict[str, Any]:
+    if not all(key in content for key in RESUMABLE):
+        raise CheckpointError(
+            f"resume={file} holds weights only, so training cannot continue from it. Resume from last.ckpt, "
+            "or start from its weights with init=PATH."
+        )
+    return content
+
+
+def _verify(path: Path) -> None:
+    """Compare every part of the archive with its check sum, which torch does not.
+
+    Raises:
+        CheckpointError: a byte differs from what was written.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # torch says what is wrong with it
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+        damaged = str(error)
+    if damaged is not None:
+        raise CheckpointError(
+            f"The checkpoint {path} is damaged: bytes differ from those that were written ({damaged}). Look after "
+            "the disk, and take another one (ckpt=last, resume=PATH, resume=never)."
+        )
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Load a checkpoint with `weights_only=True`, after its check sums were compared.
+
+    Raises:
+        CheckpointError: truncated, damaged, not a checkpoint, or holding objects other than tensors and plain values.
     """
     import torch
 
+    try:
+        _verify(path)
+    except OSError as error:
+        raise CheckpointError(f"Cannot read the checkpoint {path} ({error.strerror or error}).") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # torch's own words advise to load it all the same
@@ -86,6 +161,16 @@ def apply_weights(model: nn.Module, path: Path, *, content: dict[str, Any] | Non
         CheckpointError: the checkpoint was made by another model; the message says by which options.
     """
     content = content or read(path)
+    model.load_state_dict(fitting_weights(model, path, content))
+    return content
+
+
+def fitting_weights(model: nn.Module, path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """Return the weights of a checkpoint for a model.
+
+    Raises:
+        CheckpointError: the checkpoint was made by another model; the message says by which options.
+    """
     weights = {
         key.removeprefix("model."): value
         for key, value in content["state_dict"].items()
@@ -104,5 +189,4 @@ def apply_weights(model: nn.Module, path: Path, *, content: dict[str, Any] | Non
                 f"{path} does not fit this model: {key} is {tuple(weights[key].shape)} there "
                 f"and {tuple(value.shape)} here.{hint}"
             )
-    model.load_state_dict(weights)
-    return content
+    return weights

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreg.errors import DataError
+from medreg.io.atomic import write_text
 from medreg.io.image import existing_file
 
 
@@ -54,7 +55,7 @@ def write_points(path: str | Path, points: NDArray[np.float64], *, header: tuple
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [",".join(header)] if header else []
     rows += [",".join(f"{value:.5f}" for value in point) for point in np.asarray(points)]
-    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    write_text(path, "\n".join(rows) + "\n")
     return path
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from medreg.geometry.compose import Inverse
 from medreg.geometry.pair_transform import PairTransform
+from medreg.io.atomic import write_text
 from medreg.io.field import write_field
 from medreg.io.image import Volume, write_image, write_labels
 from medreg.io.stack import stack_shape
@@ -119,7 +120,7 @@ class RegistrationResult:
         if jacobian:
             files.append(write_image(folder / "jacobian.nii.gz", self.jacobian, affine))
         path = folder / "metrics.json"
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=2) + "\n")
         return [*files, path]
 
     def _write_inverse(self, path: Path, found: Inverse) -> Path:

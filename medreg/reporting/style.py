@@ -6,6 +6,8 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medreg.io.atomic import replacing
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -66,6 +68,6 @@ def to_png(figure: Figure, *, dpi: int = 110) -> bytes:
 def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
     """Write the figure in the format that the ending of `path` names and return the path."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=dpi)
+    with replacing(target) as part:
+        figure.savefig(part, dpi=dpi)
     return target

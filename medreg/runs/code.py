@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import Any
 
 from medreg.config.instantiate import targets, trusted_prefixes
 from medreg.io.atomic import read_json, write_json
+from medreg.io.cache import cache_folder
 from medreg.io.digest import digest_of
 
 # Rooms of medreg that start, record and show work but do not change what it computes.
@@ -116,8 +116,7 @@ def _read(name: str, known: dict[str, Any]) -> tuple[str, list[str]]:
 
 def _memory() -> Path:
     """Return the file that remembers what was read of each module: parsing a hundred takes a second."""
-    cache = Path(os.environ.get("MEDREG_CACHE", "~/.cache/medreg")).expanduser()
-    return cache / f"code-{sys.version_info.major}.{sys.version_info.minor}.json"
+    return cache_folder() / f"code-{sys.version_info.major}.{sys.version_info.minor}.json"
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:

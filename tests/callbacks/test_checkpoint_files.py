@@ -40,3 +40,15 @@ def test_every_process_takes_part_and_one_writes(tmp_path):
     save_atomically(trainer(tmp_path, nothing, zero=False), LAST)
     assert asked == [LAST]
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_the_checkpoint_before_the_last_one_is_kept(tmp_path):
+    for word in (b"first", b"second", b"third"):
+        save_atomically(
+            trainer(tmp_path, lambda path, *, weights_only, word=word: path.write_bytes(word)), LAST
+        )
+    folder = tmp_path / "checkpoints"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "last.ckpt": b"third",
+        "previous.ckpt": b"second",
+    }

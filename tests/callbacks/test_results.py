@@ -87,3 +87,16 @@ def test_further_tables_belong_to_the_case(tmp_path, lost):
     begun(tmp_path)
     assert [row["truth_mm"] for row in read_rows(tmp_path / "distances.csv")] == ["1.0", "2.0"]
     assert list(read_rows(tmp_path / "distances.csv")[0]) == ["case", "method", "truth_mm"]
+
+
+def test_a_case_counts_with_all_of_its_tables_or_not_at_all(tmp_path):
+    callback, _ = begun(tmp_path)
+    tables = {"distances": [{"distance": 1.0}]}
+    score(callback, tmp_path, result("a", tables=tables), result("b", tables=tables))
+    store = tmp_path / "store" / "distances.jsonl"
+    store.write_bytes(store.read_bytes().splitlines(keepends=True)[0])  # the disk lost the second line
+    callback, done = begun(tmp_path)
+    assert done == {"a"}
+    assert set(values(tmp_path)) == {"a"}
+    store.unlink()
+    assert begun(tmp_path)[1] == frozenset()

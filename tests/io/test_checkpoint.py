@@ -68,3 +68,69 @@ def test_a_strangers_config_builds_nothing_of_theirs(tmp_path):
     with pytest.raises(ConfigError, match=r"os\.system"):
         TrainedRun.open(path)
     assert not (tmp_path / "sprung").exists()
+
+
+def resumable(path, **more):
+    return write(
+        path,
+        optimizer_states=[],
+        loops={},
+        epoch=1,
+        global_step=2,
+        **{"pytorch-lightning_version": "2.6"},
+        **more,
+    )
+
+
+def flipped(path, place=None):
+    """Flip a bit in the middle of the largest tensor, or at a place."""
+    content = bytearray(path.read_bytes())
+    content[content.find(b"MARKMARK") + 3 if place is None else place] ^= 1
+    path.write_bytes(bytes(content))
+    return path
+
+
+def marked(path):
+    return resumable(path, more=torch.frombuffer(bytearray(b"MARKMARK"), dtype=torch.uint8))
+
+
+def test_a_flipped_bit_of_a_tensor_is_noticed(tmp_path):
+    path = marked(tmp_path / "a.ckpt")
+    assert checkpoint.read(path)["epoch"] == 1
+    with pytest.raises(CheckpointError, match="bytes differ from those that were written"):
+        checkpoint.read(flipped(path))
+
+
+def test_any_flipped_byte_is_noticed_or_changes_nothing(tmp_path):
+    path = marked(tmp_path / "a.ckpt")
+    whole, before = path.read_bytes(), checkpoint.read(path)
+    for place in range(0, len(whole), 37):
+        path.write_bytes(whole)
+        try:
+            found = checkpoint.read(flipped(path, place))
+        except CheckpointError:
+            continue
+        assert torch.equal(found["more"], before["more"])
+        assert all(
+            torch.equal(found["state_dict"][key], value) for key, value in before["state_dict"].items()
+        )
+
+
+def test_training_goes_on_from_the_one_before_a_damaged_one(tmp_path, caplog):
+    folder = tmp_path / "checkpoints"
+    flipped(marked(folder / "last.ckpt"))
+    previous = resumable(folder / "previous.ckpt")
+    found = checkpoint.find_resumable("last", tmp_path)
+    assert found is not None
+    assert found[0] == previous
+    assert "last.ckpt is damaged" in caplog.text
+    assert "Going on from the checkpoint before it" in caplog.text
+    previous.unlink()
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.find_resumable("last", tmp_path)
+    assert checkpoint.find_resumable("last", tmp_path / "new") is None
+
+
+def test_weights_alone_are_no_place_to_go_on_from(tmp_path):
+    with pytest.raises(CheckpointError, match="holds weights only"):
+        checkpoint.find_resumable(str(write(tmp_path / "w.ckpt")), tmp_path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+
 import pytest
 import torch
 import yaml
@@ -106,6 +109,13 @@ def test_no_command_builds_what_a_stranger_names(kind, task, tmp_path, capsys):
     code, output = run(tmp_path / "test", ["mode=test", f"ckpt={folder}", "logger=none"])
     assert code == 1
     assert "nothing of it was built" in output
+    for words in (
+        ["show"],
+        ["report", str(folder)],
+        ["sweep", str(folder)],
+    ):  # build nothing, whatever they say
+        with contextlib.suppress(SystemExit):
+            main(words)
     assert not list(tmp_path.glob("harmless*"))
 
 
@@ -165,3 +175,59 @@ def test_configurations_that_cannot_be_read_are_named(tmp_path):
         (folder / "config.yaml").write_text(text)
         with pytest.raises(CheckpointError, match=r"config\.yaml"):
             TrainedRun.open(folder)
+
+
+class Payload:
+    """What a pickle runs when it is loaded without care."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.mark.parametrize("place", ["optimizer_states", "medreg", "state_dict"])
+def test_a_pickle_that_runs_code_is_refused_without_advice_to_run_it(place, task, tmp_path, capsys):
+    mark = tmp_path / "harmless"
+    folder = stranger(tmp_path / "run", {})
+    file = folder / "checkpoints" / "best.ckpt"
+    content = {
+        "state_dict": {},
+        "optimizer_states": [],
+        "medreg": {"overrides": []},
+        place: {"x": Payload(mark)},
+    }
+    torch.save(content, file)
+    (folder / "checkpoints" / "last.ckpt").write_bytes(file.read_bytes())
+    for name, words in commands(folder, task, tmp_path / "out").items():
+        assert main(words) == 1, name
+        told = capsys.readouterr().err
+        assert "could run code" in told, name
+        assert "weights_only" not in told
+        assert "MEDREG_ALLOW" not in told
+    assert not mark.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["ckpt", "init", "resume"])
+def test_a_training_takes_no_pickle_that_runs_code(option, tmp_path):
+    from small_pairs import command, small_pairs
+
+    mark = tmp_path / "harmless"
+    file = tmp_path / "a.ckpt"
+    torch.save({"state_dict": {"x": Payload(mark)}, "optimizer_states": [], "medreg": {}}, file)
+    mode = "mode=test" if option == "ckpt" else "mode=fit"
+    code, output = run(tmp_path, command(small_pairs(tmp_path / "data"), f"{option}={file}", mode))
+    assert code == 1
+    assert "could run code" in output
+    assert "weights_only" not in output
+    assert not mark.exists()
+
+
+def test_no_refusal_of_pythons_own_modules_tells_how_to_allow_them():
+    for name in ("os.system", "subprocess.Popen", "builtins.eval", "pickle.Unpickler", "shutil.rmtree"):
+        for config in ({"model": {"_target_": name}}, {"refine": {"_target_": name}}):
+            with pytest.raises(ConfigError) as caught:
+                check_configuration(config, "x")
+            assert f"MEDREG_ALLOW={name.split('.')[0]}" not in str(caught.value)

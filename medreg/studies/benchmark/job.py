@@ -13,6 +13,7 @@ from medreg.baselines.method import Method
 from medreg.config.instantiate import build
 from medreg.errors import ConfigError, MissingExtra, require_choice
 from medreg.io.atomic import write_json, write_text
+from medreg.io.outputs import check_folder
 from medreg.studies.benchmark.methods import Run
 from medreg.studies.benchmark.plan import Benchmark, Entry, MethodFolder
 from medreg.studies.benchmark.registering import register_all, registered_before
@@ -65,7 +66,7 @@ def prepare(cfg: DictConfig) -> Benchmark:
     """
     for key, known in (("missing", MISSING), ("only", PARTS)):
         require_choice(key, cfg[key], known)
-    out = Path(str(cfg.out)).expanduser()
+    out = check_folder(Path(str(cfg.out)).expanduser(), "out")
     entries, left_out = [], {}
     for name, method in methods_of(cfg).items():
         try:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from medreg.config.instantiate import build
 from medreg.errors import ConfigError, DataError, require_choice
 from medreg.io.atomic import write_text
+from medreg.io.outputs import check_folder
 from medreg.studies.capture_range.cases import load_cases
 from medreg.studies.capture_range.measures import measures_of
 from medreg.studies.capture_range.units import MeasureUnits
@@ -39,6 +40,7 @@ def run_capture(cfg: DictConfig, *, console: Console) -> Path:
     """
     require_choice("only", cfg.only, PARTS)
     out = Path(str(cfg.out)).expanduser()
+    check_folder(out, "out")
     if cfg.only != "report":
         _run_measures(cfg, out, console)
     from medreg.studies.capture_range.report import write_report

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from medreg.io.atomic import write_text
 from medreg.reporting.formats import to_latex, to_markdown
 from medreg.reporting.style import save
 from medreg.reporting.tables import Table
@@ -43,13 +44,12 @@ def write_ranking(
 ) -> Path:
     """Write ranking.csv, ranking.md, ranking.tex and a plot (PNG, SVG) of each task; return the folder."""
     tables = printed_tables(ranking, stability=stability, published=published)
-    folder.mkdir(parents=True, exist_ok=True)
-    ranking_table(ranking, stability=stability).to_csv(folder / "ranking.csv", index=False)
+    write_text(folder / "ranking.csv", ranking_table(ranking, stability=stability).to_csv(index=False))
     scheme = ranking.scheme.sentence()
     markdown = "\n".join([*(to_markdown(table) for table in tables), scheme, ""])
     latex = "\n".join([f"% {scheme}", *(to_latex(table) for table in tables)])
-    (folder / "ranking.md").write_text(markdown, encoding="utf-8")
-    (folder / "ranking.tex").write_text(latex, encoding="utf-8")
+    write_text(folder / "ranking.md", markdown)
+    write_text(folder / "ranking.tex", latex)
     for task in ranking.tasks:
         figure = rank_plot(task, stability=stability.get(task.task))
         name = "ranking" if len(ranking.tasks) == 1 else f"ranking_{task.task}"
