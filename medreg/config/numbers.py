@@ -21,7 +21,7 @@ def check_numbers(plain: Any) -> None:
 
 
 def check_objective(wanted: Any, metrics: Collection[str]) -> None:
-    """Refuse an objective that looks like a misspelt metric; one that a package of the user measures may be called anything.
+    """Refuse an objective that looks like a misspelt metric; what a user's own package measures may have any name.
 
     Args:
         wanted: a metric, several, or None.
