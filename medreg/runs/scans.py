@@ -90,8 +90,10 @@ class PreparedScans:
         """Return (1, 1, *S_f): 1 where the model's grid is, falling to 0 beyond it, slowly enough not to fold."""
         reach = max(FADE, STEEPEST * float(displacement.abs().max()))
         position = identity_grid(self.fixed.shape, dtype=shift.dtype) + shift
-        last = torch.tensor(self.grid.shape, dtype=shift.dtype).reshape(1, 3, 1, 1, 1) - 1
-        outside = torch.maximum(-position, position - last).clamp(min=0).amax(1, keepdim=True)
+        end = (
+            torch.tensor(self.grid.shape, dtype=shift.dtype).reshape(1, 3, 1, 1, 1) - 0.5
+        )  # voxels have an extent
+        outside = torch.maximum(-0.5 - position, position - end).clamp(min=0).amax(1, keepdim=True)
         return (1 - outside / reach).clamp(0, 1).to(displacement.dtype)
 
 

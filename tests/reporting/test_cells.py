@@ -12,7 +12,7 @@ from medreg.reporting.tables import Cell, Table
 
 
 def test_numbers_have_a_true_minus_and_nothing_is_a_dash():
-    assert [number(value, 2) for value in (1.005, -0.5, math.nan, math.inf)] == ["1.00", "−0.50", "–", "inf"]
+    assert [number(value, 2) for value in (1.005, -0.5, math.nan, math.inf)] == ["1.00", "−0.50", "–", "∞"]
     assert (number(0.25, 1, sign=True), number(-3, 0, sign=True)) == ("+0.2", "−3")
     assert [spread(0.5, sd, 1) for sd in (0.25, math.nan)] == ["0.5 ± 0.2", "0.5"]
     assert spread(math.nan, 0.1, 1) == "–"

@@ -68,5 +68,5 @@ def test_refuses_windows_without_a_centre(window):
 
 
 def test_refuses_unknown_border():
-    with pytest.raises(ConfigError, match="inside, zeros"):
+    with pytest.raises(ConfigError, match="inside or zeros"):
         LNCC(window=5, weight=1.0, border="mirror")

@@ -71,8 +71,13 @@ def test_resizing_is_undone_with_the_ratio_of_the_grids(made):
     np.testing.assert_allclose(found, constant(15 / 7, 0, 0), atol=1e-4)
 
 
-def test_beyond_the_crop_the_field_continues(made):
-    np.testing.assert_allclose(made(Shift(2), size=[8, 8, 8]), constant(0, 0, 1), atol=1e-5)
+def test_beyond_the_crop_the_field_fades(made):
+    found = made(Shift(2), size=[8, 8, 8])
+    crop = tuple(slice((n - 8) // 2, (n - 8) // 2 + 8) for n in found.shape[1:])
+    np.testing.assert_allclose(found[:, *crop], constant(0, 0, 1)[:, *crop], atol=1e-5)
+    assert np.abs(found[:2]).max() == 0
+    assert 0 <= found[2].min() < 1
+    assert found[2].max() == pytest.approx(1, abs=1e-5)
 
 
 def test_reorientation_is_undone(made):
