@@ -77,7 +77,7 @@ def measures(
 def settings(model: Any, config: dict[str, Any], lambdas: list[float]) -> Iterator[tuple[str, float, float]]:
     """(map, λ outside, λ inside) of every row of a run."""
     if not isinstance(model, ConditionalModel):
-        weights = config["task"].get("weights", {})
+        weights = config["task"].get("draws") or config["task"].get("weights", {})
         yield "uniform", weights.get("low", float("nan")), weights.get("high", float("nan"))
         return
     yield from (("uniform", value, value) for value in lambdas)
@@ -93,8 +93,8 @@ def field_of(model: Any, batch: dict[str, Any], region: Tensor, outside: float, 
     if not isinstance(model, ConditionalModel):
         return model(*images).displacement
     if outside == inside:
-        return model(*images, weight=torch.full((len(images[0]),), outside)).displacement
-    return model(*images, weight=torch.where(region, inside, outside)).displacement
+        return model(*images, smoothness=torch.full((len(images[0]),), outside)).displacement
+    return model(*images, smoothness=torch.where(region, inside, outside)).displacement
 
 
 @torch.no_grad()
