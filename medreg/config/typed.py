@@ -70,6 +70,42 @@ def check_types(cfg: DictConfig) -> None:
         raise ConfigError(f"{key}{told}")
 
 
+def check_kinds(plain: Mapping[str, Any]) -> None:
+    """Refuse values that their constructors do not take, in settings that no run is composed of, such as a preset.
+
+    Args:
+        plain: mappings, lists and values, with `_target_` where a class is meant.
+
+    Raises:
+        ConfigError: naming the option, its value and what may stand there.
+    """
+    for key, told in _wrong(plain, ""):
+        raise ConfigError(f"{key}{told}")
+
+
+def check_same_kind(key: str, value: Any, usual: Any) -> None:
+    """Refuse a value of another kind than the one that it replaces; whatever may stand for null does.
+
+    Args:
+        key: dotted name of the option.
+        value: what was given.
+        usual: what stood there.
+
+    Raises:
+        ConfigError: naming the option, its value and what may stand there.
+    """
+    if isinstance(usual, Mapping):
+        fits, wanted = isinstance(value, Mapping), "options of its own"
+    elif type(usual) in PLAIN:
+        # A whole number in a file may be any number: what must be whole is said by a constructor.
+        kind = float if type(usual) is int else type(usual)
+        fits, wanted = value is None or _is_plain(value, kind), PLAIN[kind]
+    else:
+        return
+    if not fits:
+        raise ConfigError(f"{key}={_shown(value)}: it must be {wanted}.")
+
+
 @functools.cache
 def _groups() -> frozenset[str]:
     entries = OmegaConf.load(config_dir() / "train.yaml").defaults

@@ -66,10 +66,16 @@ def read_image(path: str | Path, *, frame: int | None = None, dtype: Any = np.fl
         if is_foreign(path)
         else select_image(load_nibabel(path), str(path), frame=frame)
     )
-    # nibabel hands out Fortran-ordered arrays; make them contiguous once, here.
-    return Volume(
-        np.ascontiguousarray(array, dtype=dtype), geometry.affine, geometry.spacing_mm, geometry.notes, path
-    )
+    try:
+        with np.errstate(over="raise"):
+            # nibabel hands out Fortran-ordered arrays; make them contiguous once, here.
+            kept = np.ascontiguousarray(array, dtype=dtype)
+    except FloatingPointError as error:
+        raise DataError(
+            f"{path}: values up to {float(np.abs(array).max()):.3g}, beyond what {np.dtype(dtype)} holds; "
+            "scale the image and save it again."
+        ) from error
+    return Volume(kept, geometry.affine, geometry.spacing_mm, geometry.notes, path)
 
 
 def read_labels(path: str | Path, *, frame: int | None = None) -> Volume:
