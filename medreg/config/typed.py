@@ -38,6 +38,8 @@ LIMITS: Mapping[str, tuple[float, float | None]] = {
     "trainer.limit_train_batches": (0, None),
     "trainer.limit_val_batches": (0, None),
     "trainer.limit_test_batches": (0, None),
+    "trainer.gradient_clip_val": (0, None),
+    "optimiser.lr": (0, 1e9),  # infinity makes NaN of all weights
     "callbacks.last.every_n_epochs": (1, None),
 }
 NEEDED = ("paths", "data", "task", "model", "trainer", "logger")  # groups without which nothing runs
@@ -141,20 +143,32 @@ def _hints(target: str) -> Mapping[str, Any]:
     Raises:
         ConfigError: a class that must not be built.
     """
-    found = check_target(target)
+    merged: dict[str, Any] = {}
+    for owner in check_target(target).__mro__:
+        if "__init__" not in vars(owner):
+            continue
+        hints, forwards = _hints_of(owner)
+        merged = hints | merged
+        if not forwards:  # what it takes by **kwargs is what the class above it takes
+            break
+    return merged
+
+
+def _hints_of(owner: type) -> tuple[Mapping[str, Any], bool]:
+    """Return the annotations of a class's own constructor, and whether it hands other arguments on."""
     try:
-        hints = typing.get_type_hints(found.__init__)  # type: ignore[misc]
-        signature = inspect.signature(found)
+        hints = typing.get_type_hints(owner.__init__)  # type: ignore[misc]
+        parameters = inspect.signature(owner).parameters
     except Exception:  # names for type checkers only, builtins without a signature
-        return {}
+        return {}, False
+    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     # A default of None says that null may stand there, whatever the annotation forgets.
-    return {
-        name: hint | None if signature.parameters[name].default is None and _is_type(hint) else hint
+    found = {
+        name: hint | None if parameters[name].default is None and _is_type(hint) else hint
         for name, hint in hints.items()
-        if name in signature.parameters
-        and signature.parameters[name].kind
-        not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        if name in parameters and parameters[name].kind not in variable
     }
+    return found, any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
 
 
 def _is_type(hint: Any) -> bool:
@@ -172,6 +186,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return value is None
     if hint in PLAIN:
         return _is_plain(value, hint)
+    if value is None and isinstance(hint, type) and hint.__module__.startswith("medreg."):
+        return False
     if isinstance(value, dict) or not (hint in OBJECTS or origin in OBJECTS or _is_tensor(hint)):
         return not _is_path_wrongly(value, hint)
     if not isinstance(value, list):
