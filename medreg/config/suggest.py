@@ -95,7 +95,9 @@ def _check_group(override: Override, known: dict[str, list[str]]) -> None:
     for value in _values(override):
         options = ", ".join(known[group])
         if value == "None":  # Hydra takes no null where a file is chosen
-            raise ConfigError(f"{group}=null: choose one of {options}, or leave the option out for the default.")
+            raise ConfigError(
+                f"{group}=null: choose one of {options}, or leave the option out for the default."
+            )
         if value not in known[group] and not value.startswith("glob"):
             raise ConfigError(
                 f"{group}={value}: no such option.{did_you_mean(value, known[group])} Options of {group}: {options}."
@@ -175,7 +177,8 @@ def _first_choices(group_overrides: Sequence[Override]) -> list[list[str]]:
         prefix = "+" if item.is_add() else "~" if item.is_delete() else ""
         # A group that is taken away may be given without a value.
         first[item.key_or_group] = [
-            f"{prefix}{item.key_or_group}" + ("" if value == "None" else f"={value}") for value in _values(item)
+            f"{prefix}{item.key_or_group}" + ("" if value == "None" else f"={value}")
+            for value in _values(item)
         ]
     base = [values[0] for values in first.values()]
     choices = [base]

@@ -53,7 +53,9 @@ class StationaryVelocity(Dense):
     def __init__(self, steps: int, *, padding: Padding = "border", convention: Convention = "exact") -> None:
         super().__init__()
         if steps < 0:
-            raise ConfigError(f"transformation.steps is {steps}; it must be a number of squarings, 0 or more.")
+            raise ConfigError(
+                f"transformation.steps is {steps}; it must be a number of squarings, 0 or more."
+            )
         self.steps = steps
         self.padding: Padding = padding
         self.convention: Convention = convention
