@@ -72,7 +72,7 @@ def check_types(cfg: DictConfig) -> None:
         raise ConfigError(f"{key}{told}")
 
 
-def check_kinds(plain: Mapping[str, Any]) -> None:
+def check_kinds(plain: Mapping[Any, Any]) -> None:
     """Refuse values that their constructors do not take, in settings that no run is composed of, such as a preset.
 
     Args:
@@ -148,7 +148,7 @@ def _hints(target: str) -> Mapping[str, Any]:
         if "__init__" not in vars(owner):
             continue
         hints, forwards = _hints_of(owner)
-        merged = hints | merged
+        merged = {**hints, **merged}
         if not forwards:  # what it takes by **kwargs is what the class above it takes
             break
     return merged

@@ -140,9 +140,8 @@ def _level(values: Mapping[str, Any]) -> Level:
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if not (number or (key == "field" and value is None)) or (key == "iterations" and value % 1):
             kind = "whole number" if key == "iterations" else "number"
-            raise ConfigError(
-                f"model.levels: {key} is {'null' if value is None else value}; it must be a {kind}, as in {{shrink: 1}}."
-            )
+            given = "null" if value is None else value
+            raise ConfigError(f"model.levels: {key} is {given}; it must be a {kind}, as in {{shrink: 1}}.")
     return Level(**values)
 
 
