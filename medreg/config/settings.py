@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from medreg.config.numbers import check_numbers
 from medreg.config.paths import config_dirs, config_file
 from medreg.config.suggest import leaf_keys, nearest
+from medreg.config.typed import check_kinds, check_same_kind
 from medreg.errors import ConfigError
 
 
@@ -58,6 +59,9 @@ def read_settings(
     if not isinstance(settings, dict):
         raise ConfigError(f"The {kind} {file} holds no options.")
     check_numbers(settings)
+    for key in (text.split("=", 1)[0] for text in overrides):
+        check_same_kind(key, OmegaConf.select(merged, key), OmegaConf.select(node, key))
+    check_kinds(settings)
     return file, {str(key): value for key, value in settings.items()}
 
 

@@ -93,8 +93,12 @@ def _check_group(override: Override, known: dict[str, list[str]]) -> None:
     if override.is_delete():
         return
     for value in _values(override):
-        if value not in known[group] and value != "None" and not value.startswith("glob"):
-            options = ", ".join(known[group])
+        options = ", ".join(known[group])
+        if value == "None":  # Hydra takes no null where a file is chosen
+            raise ConfigError(
+                f"{group}=null: choose one of {options}, or leave the option out for the default."
+            )
+        if value not in known[group] and not value.startswith("glob"):
             raise ConfigError(
                 f"{group}={value}: no such option.{did_you_mean(value, known[group])} Options of {group}: {options}."
             )
@@ -171,8 +175,10 @@ def _first_choices(group_overrides: Sequence[Override]) -> list[list[str]]:
     first: dict[str, list[str]] = {}
     for item in group_overrides:
         prefix = "+" if item.is_add() else "~" if item.is_delete() else ""
+        # A group that is taken away may be given without a value.
         first[item.key_or_group] = [
-            f"{prefix}{item.key_or_group}={_literal(value)}" for value in _values(item)
+            f"{prefix}{item.key_or_group}" + ("" if value == "None" else f"={value}")
+            for value in _values(item)
         ]
     base = [values[0] for values in first.values()]
     choices = [base]
@@ -180,7 +186,3 @@ def _first_choices(group_overrides: Sequence[Override]) -> list[list[str]]:
         for value in values[1:]:
             choices.append([value if text.lstrip("+~").startswith(f"{group}=") else text for text in base])
     return choices
-
-
-def _literal(value: str) -> str:
-    return "null" if value == "None" else value

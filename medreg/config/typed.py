@@ -38,6 +38,8 @@ LIMITS: Mapping[str, tuple[float, float | None]] = {
     "trainer.limit_train_batches": (0, None),
     "trainer.limit_val_batches": (0, None),
     "trainer.limit_test_batches": (0, None),
+    "trainer.gradient_clip_val": (0, None),
+    "optimiser.lr": (0, 1e9),  # infinity makes NaN of all weights
     "callbacks.last.every_n_epochs": (1, None),
 }
 NEEDED = ("paths", "data", "task", "model", "trainer", "logger")  # groups without which nothing runs
@@ -68,6 +70,42 @@ def check_types(cfg: DictConfig) -> None:
     # A value that is used in several places is told by its shortest name, which is the one that is typed.
     for key, told in sorted(_wrong(plain, ""), key=lambda found: len(found[0])):
         raise ConfigError(f"{key}{told}")
+
+
+def check_kinds(plain: Mapping[Any, Any]) -> None:
+    """Refuse values that their constructors do not take, in settings that no run is composed of, such as a preset.
+
+    Args:
+        plain: mappings, lists and values, with `_target_` where a class is meant.
+
+    Raises:
+        ConfigError: naming the option, its value and what may stand there.
+    """
+    for key, told in _wrong(plain, ""):
+        raise ConfigError(f"{key}{told}")
+
+
+def check_same_kind(key: str, value: Any, usual: Any) -> None:
+    """Refuse a value of another kind than the one that it replaces; whatever may stand for null does.
+
+    Args:
+        key: dotted name of the option.
+        value: what was given.
+        usual: what stood there.
+
+    Raises:
+        ConfigError: naming the option, its value and what may stand there.
+    """
+    if isinstance(usual, Mapping):
+        fits, wanted = isinstance(value, Mapping), "options of its own"
+    elif type(usual) in PLAIN:
+        # A whole number in a file may be any number: what must be whole is said by a constructor.
+        kind = float if type(usual) is int else type(usual)
+        fits, wanted = value is None or _is_plain(value, kind), PLAIN[kind]
+    else:
+        return
+    if not fits:
+        raise ConfigError(f"{key}={_shown(value)}: it must be {wanted}.")
 
 
 @functools.cache
@@ -105,20 +143,32 @@ def _hints(target: str) -> Mapping[str, Any]:
     Raises:
         ConfigError: a class that must not be built.
     """
-    found = check_target(target)
+    merged: dict[str, Any] = {}
+    for owner in check_target(target).__mro__:
+        if "__init__" not in vars(owner):
+            continue
+        hints, forwards = _hints_of(owner)
+        merged = {**hints, **merged}
+        if not forwards:  # what it takes by **kwargs is what the class above it takes
+            break
+    return merged
+
+
+def _hints_of(owner: type) -> tuple[Mapping[str, Any], bool]:
+    """Return the annotations of a class's own constructor, and whether it hands other arguments on."""
     try:
-        hints = typing.get_type_hints(found.__init__)  # type: ignore[misc]
-        signature = inspect.signature(found)
+        hints = typing.get_type_hints(owner.__init__)  # type: ignore[misc]
+        parameters = inspect.signature(owner).parameters
     except Exception:  # names for type checkers only, builtins without a signature
-        return {}
+        return {}, False
+    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     # A default of None says that null may stand there, whatever the annotation forgets.
-    return {
-        name: hint | None if signature.parameters[name].default is None and _is_type(hint) else hint
+    found = {
+        name: hint | None if parameters[name].default is None and _is_type(hint) else hint
         for name, hint in hints.items()
-        if name in signature.parameters
-        and signature.parameters[name].kind
-        not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        if name in parameters and parameters[name].kind not in variable
     }
+    return found, any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
 
 
 def _is_type(hint: Any) -> bool:
@@ -136,6 +186,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return value is None
     if hint in PLAIN:
         return _is_plain(value, hint)
+    if value is None and isinstance(hint, type) and hint.__module__.startswith("medreg."):
+        return False
     if isinstance(value, dict) or not (hint in OBJECTS or origin in OBJECTS or _is_tensor(hint)):
         return not _is_path_wrongly(value, hint)
     if not isinstance(value, list):

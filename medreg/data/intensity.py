@@ -37,6 +37,10 @@ class Intensity:
                 raise ConfigError(
                     f"data.preprocess.intensity.{name} is {limits}; give [low, high] with low < high."
                 )
+        if self.percentiles is not None and not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise ConfigError(
+                f"data.preprocess.intensity.percentiles is {self.percentiles}; percentiles lie from 0 to 100."
+            )
         if self.scope not in ("slice", "volume"):
             raise ConfigError(f"data.preprocess.intensity.scope is {self.scope!r}; choose slice or volume.")
 

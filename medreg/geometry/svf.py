@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from medreg.errors import ConfigError
 from medreg.geometry.dense import Dense
 from medreg.geometry.transformation import Deformation
 from medreg.geometry.warp import Convention, Padding, square
@@ -51,6 +52,10 @@ class StationaryVelocity(Dense):
 
     def __init__(self, steps: int, *, padding: Padding = "border", convention: Convention = "exact") -> None:
         super().__init__()
+        if steps < 0:
+            raise ConfigError(
+                f"transformation.steps is {steps}; it must be a number of squarings, 0 or more."
+            )
         self.steps = steps
         self.padding: Padding = padding
         self.convention: Convention = convention

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from medreg.errors import ConfigError
+
 Rule = Callable[
     [Tensor], Tensor
 ]  # gradient (B, D, *S) → direction of ascent, same shape, about one voxel long
@@ -36,6 +38,10 @@ class Adaptive(Direction):
 
     def __init__(self, *, betas: tuple[float, float], damping: float) -> None:
         self.betas = (float(betas[0]), float(betas[1]))
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"minimiser.betas is {list(betas)}; each must be at least 0 and below 1.")
+        if not damping >= 0:
+            raise ConfigError(f"minimiser.damping is {damping}; it must be 0 or more.")
         self.damping = damping
 
     def begin(self, like: Tensor) -> Rule:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from medreg.errors import ConfigError
 from medreg.geometry.compose import resize_displacement
 from medreg.geometry.transformation import Deformation, Transformation
 from medreg.inference.descent import Effort, Minimiser, Trace
@@ -35,6 +37,11 @@ class Settings:
     levels: tuple[Level, ...]
     smoothing: float
     tolerance: float
+
+    def __post_init__(self) -> None:
+        for name, value in (("smoothing", self.smoothing), ("tolerance", self.tolerance)):
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"model.{name} is {value}; it must be a finite number, 0 or more.")
 
 
 def optimise_pair(

@@ -128,6 +128,23 @@ def full_images(
     )
 
 
+def _level(values: Mapping[str, Any]) -> Level:
+    """Return a level from its settings.
+
+    Raises:
+        ConfigError: one lacks, is not known, or is no finite number; half an iteration.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"model.levels holds {values}; give levels such as {{shrink: 1, ...}}.")
+    for key, value in values.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not (number or (key == "field" and value is None)) or (key == "iterations" and value % 1):
+            kind = "whole number" if key == "iterations" else "number"
+            given = "null" if value is None else value
+            raise ConfigError(f"model.levels: {key} is {given}; it must be a {kind}, as in {{shrink: 1}}.")
+    return Level(**values)
+
+
 def checked_levels(levels: Sequence[Level | Mapping[str, Any]]) -> tuple[Level, ...]:
     """Levels of a solver, coarse to fine, from their settings.
 
@@ -136,7 +153,7 @@ def checked_levels(levels: Sequence[Level | Mapping[str, Any]]) -> tuple[Level, 
     """
     if not levels:
         raise ConfigError("model.levels is empty; give at least one level, such as {shrink: 1, ...}.")
-    chosen = tuple(level if isinstance(level, Level) else Level(**level) for level in levels)
+    chosen = tuple(level if isinstance(level, Level) else _level(level) for level in levels)
     for number, level in enumerate(chosen):
         if level.field is not None and level.field < level.shrink:
             raise ConfigError(

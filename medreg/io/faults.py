@@ -36,7 +36,7 @@ def told(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     if is_full(error):
         reason = FULL.get(error.errno or 0, "the disk is full")
-        return f"{where}{reason}. Free some space; the same command goes on, nothing whole is lost."
+        return f"{where}{reason}. Free some space, then give the same command again; nothing whole is lost."
     reason = error.strerror or str(error) or type(error).__name__
     remedy = REMEDIES.get(error.errno or 0, "")
     known = f" {remedy}" if remedy else ""

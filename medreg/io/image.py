@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medreg.errors import DataError
+from medreg.io.atomic import replacing
 from medreg.io.foreign import is_foreign, read_foreign
 from medreg.io.forms import is_usable
 from medreg.io.frames import frame_names
@@ -66,10 +66,16 @@ def read_image(path: str | Path, *, frame: int | None = None, dtype: Any = np.fl
         if is_foreign(path)
         else select_image(load_nibabel(path), str(path), frame=frame)
     )
-    # nibabel hands out Fortran-ordered arrays; make them contiguous once, here.
-    return Volume(
-        np.ascontiguousarray(array, dtype=dtype), geometry.affine, geometry.spacing_mm, geometry.notes, path
-    )
+    try:
+        with np.errstate(over="raise"):
+            # nibabel hands out Fortran-ordered arrays; make them contiguous once, here.
+            kept = np.ascontiguousarray(array, dtype=dtype)
+    except FloatingPointError as error:
+        raise DataError(
+            f"{path}: values up to {float(np.abs(array).max()):.3g}, beyond what {np.dtype(dtype)} holds; "
+            "scale the image and save it again."
+        ) from error
+    return Volume(kept, geometry.affine, geometry.spacing_mm, geometry.notes, path)
 
 
 def read_labels(path: str | Path, *, frame: int | None = None) -> Volume:
@@ -154,18 +160,13 @@ def save_nifti(path: str | Path, image: nib.Nifti1Image) -> Path:
     path = Path(path)
     if not path.name.endswith(NIFTI_SUFFIXES):
         raise DataError(f"{path}: images are written as .nii or .nii.gz; change the name.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     image.header.set_sform(image.affine, code=1)
     # Other tools would take the qform of a skewed grid, so that the file would lie in two places.
     if right_angled(image.affine):
         image.header.set_qform(image.affine, code=1)
     image.header.set_xyzt_units("mm")
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        nib.save(image, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as part:
+        nib.save(image, part)
     return path
 
 

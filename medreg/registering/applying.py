@@ -95,10 +95,15 @@ def warp_volume(
         nearest: nearest neighbour instead of linear interpolation, for labels.
 
     Raises:
-        DataError: the field sends no voxel of the result into the image.
+        DataError: the field sends no voxel of the result into the image; a slice, where the field is of a volume.
     """
     target = field.grid if reference is None else grid_of(reference)
     source = grid_of(volume)
+    if volume.array.ndim == 2 and target.shape[-1] > 1:
+        raise DataError(
+            f"{called(volume, 'image')} is a slice {volume.shape}, but the result would be a volume "
+            f"{tuple(target.shape)}. Give the moving volume that the field was made for."
+        )
     identity = identity_grid(target.shape, dtype=torch.float64)
     points = identity.flatten(2)[0].T
     moved = source.world_to_voxel(field.move(target.voxel_to_world(points)))

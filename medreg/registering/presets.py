@@ -13,10 +13,12 @@ import numpy as np
 from medreg.config.instantiate import build
 from medreg.config.settings import names_of, read_settings
 from medreg.data.intensity import Intensity
-from medreg.errors import ConfigError
+from medreg.errors import ConfigError, require_choice
 from medreg.io.stack import across_slices, grid_of, stack_shape
 from medreg.models.base import RegistrationModel
 from medreg.registering.pair import Pair
+from medreg.registering.placement import INITIALISATIONS
+from medreg.registering.start import CHOSEN
 
 CLOSE_LEVELS = 1.3  # ratio of shrink factors below which two levels are one
 THICK = 3.0  # spacing between slices over spacing in plane from which a volume is a stack of slices
@@ -126,11 +128,12 @@ def _build(name: str, settings: dict[str, Any], file: Path, *, shape: tuple[int,
         raise ConfigError(f"The preset {file} lacks {', '.join(missing)}.")
     if settings["mode"] not in ("slices", "volume"):
         raise ConfigError(f"Preset {file.stem} has mode {settings['mode']!r}; choose slices or volume.")
+    require_choice(f"Preset {file.stem}: initialise", settings["initialise"], (CHOSEN, *INITIALISATIONS))
     ndim = 2 if 1 in shape or settings["mode"] == "slices" else len(shape)
     for stage in ("rigid", "affine", "model"):
         if stage not in settings:
             continue
-        limit = float(settings["finest_voxels"]["affine" if stage == "rigid" else stage])
+        limit = _finest(settings["finest_voxels"], "affine" if stage == "rigid" else stage)
         shrink = (math.prod(shape) / limit) ** (1 / ndim)
         if shrink > 1:
             levels = coarsened(settings[stage]["levels"], round(shrink, 2))
@@ -150,6 +153,14 @@ def _build(name: str, settings: dict[str, Any], file: Path, *, shape: tuple[int,
         least_information=_by_stage(settings, "least_information"),
         mask_margin_mm=float(settings.get("mask_margin_mm") or 0.0),
     )
+
+
+def _finest(limits: Mapping[str, Any], stage: str) -> float:
+    """Return to how many voxels the levels of a stage are coarsened."""
+    limit = limits.get(stage)
+    if not isinstance(limit, int | float) or isinstance(limit, bool) or not limit >= 1:
+        raise ConfigError(f"finest_voxels.{stage} is {limit}; it must be a number of voxels, 1 or more.")
+    return float(limit)
 
 
 def _by_stage(settings: Mapping[str, Any], key: str) -> dict[str, float]:

@@ -28,6 +28,12 @@ def test_misspelling_is_answered_with_the_nearest_name(override, expected):
         compose([override])
 
 
+@pytest.mark.parametrize("group", ["model", "data", "similarity", "logger", "debug", "refine", "trainer"])
+def test_no_group_is_null(group):
+    with pytest.raises(ConfigError, match=f"{group}=null: choose one of .* or leave the option out"):
+        compose([f"{group}=null"])
+
+
 def test_option_of_another_choice_is_known_in_its_own_composition():
     assert compose(["model=voxelmorph", "model.out=[8]"]).model.out == [8]
     with pytest.raises(ConfigError, match=r"model\.num_blocks"):

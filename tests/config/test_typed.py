@@ -39,6 +39,11 @@ def default():
         ("callbacks.best.monitor", 3, "callbacks.best.monitor=3: it must be a text"),
         ("model", None, "model=null: a run needs one"),
         ("logger", None, "logger=none"),
+        ("model.transformation", None, "model.transformation=null"),
+        ("data.dataset", None, "data.dataset=null"),
+        ("data.preprocess", None, "data.preprocess=null"),
+        ("optimiser.lr", float("inf"), "optimiser.lr=inf: it must be from 0"),
+        ("trainer.gradient_clip_val", -1, "trainer.gradient_clip_val=-1: it must be at least 0"),
     ],
 )
 def test_a_value_of_another_kind_is_told_with_its_option(default, key, value, told):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -178,3 +180,21 @@ def test_real_images_are_read_as_simpleitk_reads_them(shared_data):
         theirs = sitk.ReadImage(str(shared_data / name))
         np.testing.assert_allclose(volume.affine, foreign.itk_affine(theirs), atol=1e-3)
         np.testing.assert_allclose(volume.array, sitk.GetArrayFromImage(theirs).transpose(), rtol=1e-6)
+
+
+def test_values_beyond_single_precision_are_named(tmp_path):
+    file = tmp_path / "huge.nii.gz"
+    nib.save(nib.Nifti1Image(np.full((4, 4, 4), 1e300), np.eye(4)), file)
+    with pytest.raises(DataError, match=r"huge.nii.gz: values up to 1e\+300, beyond what float32 holds"):
+        read_image(file)
+
+
+def test_a_full_disk_names_the_image(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(nib, "save", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        write_image(tmp_path / "a" / "warped.nii.gz", np.zeros((4, 4, 4)), np.eye(4))
+    assert caught.value.filename == str(tmp_path / "a" / "warped.nii.gz")
+    assert list((tmp_path / "a").iterdir()) == []

@@ -100,3 +100,10 @@ def test_a_warped_label_map_is_told_from_an_image():
     volume = Volume(LABELS, np.eye(4), (1.0,) * 3)
     assert "warp it as labels" in warp_volume(field, volume).notes[0]
     assert warp_volume(field, Volume(IMAGE, np.eye(4), (1.0,) * 3)).notes == ()
+
+
+def test_a_slice_is_not_warped_by_the_field_of_a_volume():
+    grid = Grid((6, 7, 4), torch.eye(4, dtype=torch.float64))
+    field = WorldField(grid, torch.zeros((1, 3, 6, 7, 4), dtype=torch.float64))
+    with pytest.raises(DataError, match=r"is a slice \(6, 7\), but the result would be a volume \(6, 7, 4\)"):
+        warp_volume(field, Volume(np.ones((6, 7), "f4"), np.eye(4), (1.0, 1.0, 1.0)))

@@ -187,6 +187,8 @@ class LNCC(Similarity):
         super().__init__(weight=weight)
         _check(window, border)
         self.window = window
+        if not eps >= 0:
+            raise ConfigError(f"similarity.eps is {eps}; it must be a number, 0 or more.")
         self.eps = eps
         self.border: Border = border
 
