@@ -33,7 +33,8 @@ ROOMS = tuple(
 NETWORKS = (
     "torch.nn.modules.",
     "monai.networks.nets.unet.",
-)  # layers and networks that name nothing themselves
+    "monai.losses.dice.",
+)  # layers, networks and losses that name nothing themselves
 OPTIMISERS = "torch.optim."  # only as functions that are not called yet
 SLOTS: Mapping[str, type] = {
     "model": nn.Module,
@@ -104,7 +105,11 @@ def _class(node: Mapping[str, Any]) -> type | str | None:
     target = str(node["_target_"])
     partial = node.get("_partial_") is True
     rooms = (*ROOMS, *NETWORKS, *trusted_prefixes(), *((OPTIMISERS,) if partial else ()))
-    public = ("torch.nn.", "monai.networks.nets.")  # where the classes of NETWORKS are imported from
+    public = (
+        "torch.nn.",
+        "monai.networks.nets.",
+        "monai.losses.",
+    )  # where the classes of NETWORKS are imported from
     if not target.startswith((*rooms, *public)):
         return f"names {target}"
     try:

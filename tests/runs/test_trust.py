@@ -142,8 +142,9 @@ def test_the_annotation_of_an_argument_says_what_may_stand_there():
 def test_every_model_that_comes_with_medreg_is_trusted(model):
     from omegaconf import OmegaConf
 
+    words = ["data=cardiac_phantom_segmentation"] if model == "unet" else ["refine=instance"]
     try:
-        config = OmegaConf.to_container(compose([f"model={model}", "refine=instance"]), resolve=True)
+        config = OmegaConf.to_container(compose([f"model={model}", *words]), resolve=True)
     except ConfigError:
         pytest.skip("this option changes another one")
     check_configuration(config, "a run of ours")

@@ -73,11 +73,12 @@ class Run(_Ours):
         """Return the run and a digest of what decides its fields.
 
         Raises:
-            CheckpointError: there is none.
+            CheckpointError: there is none, or it does something else than register.
         """
         from medreg.runs.trained import TrainedRun
 
         run = TrainedRun.open(self.ckpt)
+        run.registration  # noqa: B018 (refuses other kinds of runs before data are read)
         return {
             "ckpt": str(run.path.resolve()),
             "run": run.key,

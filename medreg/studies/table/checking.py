@@ -19,6 +19,7 @@ def check_names(table: TableFile, source: Source) -> None:
         ConfigError: with file and line.
     """
     _check_columns(table, source)
+    _check_labels(table, source)
     if table.reference is not None:
         _known(source, ("reference",), table.reference, table.rows, "row")
     if table.match != "none" and table.reference is None:
@@ -30,6 +31,9 @@ def check_names(table: TableFile, source: Source) -> None:
                 raise source.error(
                     ("rows", name, "of"), f"{row.of} trains nothing itself; name a row that does."
                 )
+            _there(table, source, ("rows", name, "of"), row.of, row.scales)
+    if table.match != "none" and table.reference is not None:
+        _there(table, source, ("reference",), table.reference, [s for s in table.scales if table.rows_at(s)])
     for scale, spec in table.scales.items():
         for name in spec.rows:
             _known(source, ("scales", scale, "rows", name), name, table.rows, "row")
@@ -44,6 +48,32 @@ def _check_columns(table: TableFile, source: Source) -> None:
                 ("columns", name, "metric"),
                 f"{column.metric!r} is no metric that is known here.{hint} A metric of your own says "
                 "`better: higher`, lower or neither.",
+            )
+
+
+def _check_labels(table: TableFile, source: Source) -> None:
+    """Two rows that a reader cannot tell apart are refused."""
+    for scale in table.scales:
+        names: dict[str, str] = {}
+        for name, row in table.rows_at(scale).items():
+            label = table.label(name)
+            if row.shown and label in names:
+                raise source.error(
+                    ("rows", name, "label"),
+                    f"row {names[label]!r} is printed as {label!r}, too; give one of them another label.",
+                )
+            names |= {label: name} if row.shown else {}
+
+
+def _there(
+    table: TableFile, source: Source, where: tuple[str, ...], name: str, scales: Iterable[str]
+) -> None:
+    """Refuse a row that is needed at a scale at which it does not exist."""
+    for scale in scales:
+        if scale in table.scales and scale not in table.rows[name].scales:
+            raise source.error(
+                where,
+                f"row {name!r} is needed at the scale {scale}, where it does not exist; add it to its scales.",
             )
 
 

@@ -83,7 +83,7 @@ def parse_claim(text: str) -> Claim:
 
 
 def answer(spec: ClaimSpec, values: dict[Term, pd.DataFrame], table: TableFile) -> ClaimAnswer:
-    """ClaimAnswer a claim.
+    """Answer a claim.
 
     Args:
         spec: the claim.

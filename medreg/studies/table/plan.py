@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -95,10 +95,16 @@ class TablePlan:
         if spec.work is None:
             return EvaluationWork() if spec.of else TrainingWork()
         try:
-            found: Work = build(spec.work)
+            found = build(spec.work)
         except MedregError as error:
             raise self.source.error(("rows", row, "work"), str(error)) from error
-        return found
+        if not all(hasattr(found, name) for name in Work.__abstractmethods__):
+            raise self.source.error(
+                ("rows", row, "work"),
+                "this is no kind of work; write {_target_: package.Class}, derived from "
+                "medreg.studies.table.work.Work.",
+            )
+        return cast("Work", found)
 
     def overrides(self, row: str) -> list[str]:
         """Return the options of a row at this scale, the later of two that set the same."""
@@ -119,13 +125,14 @@ class TablePlan:
         Raises:
             ConfigError: an option that does not exist; with file and line.
         """
-        words = self.overrides(row)
-        key = digest_of(words, self.rows[row].work)
-        if key not in self._composed:
-            try:
-                self._composed[key] = self.work(row).compose(words)
-            except MedregError as error:
-                raise self.source.error(("rows", row, "overrides"), str(error)) from error
+        work = self.work(row)
+        try:
+            words = self.overrides(row)
+            key = digest_of(words, self.rows[row].work)
+            if key not in self._composed:
+                self._composed[key] = work.compose(words)
+        except MedregError as error:
+            raise self.source.error(("rows", row, "overrides"), str(error)) from error
         return self._composed[key]
 
     def request(self, row: str, seed: int) -> Request:
@@ -218,9 +225,17 @@ def known_rows(plan: TablePlan, names: Sequence[str]) -> list[str]:
 
 
 def merged(words: Sequence[str]) -> list[str]:
-    """Keep the last of the options that set the same key, because Hydra refuses a group that is chosen twice."""
+    """Keep the last of the options that set the same key, because Hydra refuses a group that is chosen twice.
+
+    Raises:
+        ConfigError: an option that cannot be read, or that names several values: a row is one run a seed.
+    """
     last = {}
     for item in parse(list(words)):
+        if item.is_sweep_override():
+            raise ConfigError(
+                f"{item.input_line}: a row has one value of each option; write a row for each, or key=[a,b] for a list."
+            )
         last[item.key_or_group, item.is_delete()] = str(item.input_line)
     return list(last.values())
 

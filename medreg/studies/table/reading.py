@@ -62,27 +62,58 @@ def _said(problem: Any, where: Path_) -> str:
         return f"there is no such key.{did_you_mean(str(where[-1]), KEYS)} docs/how-to/tables.md lists them."
     if problem["type"] == "missing":
         return "is missing; add it."
-    return f"{problem['msg']} (found {problem['input']!r})."
+    if problem["type"] == "string_pattern_mismatch":
+        return "a name is made of letters, digits, _ and -; rename it."
+    said = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{said} (found {problem['input']!r})."
 
 
 def read_yaml(file: Path) -> tuple[Any, Source]:
     """Read a YAML file whose names must not repeat; return plain values and where they stand."""
+    text = read_text(file)
+    lines: dict[Path_, int] = {}
     try:
-        text = file.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror or error}.") from error
+        if node is not None:
+            _walk(node, (), lines, file, frozenset())
+        return yaml.safe_load(text), Source(file, lines)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{file}:{line}: this is not YAML: {error.problem}.") from error
-    lines: dict[Path_, int] = {}
-    if node is not None:
-        _walk(node, (), lines, file)
-    return yaml.safe_load(text), Source(file, lines)
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise ConfigError(f"{file}:{line}: this is not YAML: {error.reason}.") from error
+    except ValueError as error:  # a date that the calendar does not have
+        raise ConfigError(f"{file}: a value is not YAML: {error}.") from error
 
 
-def _walk(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: Path) -> None:
-    """Note the line of every part; refuse a key that a mapping has twice, of which YAML would keep the last."""
+def read_text(file: Path) -> str:
+    """Return the text of a file in UTF-8, without the mark of byte order that some editors put first.
+
+    Raises:
+        ConfigError: it cannot be read, or is in another encoding; with the line.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror or error}.") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{file}:{line}: this is not UTF-8; save the file in that encoding.") from error
+
+
+def _walk(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: Path, within: frozenset[int]) -> None:
+    """Note the line of every part; refuse a key that a mapping has twice, of which YAML would keep the last.
+
+    `within` are the nodes that hold this one: an alias to one of these has no end.
+    """
+    if id(node) in within:
+        raise ConfigError(
+            f"{file}:{node.start_mark.line + 1}: an alias stands inside what it names; write it out."
+        )
+    within |= {id(node)}
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
@@ -95,7 +126,7 @@ def _walk(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: Path) -> 
                 )
             seen[name] = line
             lines[(*path, name)] = line
-            _walk(value, (*path, name), lines, file)
+            _walk(value, (*path, name), lines, file, within)
     elif isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            _walk(item, (*path, number), lines, file)
+            _walk(item, (*path, number), lines, file, within)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
 
 from medreg.reporting.vocabulary import Better, describe
 
@@ -25,7 +33,22 @@ def _flat(value: Any) -> Any:
     return [item for part in value for item in (_flat(part) if isinstance(part, list) else [part])]
 
 
+def _different(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("a seed stands twice; name each once")
+    return seeds
+
+
+def _growing(steps: tuple[int, int]) -> tuple[int, int]:
+    if not 0 < steps[0] < steps[1]:
+        raise ValueError("write a small number of steps, then a larger one")
+    return steps
+
+
 Overrides = Annotated[tuple[str, ...], BeforeValidator(_flat)]
+Name = Annotated[str, StringConstraints(pattern=r"^[\w-]+$")]  # claims, files and folders are named by it
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_different)]
 
 
 class Strict(BaseModel):
@@ -57,7 +80,7 @@ class RowSpec(Strict):
     tuning: str | int = ""
     shown: bool = True
     scales: tuple[Literal["smoke", "laptop", "paper"], ...] = ("smoke", "laptop", "paper")
-    seeds: tuple[int, ...] | None = None
+    seeds: Seeds | None = None
 
 
 class ColumnSpec(Strict):
@@ -76,9 +99,9 @@ class ColumnSpec(Strict):
     metric: str = ""
     structure: str | None = None
     label: str = ""
-    scale: float = 1.0
+    scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     unit: str | None = None
-    decimals: int | None = None
+    decimals: int | None = Field(default=None, ge=0, le=12)
     better: Better | None = None
 
     @property
@@ -118,8 +141,8 @@ class ScaleSpec(Strict):
     about: str = ""
     overrides: Overrides = ()
     rows: dict[str, Overrides] = {}
-    seeds: tuple[int, ...] | None = None
-    minutes: float | None = None
+    seeds: Seeds | None = None
+    minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 class ClaimSpec(Strict):
@@ -162,12 +185,12 @@ class TableFile(Strict):
     data: str = ""
     protocol: str = ""
     common: Overrides = ()
-    rows: dict[str, RowSpec] = Field(min_length=1)
-    columns: dict[str, ColumnSpec] = Field(min_length=1)
-    seeds: tuple[int, ...] = (1,)
+    rows: dict[Name, RowSpec] = Field(min_length=1)
+    columns: dict[Name, ColumnSpec] = Field(min_length=1)
+    seeds: Seeds = (1,)
     reference: str | None = None
     match: Literal["steps", "cpu_time", "none"] = "none"
-    probe_steps: tuple[int, int] = (10, 40)
+    probe_steps: Annotated[tuple[int, int], AfterValidator(_growing)] = (10, 40)
     scales: dict[Literal["smoke", "laptop", "paper"], ScaleSpec]
     claims: tuple[ClaimSpec, ...] = ()
 

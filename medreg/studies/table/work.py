@@ -12,6 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from medreg.config.compose import compose
 from medreg.config.identity import run_name
+from medreg.config.suggest import parse
+from medreg.config.typed import check_types
+from medreg.errors import ConfigError
 from medreg.studies.table.run_folder import is_finished, read_outcome
 from medreg.study.unit import Outcome, Unit
 
@@ -93,8 +96,12 @@ class TrainingWork(Work):
     launched = True
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """Compose as `train.py` does."""
-        return compose(overrides, with_hydra=True)
+        """Compose as `train.py` does; the seeds are those of the table."""
+        if any(item.key_or_group == "seed" for item in parse(overrides)):
+            raise ConfigError("seed=…: seeds are named by `seeds:` of the table, of a scale or of a row.")
+        cfg = compose(overrides, with_hydra=True)
+        check_types(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]))
+        return cfg
 
     def settings(self, seed: int, source: Path | None) -> dict[str, Any]:
         """The seed."""
