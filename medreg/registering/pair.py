@@ -87,7 +87,9 @@ def load_pair(
     _check_both(points, "points")
 
     def labels_on(source: Source | None, role: str, image: Volume) -> Volume | None:
-        return None if source is None else _on_grid(as_labels(source, role), source, role, image)
+        if source is None:
+            return None
+        return _with_structures(_on_grid(as_labels(source, role), source, role, image), role)
 
     def mask_on(source: Source | None, role: str, image: Volume) -> Volume | None:
         return None if source is None else _on_grid(as_mask(source, role), source, role, image)
@@ -109,6 +111,20 @@ def load_pair(
             f"{called(volume, f'{side} image')}: {note}" for side, volume in sides for note in volume.notes
         ),
     )
+
+
+def _with_structures(labels: Volume, role: str) -> Volume:
+    """Return a label map that has something to score.
+
+    Raises:
+        DataError: all of it is background.
+    """
+    if not (labels.array > 0).any():
+        raise DataError(
+            f"{called(labels, role)} holds no structure (no code above 0), so there is nothing to score. Is it the right "
+            "file? Leave both label maps out to register without them."
+        )
+    return labels
 
 
 def _check_both(pair: tuple[Any, Any], kind: str) -> None:

@@ -194,3 +194,9 @@ def test_large_codes_pass_resampling_exactly(folder):
     assert label.shape[-1] < 6
     assert set(label.unique().tolist()) <= {0, 2**24, 2**24 + 1}
     assert {2**24, 2**24 + 1} <= set(label.unique().tolist())
+
+
+def test_a_table_without_rows_says_so(folder):
+    failed, said, _ = outcomes(folder, "")
+    assert failed
+    assert "pairs.csv has no rows below its header" in said

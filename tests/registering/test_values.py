@@ -47,6 +47,8 @@ def test_codes_beyond_float_stay_apart():
         (INSIDE.astype(str), "type <U5"),
         (INSIDE.astype(object), "type object"),
         (INSIDE[:-1], "has shape"),
+        (INSIDE * 0, "holds no structure"),
+        (INSIDE * -1, "holds no structure"),
     ],
 )
 def test_labels_that_are_none_are_refused(labels, message):

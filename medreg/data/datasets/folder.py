@@ -52,11 +52,13 @@ class Listing(DataSource):
         """Return the rows whose files exist, every known column present.
 
         Raises:
-            DataError: columns that are missing or unknown, a split or id that is not in order, a missing file.
+            DataError: columns that are missing or unknown, no row, a split or id that is not in order, a missing file.
         """
         files = [self.column(side, kind) for kind in KINDS for side in self.sides]
         known = (*self.sides, *files, "split", "id", *self.more)
         rows = read_rows(self.table, *self.sides, allowed=known if self.strict else ())
+        if not rows:
+            raise DataError(f"{self.table} has no rows below its header; write one for each {self.row_name}.")
         rows = [{**dict.fromkeys(known, ""), **row} for row in rows]
         for number, row in enumerate(rows, start=1):
             row["id"] = row["id"] or f"{self.row_name}{number:03d}"
