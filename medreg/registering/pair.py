@@ -121,8 +121,8 @@ def _with_structures(labels: Volume, role: str) -> Volume:
     """
     if not (labels.array > 0).any():
         raise DataError(
-            f"{called(labels, role)} holds no structure (no code above 0), so there is nothing to score. Is it the right "
-            "file? Leave both label maps out to register without them."
+            f"{called(labels, role)} holds no structure (no code above 0), so there is nothing to score. Is it the "
+            "right file? Leave both label maps out to register without them."
         )
     return labels
 
