@@ -188,7 +188,7 @@ def test_mistakes_end_in_a_sentence(data, tmp_path, options, expected):
 
 
 def test_nan_names_the_cases_and_the_remedy(data, tmp_path):
-    code, output = run(tmp_path, arguments(data, "optimiser.lr=1e30"))
+    code, output = run(tmp_path, arguments(data, "optimiser.lr=1e9"))
     assert code == 1
     assert "Lower optimiser.lr" in output
     assert "Traceback" not in output
