@@ -159,7 +159,7 @@ def _hints_of(owner: type) -> tuple[Mapping[str, Any], bool]:
     try:
         hints = typing.get_type_hints(owner.__init__)  # type: ignore[misc]
         parameters = inspect.signature(owner).parameters
-    except Exception:  # names for type checkers only, builtins without a signature
+    except (NameError, AttributeError, TypeError, ValueError):  # names for type checkers only, no signature
         return {}, False
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     # A default of None says that null may stand there, whatever the annotation forgets.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zipfile
+import zlib
 
 import nibabel as nib
 import numpy as np
@@ -33,7 +34,7 @@ def flipped(content, rng, *, first):
 def noticed_by_gzip(content):
     try:
         gzip.decompress(content)
-    except Exception:
+    except (OSError, EOFError, zlib.error):
         return True
     return False
 

@@ -148,6 +148,9 @@ def test_every_model_that_comes_with_medreg_is_trusted(model):
     except ConfigError:
         pytest.skip("this option changes another one")
     check_configuration(config, "a run of ours")
+    config["model"]["_target_"] = "os.system"
+    with pytest.raises(ConfigError, match=r"model names os\.system"):
+        check_configuration(config, "a run of ours")
 
 
 def test_a_module_that_has_moved_does_not_spoil_an_old_run(tmp_path):
