@@ -14,6 +14,7 @@ from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from medreg.config.paths import config_dir, config_dirs
+from medreg.config.renamed import name_of_today
 from medreg.config.unchecked import compose_unchecked
 from medreg.errors import ConfigError
 
@@ -112,9 +113,10 @@ def _check_keys(overrides: Sequence[Override], known: dict[str, list[str]], base
         added = override.is_add() or override.is_force_add()
         if added or override.is_delete() or key in flags or _inside_open_node(base, key):
             continue
-        names = [*keys, *known]
+        today = name_of_today(key)
+        hint = f" It is called {today} now." if today in flags else did_you_mean(key, [*keys, *known])
         raise ConfigError(
-            f"{key}: no such option in this composition.{did_you_mean(key, names)} "
+            f"{key}: no such option in this composition.{hint} "
             "`medreg show` lists every option; a new key is added with +key=value."
         )
 

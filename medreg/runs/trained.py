@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from medreg import __version__
 from medreg.config.instantiate import build, check_target
+from medreg.config.renamed import with_names_of_today
 from medreg.data.preprocess import Preprocess
 from medreg.errors import CheckpointError, CompositionError
 from medreg.geometry.pair_transform import PairTransform
@@ -30,7 +31,6 @@ from medreg.models.asking import ask, sliced, volume_of
 from medreg.models.base import RegistrationModel
 from medreg.models.chosen_smoothness import ChosenSmoothness, read_choice, require_conditional
 from medreg.runs.record import RunRecord
-from medreg.runs.renamed import with_names_of_today
 from medreg.runs.scans import PreparedScans, Scan, prepare
 from medreg.runs.trust import check_configuration
 

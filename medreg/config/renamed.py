@@ -15,6 +15,14 @@ TASK = {
 MODEL = {"weight_range": "smoothness_range", "weight": "smoothness"}  # of conditional models
 
 
+def name_of_today(key: str) -> str | None:
+    """Return what an option is called now, None where it never had another name."""
+    node, _, rest = key.partition(".")
+    word, dot, more = rest.partition(".")
+    found = {"task": TASK, "model": MODEL}.get(node, {}).get(word)
+    return None if found is None else f"{node}.{found}{dot}{more}"
+
+
 def with_names_of_today(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of a run with the options of conditional models as they are called now."""
     model, task = (config.get(node) or {} for node in ("model", "task"))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from medreg.config.renamed import with_names_of_today
+from medreg.config.suggest import check_overrides
+from medreg.errors import ConfigError
 from medreg.models.chosen_smoothness import read_choice
-from medreg.runs.renamed import with_names_of_today
 
 
 def test_options_of_a_conditional_run_of_an_earlier_version():
@@ -31,3 +35,11 @@ def test_a_result_of_a_search_of_an_earlier_version(tmp_path):
     file.write_text("weight: 0.75\nlabels: {3: 0.5}\n")
     found = read_choice(file)
     assert (found.smoothness, found.labels) == (0.75, {3: 0.5})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("task.weight", "task.smoothness"), ("task.weights.low", "task.draws.low")]
+)
+def test_an_option_with_its_old_name_is_told_the_new_one(old, new):
+    with pytest.raises(ConfigError, match=f"It is called {new} now"):
+        check_overrides(["model=csain", f"{old}=0.3"])
