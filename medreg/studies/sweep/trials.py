@@ -11,7 +11,7 @@ import pandas as pd
 
 from medreg.errors import DataError
 from medreg.io.atomic import read_json
-from medreg.reporting.vocabulary import describe
+from medreg.reporting.vocabulary import LOSSES, describe, in_order
 from medreg.runs.sweep import FINISHED, MEMORY, Job, jobs_of
 
 SEED = "seed"
@@ -43,12 +43,11 @@ class Sweep:
 
     @property
     def metrics(self) -> list[str]:
-        """Metrics that at least one run has, objectives first."""
-        fixed = {*self.options, SEED, "status", "folder", "cpu_seconds", "error"}
-        others = [
-            str(name) for name in self.trials.columns if name not in fixed and name not in self.objectives
-        ]
-        return [*self.objectives, *others]
+        """Metrics that at least one run has, objectives first; without counts of losses where nothing was lost."""
+        fixed = {*self.options, *self.objectives, SEED, "status", "folder", "cpu_seconds", "error"}
+        others = {str(name) for name in self.trials.columns if name not in fixed}
+        quiet = {name for name in LOSSES & others if not (self.trials[name].fillna(0) != 0).any()}
+        return [*self.objectives, *in_order(others - quiet)]
 
 
 def read_sweep(folder: Path) -> Sweep:
