@@ -136,7 +136,7 @@ def _collected() -> Iterator[None]:
 
     Before the first run of a process only: what a run leaves is freed by the ordinary collections of the next.
     """
-    if not gc.get_freeze_count() and _first_run.pop("first", False):
+    if _first_run.pop("first", False):
         gc.collect()
     gc.freeze()
     try:

@@ -54,9 +54,10 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from medreg.api import warp_image, warp_labels, warp_points
+    from medreg.io.image import NIFTI_SUFFIXES
 
     read = (args.field, args.image, args.labels, args.points, args.reference, args.moving)
-    check_file(args.output, "--output", inputs=read)
+    check_file(args.output, "--output", inputs=read, suffixes=NIFTI_SUFFIXES if args.points is None else ())
     console = Console()
     if args.points is None and args.moving is not None:
         raise ConfigError("--moving is for --points; the moving image is what --image or --labels names.")

@@ -36,18 +36,23 @@ def check_folder(
     return Path(folder)
 
 
-def check_file(file: str | Path, option: str, *, inputs: Iterable[Input] = ()) -> Path:
+def check_file(
+    file: str | Path, option: str, *, inputs: Iterable[Input] = (), suffixes: tuple[str, ...] = ()
+) -> Path:
     """Return a file for a result, which is replaced if it is there.
 
     Args:
         file: what the user named.
         option: how it was named, for the message.
         inputs: files that are read and must stay.
+        suffixes: how its name may end; empty for any way.
 
     Raises:
-        ConfigError: it is a folder, its folder cannot be written, or it is an input.
+        ConfigError: it is a folder, its folder cannot be written, it is an input, or its name ends in another way.
     """
     target = Path(file).expanduser()
+    if suffixes and not target.name.endswith(suffixes):
+        raise ConfigError(f"{option} {file}: the name of this result ends in {' or '.join(suffixes)}.")
     if target.is_dir():
         raise ConfigError(f"{option} {file} is a folder; name a file for the result.")
     _spare(target, option, inputs)

@@ -202,6 +202,11 @@ def _in_memory(source: Volume | NDArray[Any] | Tensor, role: str) -> Volume:
     Raises:
         DataError: complex numbers or no numbers, no voxel, or a place that no image can have.
     """
+    if isinstance(source, np.ma.MaskedArray) and np.ma.is_masked(source):
+        raise DataError(
+            f"{role} is a masked array, whose mask would be lost; fill it (array.filled(VALUE)), and give the mask by "
+            "fixed_mask or moving_mask."
+        )
     if isinstance(source, Volume):
         volume = replace(source, affine=np.asarray(source.affine, dtype=np.float64))
     else:

@@ -64,3 +64,9 @@ def test_image_given_as_field_is_refused(tmp_path, files, capsys):
         == 1
     )
     assert "looks like an image" in capsys.readouterr().err
+
+
+def test_the_name_of_the_result_is_looked_at_before_the_work(tmp_path, files, capsys):
+    out = tmp_path / "result.txt"
+    assert main(["warp", "--field", "absent.nii.gz", "--image", files["image"], "-o", str(out)]) == 1
+    assert "result.txt: the name of this result ends in .nii or .nii.gz" in capsys.readouterr().err

@@ -56,6 +56,13 @@ def test_labels_that_are_none_are_refused(labels, message):
         labelled(labels)
 
 
+def test_a_masked_array_does_not_lose_its_mask_in_silence():
+    masked = np.ma.masked_array(F, mask=F < 0)
+    with pytest.raises(DataError, match="masked array"):
+        load_pair(masked, M)
+    np.testing.assert_array_equal(load_pair(np.ma.masked_array(F), M).fixed.array, F)
+
+
 def test_labels_a_rounding_away_from_integers_are_those():
     np.testing.assert_array_equal(labelled(INSIDE * 1.9999).fixed_labels.array, INSIDE * 2)
 
