@@ -177,10 +177,11 @@ def _make(args: argparse.Namespace, console: Console) -> int:
 
 def _run_maker(args: argparse.Namespace) -> tuple[FieldMaker, EvaluationConfig]:
     from medreg.runs.trained import TrainedRun
-    from medreg.studies.learn2reg.run_fields import RunAsFields, data_root
+    from medreg.studies.learn2reg.run_fields import RunAsFields, check_run, data_root
     from medreg.studies.learn2reg.truth import TaskFolder
 
     run = TrainedRun.open(args.source, args.ckpt, device=args.device)
+    check_run(run)
     data = Path(args.data) if args.data is not None else data_root(run)
     config = _config(args, data)
     return RunAsFields(run, TaskFolder(data, task=args.task)), config

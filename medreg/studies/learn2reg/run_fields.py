@@ -42,7 +42,7 @@ class RunAsFields(FieldMaker):
 
     def __init__(self, run: TrainedRun, data: TaskFolder) -> None:
         self.run, self.data = run, data
-        _check(run)
+        check_run(run)
 
     @property
     def cost(self) -> Mapping[str, str | int]:
@@ -85,7 +85,7 @@ def data_root(run: TrainedRun) -> Path:
         raise CheckpointError(
             f"{run.path} does not say where its data are; give the folder of the task (--data)."
         )
-    return Path(root)
+    return Path(root).expanduser()
 
 
 def export_run(run: TrainedRun, target: Path) -> None:
@@ -99,7 +99,7 @@ def export_run(run: TrainedRun, target: Path) -> None:
         CheckpointError: there is nothing to predict with.
         CompositionError: it registers at a λ by label.
     """
-    _check(run)
+    check_run(run)
     chosen, model = run.smoothness, run.registration
     kept = {
         "model": run.config["model"],
@@ -117,7 +117,14 @@ def export_run(run: TrainedRun, target: Path) -> None:
         torch.save({"state_dict": weights, "medreg": {"config": kept, "overrides": []}}, file)
 
 
-def _check(run: TrainedRun) -> None:
+def check_run(run: TrainedRun) -> None:
+    """Check that a run can make the fields of a challenge; looked at before its data are.
+
+    Raises:
+        CheckpointError: not a registration run.
+        CompositionError: its images are prepared in a way that whole volumes do not have, or it registers at a λ by
+            label.
+    """
     _, _, chosen = run.registration, run.preprocess, run.smoothness
     if chosen is not None and chosen.labels:
         raise CompositionError(
