@@ -19,7 +19,10 @@ class Resumable(Protocol):
     """What can be stopped and goes on as if it had not been."""
 
     def state(self) -> dict[str, Any]:
-        """All that what follows depends on, as tensors and plain values."""
+        """All that what follows depends on, as tensors and plain values, to be written before anything goes on.
+
+        Tensors may be those at work: who keeps them copies them.
+        """
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -26,7 +27,7 @@ class Draw:
     field: Tensor
     alive: Tensor
     energies: Tensor
-    scalars: Mapping[str, Tensor] = field(default_factory=dict)
+    scalars: Mapping[str, Tensor] = dataclass_field(default_factory=dict)
 
     def slots(self) -> Iterator[tuple[int, Tensor]]:
         """Index and field (...) of every chain that still runs."""

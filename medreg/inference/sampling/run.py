@@ -132,8 +132,9 @@ class _Run:
         self.kept = torch.zeros(len(start), dtype=torch.int64)
         self.made = 0  # transitions
         self.done = False
-        self.made_by = {
-            "sampler": {"kind": type(sampler).__name__, **vars(sampler)},
+        self.made_by: dict[str, Any] = {
+            "sampler": type(sampler).__name__,
+            "settings": vars(sampler),
             "plan": asdict(plan),
             "shape": list(start.shape),
             "dtype": str(start.dtype),
@@ -142,8 +143,8 @@ class _Run:
 
     def go(self, keep: StateFile | None, progress: Callable[[SamplingProgress], None] | None) -> Outcome:
         """Evaluate, listen and move until the plan is done or no chain is left."""
-        if keep is not None and (found := keep.read(made_by=self.made_by)) is not None:
-            self.load_state(found)
+        if keep is not None:
+            self.resume(keep)
         while not self.done:
             gradient = self.evaluate(progress)
             self.done = self.made == self.plan.total or not self.watch.alive.any()
@@ -152,6 +153,12 @@ class _Run:
             if keep is not None and (self.done or keep.due()):
                 keep.write(self.state(), made_by=self.made_by)
         return self.outcome()
+
+    def resume(self, keep: StateFile) -> None:
+        """Go on from the file, if there is one; what was read is not held any longer than this."""
+        found = keep.read(made_by=self.made_by)
+        if found is not None:
+            self.load_state(found)
 
     def evaluate(self, progress: Callable[[SamplingProgress], None] | None) -> Tensor:
         """The gradient (S, ...) at the proposed point, after everybody has looked at it."""

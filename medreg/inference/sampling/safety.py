@@ -132,5 +132,5 @@ class Watch:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""
-        self.alive, self._lowest = state["alive"], state["lowest"]
+        self.alive, self._lowest = state["alive"].clone(), state["lowest"].clone()
         self.stops = [Stop(**stop) for stop in state["stops"]]
