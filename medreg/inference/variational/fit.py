@@ -106,8 +106,8 @@ def fit(
         start: starting mean, (dim,), (P, dim), for a mixture also (…, components, dim). By default zeros; components
             of a mixture start `scale` apart.
         scale: rough size of the entries: σ starts at a tenth of it.
-        callback: called after every step with the fitting (whose `state()` can be kept) and the bound.
-        state: of an earlier fit with the same options, which it goes on from; bit-identical on a CPU.
+        callback: called after every step with the fitting and the estimate of the bound.
+        state: `fitting.state()` of a callback, or `posterior.state`: the same call goes on from it, on a CPU to the bit.
         elbo_samples: for the bound at the end.
         dtype: of the parameters.
         device: of the parameters.
@@ -118,30 +118,20 @@ def fit(
     """
     chosen = _family(family, dim, rank, components, _batch_shape(batch), dtype, device)
     fitting = Fitting(
-        chosen, steps=steps, lr=lr, schedule=schedule, betas=betas, mode=mode, pairs=pairs, estimator=estimator, seed=seed
+        chosen, steps=steps, lr=lr, schedule=schedule, betas=betas, mode=mode, pairs=pairs, estimator=estimator,
+        seed=seed,
     )  # fmt: skip
     fresh = _normal_draws(dim, scale, seed, dtype, device)
     chosen.initialise(fresh, mean=_start(start, chosen, fresh))
-    history = _run(fitting, log_density, callback, state)
-    distribution = chosen.distribution().detached()
-    bound = evaluate(distribution, log_density, fitting, elbo_samples)
-    kept = {"fitting": fitting.state(), "history": history}
-    return Posterior(distribution, *bound, history, kept, fitting.generator)
-
-
-def _run(
-    fitting: Fitting, log_density: LogDensity, callback: Callback | None, state: dict[str, Any] | None
-) -> Tensor:
-    """All steps that are left; the bounds of all, (steps, *B)."""
-    history: list[Tensor] = []
     if state is not None:
-        fitting.load_state(state["fitting"])
-        history.extend(state["history"].unbind(0))
+        fitting.load_state(state)
     while not fitting.finished:
-        history.append(fitting.step(log_density))
+        bound = fitting.step(log_density)
         if callback is not None:
-            callback(fitting, history[-1])
-    return torch.stack(history)
+            callback(fitting, bound)
+    kept, distribution = fitting.state(), chosen.distribution().detached()
+    last = evaluate(distribution, log_density, fitting, elbo_samples)
+    return Posterior(distribution, *last, kept["history"], kept, fitting.generator)
 
 
 @torch.no_grad()

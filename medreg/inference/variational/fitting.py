@@ -64,7 +64,12 @@ class Fitting:
         self.optimiser = torch.optim.Adam(family.parameters(), lr=lr, betas=betas, fused=True)
         device = next(family.parameters()).device
         self.generator = torch.Generator(device).manual_seed(seed)
-        self.iteration = 0
+        self.history: list[Tensor] = []  # the bound before every step, (*B)
+
+    @property
+    def iteration(self) -> int:
+        """Steps that were taken."""
+        return len(self.history)
 
     @property
     def samples(self) -> int:
@@ -104,18 +109,16 @@ class Fitting:
         if gradient is not None:
             log_density = with_gradient(draws.values, log_density, gradient)
         bound = elbo(draws, log_density, self.estimator)
-        self._require_finite(bound.detach(), "The log density")
         self.optimiser.zero_grad(set_to_none=True)
         (-bound.sum()).backward()
-        for parameter in self.family.parameters():
-            if parameter.grad is not None:
-                self._require_finite(parameter.grad.sum(), "The gradient of the log density")
+        bound = bound.detach()
+        self._require_finite(bound)
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
         self.optimiser.step()
         self.family.project()
-        self.iteration += 1
-        return bound.detach()
+        self.history.append(bound)
+        return bound
 
     def step(self, log_density: LogDensity) -> Tensor:
         """Draw, evaluate (n, *B, D) → (n, *B) and update; returns the estimate of the bound, (*B)."""
@@ -128,7 +131,7 @@ class Fitting:
             "family": {name: value.detach().clone() for name, value in self.family.state_dict().items()},
             "optimiser": _copy(self.optimiser.state_dict()),
             "generator": self.generator.get_state(),
-            "iteration": self.iteration,
+            "history": torch.stack(self.history) if self.history else torch.zeros(0),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -145,17 +148,19 @@ class Fitting:
                 f"The state to go on from does not fit this family and rank: {error}"
             ) from error
         self.generator.set_state(state["generator"].cpu())
-        self.iteration = int(state["iteration"])
+        self.history = list(state["history"].unbind(0))
 
-    def _require_finite(self, values: Tensor, what: str) -> None:
-        finite = torch.isfinite(values)
-        if bool(finite.all()):
+    def _require_finite(self, bound: Tensor) -> None:
+        """One look at everything, which on an accelerator is one wait."""
+        gradients = [p.grad.sum() for p in self.family.parameters() if p.grad is not None]
+        if bool(torch.isfinite(torch.stack([bound.sum(), *gradients])).all()):
             return
-        wrong = torch.nonzero(~finite.reshape(-1)).flatten().tolist()
-        which = f" of problem {wrong[0]}" if values.ndim else ""
+        wrong = torch.nonzero(~torch.isfinite(bound.reshape(-1))).flatten().tolist()
+        what = "The log density" if wrong else "The gradient of the log density"
+        which = f" of problem {wrong[0]}" if wrong and bound.ndim else ""
         raise NumericalError(
             f"{what}{which} is not finite at step {self.iteration + 1} of {self.steps}. Check that it is finite for "
-            "every vector, or lower lr (or start nearer to the solution)."
+            "every vector, or lower lr, or start nearer to the solution."
         )
 
 

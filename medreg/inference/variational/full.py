@@ -62,7 +62,7 @@ class FullNormal(Distribution):
         offsets = (self.lower @ noise.local.unsqueeze(-1)).squeeze(-1).unsqueeze(1)
         if noise.mirrored:
             offsets = torch.cat([offsets, -offsets], dim=1)
-        return (self.location + offsets).flatten(0, 1)
+        return offsets.add_(self.location).flatten(0, 1)
 
     def weights(self, noise: Noise) -> Tensor:
         """(n, *B), all equal."""

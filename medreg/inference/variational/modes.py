@@ -20,6 +20,7 @@ Mode = Literal["single", "paired", "unscented", "exhaustive"]
 MODES: tuple[str, ...] = get_args(Mode)
 # Samples of one exhaustive draw that are still affordable: each costs an evaluation of the density.
 EXHAUSTIVE_LIMIT = 4096
+LOG_2PI = math.log(2 * math.pi)
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,3 @@ def _sign_table(rank: int, like: Tensor) -> Tensor:
     numbers = torch.arange(2**rank, device=like.device).unsqueeze(1)
     bits = (numbers >> torch.arange(rank, device=like.device)) & 1
     return (1 - 2 * bits).to(like.dtype)
-
-
-LOG_2PI = math.log(2 * math.pi)

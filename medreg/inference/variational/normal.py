@@ -114,7 +114,7 @@ class LowRankNormal(Distribution):
         offsets = self.offsets(noise)
         if noise.mirrored:
             offsets = torch.cat([offsets, -offsets], dim=1)
-        return (self.location + offsets).flatten(0, 1)
+        return offsets.add_(self.location).flatten(0, 1)
 
     def weights(self, noise: Noise) -> Tensor:
         """All equal, (n, *B)."""
