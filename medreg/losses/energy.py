@@ -77,17 +77,20 @@ class EnergyValue:
         regularisation: (B,) penalty R with its weight.
         warped: (B, C, *S) moving image on the fixed grid; voxels outside its mask read as 0.
         data_weight: w, a number or (B,).
+        divergence: (B,) term that a model adds to its training loss, with its weight; None for most.
     """
 
     similarity: Tensor
     regularisation: Tensor
     warped: Tensor
     data_weight: float | Tensor
+    divergence: Tensor | None = None
 
     @property
     def energies(self) -> Tensor:
-        """w·D + R of every sample, (B,)."""
-        return self.data_weight * self.similarity + self.regularisation
+        """w·D + R of every sample, (B,), and the model's own term where it has one."""
+        energies = self.data_weight * self.similarity + self.regularisation
+        return energies if self.divergence is None else energies + self.divergence
 
     @property
     def total(self) -> Tensor:
