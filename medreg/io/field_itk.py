@@ -59,8 +59,8 @@ def write_itk_field(
 def write_spread(path: str | Path, sd_mm: NDArray[np.floating], affine: NDArray[np.float64]) -> Path:
     """Write the standard deviation of a displacement as an image of vectors (float32), laid out as its ITK field is.
 
-    Standard deviations have no sign and are no displacements: `read_itk_field` refuses the file. On a skewed grid, which
-    ITK lacks, the components are frames, (X, Y, Z, 3).
+    Standard deviations have no sign and are no displacements: `read_itk_field` refuses the file. On a skewed grid,
+    which ITK lacks, the components are frames, (X, Y, Z, 3).
 
     Args:
         path: destination, .nii or .nii.gz.
@@ -116,7 +116,9 @@ def read_itk_field(path: str | Path) -> Field:
     shape = image.shape
     refuse_foreign(image, path)
     if bytes(image.header["descrip"].item()).rstrip(b"\0") == SPREAD:
-        raise FieldFormatError(f"{path}: standard deviations of a displacement (mm) are no displacement to apply.")
+        raise FieldFormatError(
+            f"{path}: standard deviations of a displacement (mm) are no displacement to apply."
+        )
     if len(shape) != 5 or shape[3] != 1 or shape[4] not in (2, 3):
         raise FieldFormatError(
             f"{path}: shape {shape} is not that of an ITK field (X, Y, Z, 1, 3).{_hint(shape)}"

@@ -75,9 +75,7 @@ def write_posterior(folder: str | Path, arrays: PosteriorArrays) -> list[Path]:
     return files
 
 
-def variance_lps_mm(
-    covariance: NDArray[np.floating], affine: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def variance_lps_mm(covariance: NDArray[np.floating], affine: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the variances (3, *S) along L, P and S, mm², of a displacement with a covariance (D, D, *S) in voxels².
 
     With d = M u, M = diag(−1, −1, 1) A[:3, :D], they are the diagonal of M C Mᵀ: where the grid is oblique, the

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NEEDS = ("fixed", "displacement_mean", "displacement_sd_mm", "spacing_mm")
-LEVELS = {0.05: "dotted", 0.5: "solid", 0.95: "dashed"}  # probability of a label → its line
+LEVELS: dict[float, Any] = {0.05: "dotted", 0.5: "solid", 0.95: "dashed"}  # probability of a label → its line
 SLICES = 4  # of a stack
 PANEL = 2.6  # inches
 VEIL = 0.55  # opacity of colours over the anatomy

@@ -23,8 +23,8 @@ CASES = 3  # whose traces are drawn
 TRACE_COLUMNS = ("case", "chain", "sample", "quantity", "unit", "value")
 COVERAGE_COLUMNS = ("case", "level", "coverage")
 TRACES_HINT = (
-    "One line a chain. Chains that have forgotten where they started cross all the time and lie on one another; a drift "
-    "means that burn-in is too short."
+    "One line a chain. Chains that have forgotten where they started cross all the time and lie on one another; a "
+    "drift means that burn-in is too short."
 )
 COVERAGE_HINT = (
     "Share of voxels whose true displacement lies within the credible interval of a nominal probability, each case a "
@@ -40,9 +40,13 @@ def traces(run: RunFolder) -> Iterator[Section]:
         names = ", ".join(str(name) for name in pd.unique(own["quantity"]))
         alt = f"Traces of {names} of case {case} in {own['chain'].nunique()} chains."
         drawn = draw_traces(own)
-        pictures.append(Picture.of(drawn, f"traces_{_word(case)}", caption=f"Traces of case {case}.", alt=alt))
+        pictures.append(
+            Picture.of(drawn, f"traces_{_word(case)}", caption=f"Traces of case {case}.", alt=alt)
+        )
     if pictures:
-        yield Section("Chains", (paragraph(TRACES_HINT, kind="hint"), *map(figure, pictures)), tuple(pictures))
+        yield Section(
+            "Chains", (paragraph(TRACES_HINT, kind="hint"), *map(figure, pictures)), tuple(pictures)
+        )
 
 
 def coverage(run: RunFolder) -> Iterator[Section]:
@@ -52,7 +56,7 @@ def coverage(run: RunFolder) -> Iterator[Section]:
     if rows.empty:
         return
     mean = rows.groupby("level")["coverage"].mean()
-    told = ", ".join(f"{100 * level:.0f} % interval {100 * share:.0f} %" for level, share in mean.items())
+    told = ", ".join(f"{100 * float(str(p)):.0f} % interval {100 * c:.0f} %" for p, c in mean.items())
     alt = f"Observed coverage of credible intervals over {rows['case'].nunique()} cases: {told}."
     picture = Picture.of(draw_coverage(rows), "coverage", caption="", alt=alt)
     yield Section("Calibration", (paragraph(COVERAGE_HINT, kind="hint"), figure(picture)), (picture,))
@@ -90,7 +94,9 @@ def draw_coverage(rows: pd.DataFrame) -> Figure:
             axis.plot(line["level"], line["coverage"], color=METHOD_COLOURS[0], linewidth=0.6, alpha=0.25)
         mean = rows.groupby("level")["coverage"].mean()
         axis.plot(mean.index, mean, color=METHOD_COLOURS[0], linewidth=1.8, marker="o", markersize=3)
-        axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="nominal coverage", ylabel="observed coverage")
+        axis.set(
+            xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="nominal coverage", ylabel="observed coverage"
+        )
     return drawn
 
 

@@ -126,7 +126,9 @@ def test_a_spread_is_not_taken_for_a_field(tmp_path):
 def test_volumes_and_what_an_earlier_call_left(tmp_path):
     rows = [{"sample": 0, "chain": 1, "structure": "LV", "volume_ml": 1.25, "more": "unused"}]
     samples, given = arrays(oblique(), (5, 6, 4), volumes=rows)
-    write_posterior(tmp_path, PosteriorArrays(given.affine, given.mean, given.covariance, samples=list(samples)))
+    write_posterior(
+        tmp_path, PosteriorArrays(given.affine, given.mean, given.covariance, samples=list(samples))
+    )
     write_posterior(tmp_path, given)
     assert not list(tmp_path.glob("sample_*"))
     with (tmp_path / "volumes.csv").open() as stream:

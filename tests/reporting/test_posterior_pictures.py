@@ -78,7 +78,11 @@ def test_sections_of_a_run(make_run, frame, rows):
     run = read_run(folder)
     found = [*cases(run), *traces(run), *coverage(run)]
     assert [section.title for section in found] == ["Posterior", "Chains", "Calibration"]
-    assert [p.name for section in found for p in section.pictures] == ["posterior_c0", "traces_c0", "coverage"]
+    assert [p.name for section in found for p in section.pictures] == [
+        "posterior_c0",
+        "traces_c0",
+        "coverage",
+    ]
     assert "90 % interval 72 %" in found[2].pictures[0].alt
     drawn = draw_traces(pd.DataFrame(trace))
     assert [len(axis.lines) for axis in drawn.axes if axis.get_visible()] == [2, 2]
