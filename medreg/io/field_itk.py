@@ -30,6 +30,7 @@ from medreg.io.nifti import geometry_of, load_nibabel, read_voxels
 from medreg.io.vectors import Field, checked_displacement, lps_mm_to_voxel, voxel_to_lps_mm
 
 ONE_SLICE = b"medreg: one slice, written twice"
+SPREAD = b"medreg: SD in mm along L, P, S; no field"
 
 
 def write_itk_field(
@@ -52,17 +53,53 @@ def write_itk_field(
             "orthogonal grid, or write the field as Learn2Reg voxels."
         )
     field = checked_displacement(displacement, path)
-    planar = field.ndim == 3
-    mm = voxel_to_lps_mm(field, affine)
+    return save_nifti(path, _vectors_on_disk(voxel_to_lps_mm(field, affine), affine, description=None))
+
+
+def write_spread(path: str | Path, sd_mm: NDArray[np.floating], affine: NDArray[np.float64]) -> Path:
+    """Write the standard deviation of a displacement as an image of vectors (float32), laid out as its ITK field is.
+
+    Standard deviations have no sign and are no displacements: `read_itk_field` refuses the file. On a skewed grid,
+    which ITK lacks, the components are frames, (X, Y, Z, 3).
+
+    Args:
+        path: destination, .nii or .nii.gz.
+        sd_mm: (3, X, Y, Z), or (3, X, Y) for a 2-D image file; mm along the world axes L, P and S.
+        affine: (4, 4) of the fixed grid, voxel → RAS mm.
+
+    Raises:
+        FieldFormatError: wrong shape, NaN, or a negative value.
+    """
+    affine, sd = checked_affine(affine, path), np.asarray(sd_mm, dtype=np.float64)
+    if sd.ndim not in (3, 4) or len(sd) != 3 or not (sd >= 0).all():
+        raise FieldFormatError(
+            f"{path}: standard deviations have shape (3, X, Y) or (3, X, Y, Z) and none below 0; this is {sd.shape} "
+            f"with {int((~(sd >= 0)).sum())} values that are negative or NaN."
+        )
+    if not right_angled(affine):
+        frames = np.moveaxis(sd.reshape(3, *sd.shape[1:], *(1,) * (4 - sd.ndim)), 0, -1)
+        image = nib.Nifti1Image(frames.astype(np.float32), affine)
+        image.header["descrip"] = SPREAD
+        return save_nifti(path, image)
+    return save_nifti(path, _vectors_on_disk(sd, affine, description=SPREAD))
+
+
+def _vectors_on_disk(
+    mm: NDArray[np.float64], affine: NDArray[np.float64], *, description: bytes | None
+) -> Any:
+    """Return world vectors (3, X, Y[, Z]) as the NIfTI image that ITK reads on the grid of the fixed file."""
+    planar = mm.ndim == 3
     if planar and _is_axial(affine):
         image = _vector_image(np.moveaxis(mm[:2], 0, -1)[:, :, None, None, :], affine)
-    elif planar or field.shape[-1] == 1:
-        slab = np.moveaxis(mm.reshape(3, *field.shape[1:3], 1), 0, -1)[:, :, :, None, :]
+    elif planar or mm.shape[-1] == 1:
+        slab = np.moveaxis(mm.reshape(3, *mm.shape[1:3], 1), 0, -1)[:, :, :, None, :]
         image = _vector_image(np.repeat(slab, 2, axis=2), affine)
         image.header["descrip"] = ONE_SLICE
     else:
         image = _vector_image(np.moveaxis(mm, 0, -1)[:, :, :, None, :], affine)
-    return save_nifti(path, image)
+    if description is not None:
+        image.header["descrip"] = description
+    return image
 
 
 def read_itk_field(path: str | Path) -> Field:
@@ -78,6 +115,10 @@ def read_itk_field(path: str | Path) -> Field:
     image = load_nibabel(path)
     shape = image.shape
     refuse_foreign(image, path)
+    if bytes(image.header["descrip"].item()).rstrip(b"\0") == SPREAD:
+        raise FieldFormatError(
+            f"{path}: standard deviations of a displacement (mm) are no displacement to apply."
+        )
     if len(shape) != 5 or shape[3] != 1 or shape[4] not in (2, 3):
         raise FieldFormatError(
             f"{path}: shape {shape} is not that of an ITK field (X, Y, Z, 1, 3).{_hint(shape)}"

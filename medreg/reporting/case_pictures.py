@@ -27,7 +27,14 @@ Drawing = Callable[
 
 
 def cases_section(
-    run: RunFolder, draw: Drawing, *, needs: Sequence[str], shown: str, hint: str
+    run: RunFolder,
+    draw: Drawing,
+    *,
+    needs: Sequence[str],
+    shown: str,
+    hint: str,
+    title: str = "Cases",
+    prefix: str = "case",
 ) -> Iterator[Section]:
     """The chosen cases of a run, and a sentence for each file that could not be shown; nothing where there are none.
 
@@ -37,6 +44,8 @@ def cases_section(
         needs: Arrays that a case must have.
         shown: What a picture shows, for those who cannot see it.
         hint: How the pictures are to be read.
+        title: Of the section.
+        prefix: Beginning of the names of the pictures' files.
     """
     pictures, notes = [], []
     labels = label_names(run.config, run.record)
@@ -47,12 +56,12 @@ def cases_section(
             notes.append(f"cases/{file.name} was left out: {error}")
             continue
         caption, alt = _case_text(run.results, file.stem), f"Overview of case {file.stem}: {shown}."
-        pictures.append(Picture.of(drawn, f"case_{file.stem}", caption=caption, alt=alt, dpi=110))
+        pictures.append(Picture.of(drawn, f"{prefix}_{file.stem}", caption=caption, alt=alt, dpi=110))
     if len(run.cases) > LIMIT:
         notes.append(f"{len(run.cases) - LIMIT} more cases lie in {run.path / 'cases'}.")
     if pictures or notes:
         body = (paragraph(hint, kind="hint"), *map(figure, pictures))
-        yield Section("Cases", body, tuple(pictures), tuple(notes))
+        yield Section(title, body, tuple(pictures), tuple(notes))
 
 
 def label_names(config: str, record: Mapping[str, Any]) -> dict[int, str]:

@@ -109,10 +109,7 @@ class RegistrationTask(Task):
 
     def test_step(self, batch: Batch, batch_index: int) -> CaseResult:  # type: ignore[override]
         """Score one case: unregistered, the model, and the refined model where asked for."""
-        nothing = torch.zeros_like(batch["fixed_image"][:, :1]).expand(
-            -1, batch["fixed_image"].ndim - 2, *batch["fixed_image"].shape[2:]
-        )
-        rows = {UNREGISTERED: self.evaluator(batch, nothing.contiguous())}
+        rows = {UNREGISTERED: self.evaluator(batch, still(batch))}
         with RuntimeMeter(self.device) as meter:
             registration = self.register(batch)
             displacement = registration.displacement
@@ -148,3 +145,9 @@ class RegistrationTask(Task):
             columns={"fixed": batch["fixed_id"][0], "moving": batch["moving_id"][0]},
             arrays=case_arrays(batch, arrays),
         )
+
+
+def still(batch: Batch) -> Tensor:
+    """Return the displacement of an unregistered case, (N, D, *S) zeros."""
+    image = batch["fixed_image"]
+    return image.new_zeros(image.shape[0], image.ndim - 2, *image.shape[2:])

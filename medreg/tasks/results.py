@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -26,6 +27,7 @@ class CaseResult:
             results.csv.
         arrays: by name, what the pictures of this kind are drawn from, see `case_arrays`.
         tables: by name, rows of further tables of this kind; `distances` becomes `distances.csv`.
+        writers: by name, what writes further files of the case into a folder; `posterior` gets `posterior/<case>/`.
     """
 
     case: str
@@ -33,6 +35,7 @@ class CaseResult:
     columns: Mapping[str, str] = field(default_factory=dict)
     arrays: Mapping[str, Tensor] = field(default_factory=dict)
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    writers: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
 
 
 def case_arrays(batch: Mapping[str, Any], arrays: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
