@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,10 +13,11 @@ from torch import Tensor
 
 from medreg.errors import ConfigError, require_choice
 from medreg.inference.posterior import PosteriorEnergy
+from medreg.inference.sampling.account import Account
 from medreg.inference.sampling.draw import Draw, Listener, SamplingProgress
 from medreg.inference.sampling.plan import Plan
 from medreg.inference.sampling.run import ChainsStopped, Outcome, sample
-from medreg.inference.sampling.safety import Safety, Stop
+from medreg.inference.sampling.safety import Safety
 from medreg.inference.sampling.sampler import Sampler
 from medreg.inference.sampling.starts import Start, from_identity, from_noise, from_variational
 from medreg.inference.state_file import StateFile
@@ -57,16 +58,14 @@ class Inferred:
     """What an inference leaves; its samples went to the listeners.
 
     Attributes:
-        point: (P, ...) the z of the single answer: the variational mean, or None where the mean of the samples is.
+        point: (P, ...) the z of the single answer: the variational mean, or None where it is the mean of the samples.
         fit: the variational posterior, if one was fitted.
-        stops: chains that were stopped.
-        notes: what a person should know, sentences.
+        account: what is told of it beside the samples.
     """
 
     point: Tensor | None
-    fit: VariationalPosterior | None = None
-    stops: tuple[Stop, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    fit: VariationalPosterior | None
+    account: Account
 
 
 class PosteriorInference(ABC):
@@ -159,7 +158,7 @@ class VariationalInference(PosteriorInference):
                     listener(draw)
                 if tell is not None:
                     tell(SAMPLING, number, z, energies)
-        return Inferred(fit.mean, fit)
+        return Inferred(fit.mean, fit, Account(bound=torch.stack(fit.history)))
 
 
 class ChainInference(PosteriorInference):
@@ -285,7 +284,8 @@ class ChainInference(PosteriorInference):
         ]
         if len(outcome.stops) == len(outcome.kept):
             notes.append("no chain reached the end: lower inference.sampler.step_size")
-        return Inferred(None, fit, outcome.stops, tuple(notes))
+        bound = None if fit is None else torch.stack(fit.history)
+        return Inferred(None, fit, Account(bound, outcome.stops, tuple(notes)))
 
 
 def _fit(

@@ -146,13 +146,13 @@ class BayesianRegistration(Solver):
     def _answer(self, energy: PosteriorEnergy, found: Inferred, moments: Moments) -> Registration:
         if found.point is None:
             mean = moments.mean()
-            return Registration(mean, mean, found_parameters(energy, found), inferred=found)
+            return Registration(mean, mean, found_parameters(energy, found), sampling=found.account)
         deformation = energy.deformation(found.point)
         return Registration(
             deformation.displacement,
             deformation.regularised,
             energy.parameters(found.point),
-            inferred=found,
+            sampling=found.account,
         )
 
     def extra_repr(self) -> str:
