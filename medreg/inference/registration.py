@@ -23,6 +23,8 @@ class Registration:
         samples: (K, B, D, *S) displacements drawn from a posterior, voxels, those of all chains one after the
             other; None for models that give one answer. `displacement` then is the one to use where a single
             answer is wanted, such as the most probable one.
+        divergence: (B,) term of the training loss that is the model's own, with its weight, such as the divergence of
+            its distribution from a prior; None for models without one.
     """
 
     displacement: Tensor
@@ -30,6 +32,7 @@ class Registration:
     parameters: Tensor
     steps: tuple[Tensor, ...] = ()
     samples: Tensor | None = None
+    divergence: Tensor | None = None
 
     @property
     def deformation(self) -> Deformation:

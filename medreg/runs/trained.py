@@ -30,6 +30,7 @@ from medreg.io.stack import stack_shape
 from medreg.models.asking import ask, sliced, volume_of
 from medreg.models.base import RegistrationModel
 from medreg.models.chosen_smoothness import ChosenSmoothness, read_choice, require_conditional
+from medreg.models.sampling import without_samples
 from medreg.runs.record import RunRecord
 from medreg.runs.scans import PreparedScans, Scan, prepare
 from medreg.runs.trust import check_configuration
@@ -214,7 +215,8 @@ class TrainedRun:
         # Optimisers switch gradients on for themselves.
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            found = ask(self.registration, here, smoothness=chosen, use_masks=masks).displacement
+            alone = without_samples(self.registration)
+            found = ask(self.registration, here, smoothness=chosen, use_masks=masks, **alone).displacement
             if refine and self.refinement is not None:
                 found = ask(self.refinement, here, initial=found, use_masks=masks).displacement
         return found.detach().float().cpu()

@@ -28,8 +28,11 @@ from medreg.models.base import RegistrationModel
 
 ROOMS = tuple(
     f"medreg.{room}."
-    for room in ("augmentation", "data", "geometry", "inference", "losses", "metrics", "models", "tasks")
-)
+    for room in (
+        "augmentation", "data", "geometry", "inference", "losses", "metrics", "models", "tasks",
+        "runs.members",  # the runs that it names are opened by the same check
+    )
+)  # fmt: skip
 NETWORKS = (
     "torch.nn.modules.",
     "monai.networks.nets.unet.",

@@ -241,9 +241,9 @@ class ConditionalTask(RegistrationTask):
         if note is not None:
             log.warning("%s.", note)
 
-    def register(self, batch: Batch) -> Registration:
+    def register(self, batch: Batch, **context: Any) -> Registration:
         """Return the model's answer to a batch at the λ of the test."""
-        return ask(self.model, batch, use_masks=self.use_masks, smoothness=self.chosen)
+        return ask(self.model, batch, use_masks=self.use_masks, smoothness=self.chosen, **context)
 
     def loss(self, batch: Batch, registration: Registration) -> EnergyValue:
         """Loss of an answer at the λ of a call that names none."""

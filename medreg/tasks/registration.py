@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +18,7 @@ from medreg.metrics.rows import MetricRow
 from medreg.metrics.runtime import RuntimeMeter
 from medreg.models.asking import ask, masks_of
 from medreg.models.base import RegistrationModel
+from medreg.models.sampling import without_samples
 from medreg.tasks.base import Batch, Task
 from medreg.tasks.results import UNREGISTERED, CaseResult, case_arrays, cost_rows
 
@@ -54,15 +56,15 @@ class RegistrationTask(Task):
         self.refine = refine or None
         self.use_masks = use_masks
 
-    def register(self, batch: Batch) -> Registration:
-        """Return the model's answer to a batch."""
-        return ask(self.model, batch, use_masks=self.use_masks)
+    def register(self, batch: Batch, **context: Any) -> Registration:
+        """Return the model's answer to a batch; `context` is what only some models take, such as `listeners`."""
+        return ask(self.model, batch, use_masks=self.use_masks, **context)
 
     def _masks(self, batch: Batch) -> dict[str, Tensor | None]:
         return masks_of(batch, use_masks=self.use_masks)
 
     def loss(self, batch: Batch, registration: Registration) -> EnergyValue:
-        """Return the energy of an answer.
+        """Return the energy of an answer, and the term of the model's own where it has one.
 
         Raises:
             NumericalError: the energy is not finite; names the cases.
@@ -74,6 +76,7 @@ class RegistrationTask(Task):
             spacing_mm=batch.get("spacing_mm"),
             **self._masks(batch),
         )
+        value = replace(value, divergence=registration.divergence)
         self.check_finite(value.total, batch)
         return value
 
@@ -85,12 +88,14 @@ class RegistrationTask(Task):
             "similarity": value.similarity.mean(),
             "regularisation": value.regularisation.mean(),
         }
+        if value.divergence is not None:
+            parts["divergence"] = value.divergence.mean()
         self.train_means.add({**parts, **self.model.monitored()}, size=len(batch["case"]))
         return value.total
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Accumulate energy and mean Dice of one case."""
-        registration = self.register(batch)
+        registration = self.register(batch, **without_samples(self.model))
         self.validate_answer(batch, self.loss(batch, registration), registration.displacement)
 
     def validate_answer(self, batch: Batch, value: EnergyValue, displacement: Tensor) -> None:

@@ -88,14 +88,15 @@ def convolution(
     return layer
 
 
-def convolution_relu(ndim: int, inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
-    """A convolution and a LeakyReLU(0.2).
+def convolution_relu(
+    ndim: int, inputs: int, outputs: int, *, stride: int = 1, dropout: float = 0.0
+) -> nn.Sequential:
+    """A convolution and a LeakyReLU(0.2), and dropout of single values where it is asked for.
 
     The activation works in place: the convolution does not need its output for the backward pass.
     """
-    return nn.Sequential(
-        convolution(ndim, inputs, outputs, stride=stride), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
-    )
+    layers = [convolution(ndim, inputs, outputs, stride=stride), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
+    return nn.Sequential(*layers, *([nn.Dropout(dropout)] if dropout else []))
 
 
 def last_convolution(ndim: int, inputs: int, outputs: int, *, scale: float) -> nn.Module:

@@ -33,13 +33,14 @@ class Encoder(nn.Module):
         ndim: spatial dimensions.
         inputs: input channels.
         channels: output channels of each convolution, finest level first.
+        dropout: probability of dropout after every convolution.
     """
 
-    def __init__(self, ndim: int, inputs: int, *, channels: Sequence[int]) -> None:
+    def __init__(self, ndim: int, inputs: int, *, channels: Sequence[int], dropout: float = 0.0) -> None:
         super().__init__()
         sizes = [inputs, *channels]
         self.layers = nn.ModuleList(
-            convolution_relu(ndim, sizes[i], sizes[i + 1], stride=1 if i == 0 else 2)
+            convolution_relu(ndim, sizes[i], sizes[i + 1], stride=1 if i == 0 else 2, dropout=dropout)
             for i in range(len(channels))
         )
 
@@ -59,16 +60,19 @@ class Decoder(nn.Module):
         ndim: spatial dimensions.
         encoder: channels of the encoder, finest first.
         channels: output channels of each convolution, coarsest first; at most len(encoder) − 1 of them.
+        dropout: probability of dropout after every convolution.
     """
 
-    def __init__(self, ndim: int, encoder: Sequence[int], *, channels: Sequence[int]) -> None:
+    def __init__(
+        self, ndim: int, encoder: Sequence[int], *, channels: Sequence[int], dropout: float = 0.0
+    ) -> None:
         super().__init__()
         if len(channels) >= len(encoder):
             raise ValueError(f"{len(channels)} decoder levels need more than {len(encoder)} encoder levels")
         width = encoder[-1]
         layers = []
         for level, outputs in enumerate(channels):
-            layers.append(convolution_relu(ndim, width, outputs))
+            layers.append(convolution_relu(ndim, width, outputs, dropout=dropout))
             width = outputs + encoder[-2 - level]
         self.layers = nn.ModuleList(layers)
         self.outputs = width
@@ -99,6 +103,7 @@ class UNet(nn.Module):
         inputs: input channels; 2 for a pair of single-channel images.
         outputs: output channels; None means `ndim`.
         last_layer_scale: factor of the initial weights of the last convolution; 1 = authors.
+        dropout: probability of dropout after every convolution but the last; 0 = none.
     """
 
     def __init__(
@@ -111,15 +116,16 @@ class UNet(nn.Module):
         last_layer_scale: float,
         inputs: int = 2,
         outputs: int | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if len(decoder) != len(encoder) - 1:
             raise ValueError(f"decoder needs {len(encoder) - 1} levels for {len(encoder)} of the encoder")
         self.multiple = 2 ** len(decoder)
-        self.encoder = Encoder(ndim, inputs, channels=encoder)
-        self.decoder = Decoder(ndim, encoder, channels=decoder)
+        self.encoder = Encoder(ndim, inputs, channels=encoder, dropout=dropout)
+        self.decoder = Decoder(ndim, encoder, channels=decoder, dropout=dropout)
         sizes = [self.decoder.outputs, *out]
-        self.out = nn.Sequential(*(convolution_relu(ndim, a, b) for a, b in pairwise(sizes)))
+        self.out = nn.Sequential(*(convolution_relu(ndim, a, b, dropout=dropout) for a, b in pairwise(sizes)))
         self.last = last_convolution(ndim, sizes[-1], outputs or ndim, scale=last_layer_scale)
 
     def forward(self, image: Tensor) -> Tensor:
