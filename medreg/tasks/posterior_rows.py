@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from medreg.inference.posterior_summary import Interval, PosteriorSummary
 from medreg.metrics.rows import MetricRow, row, rows_with_mean
 from medreg.metrics.runtime import RuntimeUsage
 
 
-def summary_rows(summary: PosteriorSummary, batch: Mapping[str, Any]) -> Iterator[MetricRow]:
+def summary_rows(summary: PosteriorSummary, sd_mm: Tensor, mask: Tensor | None) -> Iterator[MetricRow]:
     """Rows of spread, folds, overlap and volumes over the samples.
 
     Args:
         summary: of the case.
-        batch: the case; `fixed_mask` restricts the spread where there is one.
+        sd_mm: (P, *S) root of the summed variances of the components, mm.
+        mask: (P, 1, *S) where the spread counts; None for everywhere.
     """
-    sd = summary.sd_mm(batch["spacing_mm"].cpu())
-    mask = batch.get("fixed_mask")
-    inside = sd if mask is None else sd[mask[:, 0].cpu() != 0]
+    inside = sd_mm if mask is None else sd_mm[mask[:, 0].to(sd_mm.device) != 0]
     yield row("all", "displacement_sd_mm", float(inside.double().mean()))
     yield row("all", "displacement_sd_max_mm", float(inside.max()) if inside.numel() else float("nan"))
     folds = torch.tensor([numbers.folding_percent for numbers in summary.numbers], dtype=torch.float64)
