@@ -105,7 +105,7 @@ def test_a_mean_field_fit_reaches_the_gap(estimator):
 def test_full_rank_is_exact_and_the_gap_falls_with_the_rank():
     target = random_regression()
     gaps = [
-        float(target.gap(maximise(target, start(target, rank))) for rank in (0, 1, 2, 3, 5)
+        float(target.gap(maximise(target, start(target, rank)))) for rank in (0, 1, 2, 3, 5)
     ]
     assert gaps[3] < 1e-10
     assert gaps[4] < 1e-10
