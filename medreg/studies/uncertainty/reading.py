@@ -114,8 +114,8 @@ def _of_run(source: str) -> list[Method]:
     frame = read_calibration(folder / FILE)
     if frame.table.empty:
         raise DataError(
-            f"{folder} has no {FILE}: its model states no uncertainty, the data have neither known motion nor labels, or "
-            "it was evaluated by an older version. Evaluate a model that draws samples, on data that have them."
+            f"{folder} has no {FILE}: its model states no uncertainty, the data have neither known motion nor labels, "
+            "or it was evaluated by an older version. Evaluate a model that draws samples, on data that have them."
         )
     names = list(dict.fromkeys(frame.table["method"]))
     return [

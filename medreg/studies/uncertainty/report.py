@@ -35,6 +35,7 @@ GROUPS = {
         "auroc_sd", "auroc_random", "auroc_gradient",
     ),
 }  # fmt: skip
+SILENT = ("zero_sd_percent",)  # shown only where it is not zero everywhere
 FLOORED = ("calibration_error", "calibration_error_ranks")
 
 
@@ -93,6 +94,8 @@ def tables_of(found: Comparison) -> list[Table]:
     tables = []
     for title, metrics in GROUPS.items():
         figures = [f for f in found.figures if f.metric in metrics and f.form == RAW]
+        quiet = {name for name in SILENT if not any(f.value for f in figures if f.metric == name)}
+        figures = [f for f in figures if f.metric not in quiet]
         if figures:
             tables.append(
                 _table(title, [m for m in metrics if any(f.metric == m for f in figures)], figures, found)
@@ -150,7 +153,7 @@ def _table(title: str, metrics: Sequence[str], figures: Sequence[Figure], found:
     notes = [f"± one standard error over n = {len(found.methods[0].cases)} cases."]
     if any(metric in FLOORED for metric in metrics):
         notes.append(
-            "Calibration error: below, what a perfect prediction would show by chance for so many cases."
+            "Calibration error, in small: what a perfect prediction would show by chance for so many cases."
         )
     return Table(title, header, rows, tuple(notes))
 
