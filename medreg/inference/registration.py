@@ -8,6 +8,7 @@ from torch import Tensor
 
 from medreg.errors import CompositionError
 from medreg.geometry.transformation import Deformation
+from medreg.inference.sampling.account import Account
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Registration:
             answer is wanted, such as the most probable one.
         divergence: (B,) term of the training loss that is the model's own, with its weight, such as the divergence of
             its distribution from a prior; None for models without one.
+        sampling: how the samples came about, for models that explore a posterior, see `Account`.
     """
 
     displacement: Tensor
@@ -33,6 +35,7 @@ class Registration:
     steps: tuple[Tensor, ...] = ()
     samples: Tensor | None = None
     divergence: Tensor | None = None
+    sampling: Account | None = None
 
     @property
     def deformation(self) -> Deformation:

@@ -107,7 +107,7 @@ def fit(
             of a mixture start `scale` apart.
         scale: rough size of the entries: σ starts at a tenth of it.
         callback: called after every step with the fitting and the estimate of the bound.
-        state: `fitting.state()` of a callback, or `posterior.state`: the same call goes on from it, on a CPU to the bit.
+        state: `fitting.state()` of a callback, or `posterior.state`; the same call goes on, bit by bit on a CPU.
         elbo_samples: for the bound at the end.
         dtype: of the parameters.
         device: of the parameters.

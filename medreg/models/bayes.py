@@ -1,0 +1,165 @@
+"""Bayesian registration: the posterior of the deformation of every pair, by VI or SG-MCMC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from medreg.errors import ConfigError
+from medreg.geometry.precision import outside_inference_mode
+from medreg.geometry.sobolev import SobolevFilter
+from medreg.geometry.transformation import Transformation
+from medreg.geometry.warp import Padding
+from medreg.inference.level import LevelImages, full_images
+from medreg.inference.posterior import On, PosteriorEnergy
+from medreg.inference.posterior_inference import Inferred, Kept, PosteriorInference
+from medreg.inference.progress import Callback, Progress
+from medreg.inference.registration import Registration, check_pair
+from medreg.inference.sampling.draw import Listener
+from medreg.inference.sampling.moments import Moments
+from medreg.losses.likelihood.base import Likelihood
+from medreg.losses.prior.base import Prior
+from medreg.models.solver import Solver
+
+
+class BayesianRegistration(Solver):
+    """p(z | F, M) ∝ p(F | M ∘ φ_θ) p(θ), θ = A z, explored for every pair by itself; nothing is learned.
+
+    The answer is the transformation of the variational mean, or the mean displacement of the chains; samples go to
+    listeners one by one and are not kept.
+
+    Args:
+        likelihood: p(F | M ∘ φ).
+        prior: p(θ).
+        transformation: from θ to displacement, a field on a grid.
+        inference: VI, or chains.
+        smoothing: A, the root of a Sobolev filter; None for none.
+        jitter: noise of φ while fitting and sampling, voxels, see `PosteriorEnergy`.
+        on: what the prior sees, "field" or "parameters".
+        seed: of all noise; the same seed gives the same bits on a CPU.
+        padding: value outside the moving image: border or zeros.
+
+    References:
+        Grzech et al., Uncertainty quantification in non-rigid image registration via stochastic gradient Markov
+        chain Monte Carlo, MELBA 2021:016.
+    """
+
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        prior: Prior,
+        transformation: Transformation,
+        *,
+        inference: PosteriorInference,
+        smoothing: SobolevFilter | None,
+        jitter: float,
+        on: On,
+        seed: int,
+        padding: Padding = "border",
+    ) -> None:
+        super().__init__()
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise ConfigError(f"model.seed is {seed!r}; give a whole number.")
+        self.likelihood, self.prior, self.transformation = likelihood, prior, transformation
+        self.smoothing, self.inference = smoothing, inference
+        self.jitter, self.on, self.seed, self.padding = jitter, on, seed, padding
+
+    def forward(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        *,
+        spacing_mm: Tensor | None = None,
+        fixed_mask: Tensor | None = None,
+        moving_mask: Tensor | None = None,
+        initial: Tensor | None = None,
+        callback: Callback | None = None,
+        listeners: Sequence[Listener] = (),
+        keep: Kept | None = None,
+    ) -> Registration:
+        """Explore the posterior of each pair of the batch.
+
+        Args:
+            fixed: (B, C, *S).
+            moving: (B, C, *S).
+            spacing_mm: (B, D) or (D,) mm.
+            fixed_mask: (B, 1, *S) where to compare.
+            moving_mask: (B, 1, *S) where to compare, on the moving image.
+            initial: (B, D, *S) displacement to begin with, voxels; the posterior is that of what comes after it.
+            callback: told about every iteration; level 0 is the variational fit, 1 drawing or sampling.
+            listeners: told of samples of the displacement (chains·B, D, *S), voxels.
+            keep: where the state is kept, so that the same call goes on after a `kill -9`.
+
+        Raises:
+            DataError: an empty mask, or a constant image.
+            NumericalError: the fit became NaN, or no chain gave a sample.
+        """
+        check_pair(fixed, moving)
+
+        def solve(*tensors: Tensor | None) -> Registration:
+            images = full_images(*tensors)  # type: ignore[arg-type]
+            return self.explore(images, callback, listeners, keep)
+
+        return outside_inference_mode(solve, fixed, moving, spacing_mm, fixed_mask, moving_mask, initial)
+
+    def solve(self, images: LevelImages, callback: Callback | None) -> Registration:
+        """Explore, telling no listener."""
+        return self.explore(images, callback, (), None)
+
+    def energy(self, images: LevelImages) -> PosteriorEnergy:
+        """U of pairs of images, the public object that anything else can minimise, sample or approximate."""
+        return PosteriorEnergy(
+            self.likelihood,
+            self.prior,
+            self.transformation,
+            images,
+            smoothing=self.smoothing,
+            jitter=self.jitter,
+            on=self.on,
+            padding=self.padding,
+            generator=torch.Generator(images.fixed.device).manual_seed(self.seed),
+        )
+
+    def explore(
+        self,
+        images: LevelImages,
+        callback: Callback | None,
+        listeners: Sequence[Listener],
+        keep: Kept | None,
+    ) -> Registration:
+        """Run the inference on the pairs of a batch."""
+        energy = self.energy(images)
+        moments = Moments(pairs=energy.pairs)
+
+        def tell(stage: int, iteration: int, z: Tensor, energies: Tensor) -> None:
+            if callback is not None:
+                callback(Progress(stage, iteration, energies.detach(), z.detach()))
+
+        found = self.inference.run(
+            energy, seed=self.seed, listeners=(moments, *listeners), keep=keep, tell=tell
+        )
+        return self._answer(energy, found, moments)
+
+    @torch.no_grad()
+    def _answer(self, energy: PosteriorEnergy, found: Inferred, moments: Moments) -> Registration:
+        if found.point is None:
+            mean = moments.mean()
+            return Registration(mean, mean, found_parameters(energy, found), sampling=found.account)
+        deformation = energy.deformation(found.point)
+        return Registration(
+            deformation.displacement,
+            deformation.regularised,
+            energy.parameters(found.point),
+            sampling=found.account,
+        )
+
+    def extra_repr(self) -> str:
+        """Settings for printing."""
+        return f"jitter={self.jitter}, on={self.on}, seed={self.seed}"
+
+
+def found_parameters(energy: PosteriorEnergy, found: Inferred) -> Tensor:
+    """Parameters θ of the fit, or of the identity where there is none: chains have no single θ of their own."""
+    return energy.parameters(energy.identity() if found.fit is None else found.fit.mean)
