@@ -79,7 +79,7 @@ def ask_posterior(
         if mean is None:
             raise
         return Sampled(Registration(mean, mean, mean), (str(error),))
-    return Sampled(found, tuple(_stops(found, len(batch["fixed_image"]))))
+    return Sampled(found, () if found.sampling is None else tuple(found.sampling.notes))
 
 
 def _fed(registration: Registration, model: RegistrationModel, listener: Listener) -> Registration:
@@ -92,20 +92,6 @@ def _fed(registration: Registration, model: RegistrationModel, listener: Listene
     for number, sample in enumerate(registration.samples):
         listener(sample, number)
     return registration
-
-
-def _stops(registration: Registration, pairs: int) -> list[str]:
-    """Sentences about the chains that were stopped; none of models without chains."""
-    sampling = getattr(registration, "sampling", None)
-    found = []
-    for stop in getattr(sampling, "stops", ()):
-        chain, pair = divmod(stop.slot, pairs)
-        place = f"chain {chain}" if pairs == 1 else f"chain {chain} of slice {pair}"
-        found.append(
-            f"{place} was stopped after {stop.transition} transitions because {stop.reason}; what it had sampled until "
-            "then is kept"
-        )
-    return found
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -29,6 +30,9 @@ AUTO = "auto"  # kind of inference where none is named: that of the model at han
 DEFAULT = "vi"
 PROBED = 500  # voxels at which whole chains are kept, for R-hat and ESS
 SEED = 0  # of their choice
+
+
+Posterior: TypeAlias = "PosteriorRequest | str | bool"
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,13 @@ class PosteriorRequest:
             )
 
 
+def wanted(posterior: Posterior | None) -> PosteriorRequest:
+    """Return what is asked for: by a name of an inference, by True for the model at hand, or said in full."""
+    if isinstance(posterior, PosteriorRequest):
+        return posterior
+    return PosteriorRequest((AUTO if posterior else None) if isinstance(posterior, bool) else posterior)
+
+
 @dataclass(frozen=True, eq=False)
 class PairPosterior:
     """The posterior of a registered pair, on the grid of the fixed image.
@@ -94,6 +105,11 @@ class PairPosterior:
     def count(self) -> float:
         """Number of samples; of slices by themselves the mean over them."""
         return self.summary.count
+
+    @property
+    def mean_transform(self) -> PairTransform:
+        """The map whose deformation is the mean of the samples."""
+        return replace(self.base, displacement=_volume(self.summary.mean, self.base.slice_axis))
 
     @property
     def mean_displacement(self) -> NDArray[np.float32]:
