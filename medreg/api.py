@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from medreg.io.image import Volume
     from medreg.models.base import RegistrationModel
     from medreg.registering.pair import Source
+    from medreg.registering.posterior import Posterior
     from medreg.registering.result import RegistrationResult
     from medreg.registering.smoothness import Smoothness
 
@@ -39,6 +40,7 @@ def register(
     overrides: Sequence[str] = (),
     device: str = "cpu",
     smoothness: Smoothness | None = None,
+    posterior: Posterior | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> RegistrationResult:
     """Register a moving image to a fixed image and measure the pair before and after.
@@ -62,31 +64,30 @@ def register(
         mode: "slices" registers each slice by itself, "volume" in 3-D; default by the preset.
         initialise: "auto" chooses by looking, "world" trusts the headers, "centre" or "mass" put centres together.
         affine: whether an affine registration comes first; default by the preset.
-        refine: True improves the answer of `ckpt` by the optimisation of the preset, False leaves out the refinement
-            that the run itself has; None does as the run.
+        refine: True improves the answer of `ckpt` by the preset, False not even as the run does; None as the run.
         surface: whether to compute surface distances, the slowest metric.
         overrides: changes to the preset, such as `model.similarity.window=7`.
         device: "cpu", "cuda", …
-        smoothness: λ of a conditional `ckpt` instead of that of the run: a number, a map on the grid of the fixed
-            image, λ by label of `fixed_labels`, or the YAML file of a search.
+        smoothness: λ of a conditional `ckpt`: a number, a map on the fixed grid, by label of `fixed_labels`, or a file.
+        posterior: how the uncertainty is found: "vi", "sgld", "sghmc", True by `ckpt` or `model`; `PosteriorRequest`.
         progress: called with the stage under way and the fraction of it that is done.
 
     Raises:
         MedregError: input that cannot be registered, with what to do about it.
     """
     from medreg.registering.pair import load_pair
+    from medreg.registering.posterior import wanted
     from medreg.registering.run import Plan, run
     from medreg.registering.smoothness import asked
 
-    request = asked(smoothness)
+    request, sampled, options = asked(smoothness), wanted(posterior), tuple(overrides)
     images, labels = _placed(fixed, moving, "image"), _placed(fixed_labels, moving_labels, "labels")
     masks, points = _placed(fixed_mask, moving_mask, "mask"), (fixed_points, moving_points)
-    pair = load_pair(*images, labels=labels, masks=masks, points=points, fixed_labels_alone=request.made)
-    plan = Plan(preset, ckpt, model, mode, initialise, affine, refine, tuple(overrides), device, request)
+    alone = (request.made, sampled.kind is not None)
+    pair = load_pair(*images, labels=labels, masks=masks, points=points, labels_alone=alone)
+    plan = Plan(preset, ckpt, model, mode, initialise, affine, refine, options, device, request, sampled)
     result = run(pair, plan, label_codes=label_names, surface=surface, progress=progress)
-    if output is not None:
-        result.save(output)
-    return result
+    return _saved(result, output)
 
 
 def warp_image(
@@ -161,6 +162,13 @@ def warp_points(
 
     reference, moving = placed(reference, "reference"), placed(moving, "moving image")
     return move_points(field, points, space=space, reference=reference, moving=moving, output=output)
+
+
+def _saved(result: RegistrationResult, output: str | Path | None) -> RegistrationResult:
+    """Write a result where a folder was named, and return it."""
+    if output is not None:
+        result.save(output)
+    return result
 
 
 def _placed(fixed: Any, moving: Any, what: str) -> tuple[Any, Any]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 # Names of all files that may be written, see `RegistrationResult.save`.
 WRITTEN = (
     "warped.nii.gz", "displacement.nii.gz", "metrics.json", "overview.png", "warped_labels.nii.gz",
-    "inverse_displacement.nii.gz", "jacobian.nii.gz",
+    "inverse_displacement.nii.gz", "jacobian.nii.gz", "posterior.png", "posterior/mean_displacement.nii.gz",
+    "posterior/displacement_sd.nii.gz", "posterior/displacement_sd_norm.nii.gz",
 )  # fmt: skip
 EPILOG = """\
 Files written to the output folder:
@@ -28,7 +29,8 @@ Files written to the output folder:
   displacement.nii.gz     ITK/ANTs field (mm, LPS) on the fixed grid, for the original moving file
   metrics.json            overlap, landmarks, folds before and after, with all settings
   overview.png            picture of the pair, the field and its Jacobian
-  also warped_labels.nii.gz (with labels), inverse_displacement.nii.gz, jacobian.nii.gz (on demand)
+  also warped_labels.nii.gz (with labels), inverse_displacement.nii.gz, jacobian.nii.gz (on demand);
+  with --posterior: posterior.png, posterior/ (mean and SD of the field in mm, label probabilities, volumes)
 
 Examples:
   medreg register ed.nii.gz es.nii.gz -o out --fixed-labels ed_gt.nii.gz --moving-labels es_gt.nii.gz
@@ -85,6 +87,14 @@ def _add_method(group: Any) -> None:
     group.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a number of the preset"
     )
+    group.add_argument(
+        "--posterior",
+        nargs="?",
+        const="auto",
+        metavar="HOW",
+        help="also how uncertain the field is: by vi (default), sgld, sghmc, or the samples of --ckpt",
+    )
+    group.add_argument("--samples", type=int, metavar="N", help="of the posterior, of all chains together")
     group.add_argument("--device", default="cpu", help="cpu (default), cuda, mps")
 
 
@@ -125,6 +135,9 @@ def _add_outputs(group: Any) -> None:
     )
     group.add_argument("--jacobian", action="store_true", help="Jacobian determinant of the map")
     group.add_argument(
+        "--keep-samples", type=int, default=0, metavar="N", help="fields of N samples of --posterior"
+    )
+    group.add_argument(
         "--no-surface", action="store_true", help="leave out surface distances, the slowest metric"
     )
     group.add_argument("--no-overview", action="store_true", help="leave out the picture")
@@ -136,6 +149,7 @@ def run(args: argparse.Namespace) -> int:
 
     from medreg.api import register
     from medreg.kernels.allocator import keep_freed_memory
+    from medreg.registering.posterior import PosteriorRequest
     from medreg.registering.smoothness import SmoothnessRequest
 
     read = (args.fixed, args.moving, args.fixed_labels, args.moving_labels, args.fixed_mask, args.moving_mask)
@@ -163,6 +177,7 @@ def run(args: argparse.Namespace) -> int:
             surface=not args.no_surface,
             overrides=args.set,
             device=args.device,
+            posterior=PosteriorRequest(args.posterior, args.samples, args.keep_samples),
             smoothness=SmoothnessRequest(
                 args.smoothness,
                 args.smoothness_map,
@@ -173,7 +188,7 @@ def run(args: argparse.Namespace) -> int:
         )
     files = result.save(args.output, inverse=args.inverse, jacobian=args.jacobian)
     if not args.no_overview:
-        files.append(_draw(result, Path(args.output)))
+        files += _draw(result, Path(args.output))
     _tell(console, result, files)
     return 0
 
@@ -232,11 +247,14 @@ def _progress(console: Console) -> Iterator[Callable[[str, float], None] | None]
         yield report
 
 
-def _draw(result: RegistrationResult, folder: Path) -> Path:
-    path = folder / "overview.png"
-    with replacing(path) as part:
-        result.overview().savefig(part, dpi=110)
-    return path
+def _draw(result: RegistrationResult, folder: Path) -> list[Path]:
+    figures = {"overview.png": result.overview()}
+    if result.posterior is not None:
+        figures["posterior.png"] = result.posterior_picture()
+    for name, figure in figures.items():
+        with replacing(folder / name) as part:
+            figure.savefig(part, dpi=110)
+    return [folder / name for name in figures]
 
 
 def _tell(console: Console, result: RegistrationResult, files: Sequence[Path]) -> None:

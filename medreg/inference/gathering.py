@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from medreg.inference.posterior_summary import PosteriorSummary, SampleNumbers
+from medreg.inference.sampling.draw import Draw
+from medreg.inference.sampling.streaming import LabelCounts, Moments, Probe, Ranks
 from medreg.metrics.deformation import determinant, folding_percent
 from medreg.metrics.masking import masked_mean
-from medreg.metrics.overlap import (
-    Aggregation,
-    Vanished,
-    dice_from_counts,
-    joint_histogram,
-    label_index,
-    voxel_counts,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,35 +22,29 @@ class LabelQuestion:
     """What is asked about labels.
 
     Attributes:
-        labels: structure name → code.
-        moving: (P, 1, *S_m) integers, the labels before warping.
-        warp: from the displacement (P, D, *S) of one sample to the warped labels (N, 1, *S_f).
-        voxel_ml: volume of a voxel of the fixed grid, ml.
-        fixed: (N, 1, *S_f) labels to compare with, None for none.
-        vanished: as `metrics.overlap.dice`, like aggregate.
+        counts: takes in the field of every sample, of one pair: a stack of slices is a volume to it.
+        field: from the displacement (P, D, *S) of one sample to that field (1, 3, *S_f), or (1, 2, *S_f).
     """
 
-    labels: Mapping[str, int]
-    moving: Tensor
-    warp: Callable[[Tensor], Tensor]
-    voxel_ml: float
-    fixed: Tensor | None = None
-    vanished: Vanished = "zero"
-    aggregate: Aggregation = "per_volume"
+    counts: LabelCounts
+    field: Callable[[Tensor], Tensor]
 
 
 class Gatherer:
-    """A listener: told the samples of a displacement one after the other, it keeps their summary, not them.
+    """A listener: told the samples of the displacement of one case, it keeps their summary, not them.
 
-    Samples that are not finite count as not drawn and are numbered in `left_out`: a chain that diverged leaves what it
-    had sampled before.
+    Understands both ways of telling: a `Draw` of chains, and `(displacement, number)` of models that just draw. A slot
+    that is not finite counts as stopped: a chain that diverged leaves what it had sampled before. Moments, ranks and
+    probe take every slot for itself; numbers of whole samples, such as volumes, need all slices of a chain.
 
     Args:
-        pairs: P, the slices of a stack that belong to one case, or 1.
+        pairs: P, the slices of a stack that belong to the case, or 1.
         spacing_mm: (D,) or (P, D) mm.
         mask: (P, 1, *S) within which lengths and folds are measured; None for everywhere.
         labels: what is asked about labels; None for nothing.
-        keep: number of samples that are kept as they are, spread by the caller's order: the first ones of each chain.
+        truth: (P, D, *S) the known motion, voxels, for ranks; None where it is not known.
+        probe: keeps whole chains at some voxels; None for none.
+        keep: number of samples that are kept as they are, the first that are told.
     """
 
     def __init__(
@@ -64,124 +54,122 @@ class Gatherer:
         spacing_mm: Tensor,
         mask: Tensor | None = None,
         labels: LabelQuestion | None = None,
+        truth: Tensor | None = None,
+        probe: Probe | None = None,
         keep: int = 0,
     ) -> None:
         self.pairs, self.spacing_mm, self.mask, self.keep = pairs, spacing_mm, mask, keep
-        self.moments = Welford()
-        self.labels = None if labels is None else LabelCounting(labels)
-        self.numbers: list[SampleNumbers] = []
+        self.moments, self.labels, self.probe = Moments(pairs=pairs), labels, probe
+        self.ranks = None if truth is None else Ranks(truth)
         self.samples: list[Tensor] = []
         self.left_out = 0
+        self._numbers: dict[str, list[float]] = {}
 
-    def __call__(self, displacement: Tensor, transition: int) -> None:
-        """Take one sample of every chain.
+    def __call__(self, told: Draw | Tensor, number: int | None = None) -> None:
+        """Take in one sample of every chain.
 
         Args:
-            displacement: (C·P, D, *S) voxels; chain c at c·P … (c + 1)·P.
-            transition: number of the sample in its chain.
+            told: what a sampler tells; or (C·P, D, *S) voxels, chain c at c·P … (c + 1)·P.
+            number: of the sample in its chain, beside a tensor.
         """
-        for chain, sample in enumerate(displacement.detach().split(self.pairs)):
-            if bool(torch.isfinite(sample).all()):
-                self._take(sample, chain, transition)
-            else:
-                self.left_out += 1
+        draw = self._checked(told, number)
+        if not draw.alive.any():
+            return
+        for listener in (self.moments, self.ranks, self.probe):
+            if listener is not None:
+                listener(draw)
+        for chain, alive in enumerate(draw.alive.split(self.pairs)):
+            if bool(alive.all()):
+                self._take(draw, chain)
 
-    def _take(self, sample: Tensor, chain: int, transition: int) -> None:
-        self.moments.add(sample)
-        volumes, dice = ({}, {}) if self.labels is None else self.labels.add(sample)
-        folds = float(folding_percent(determinant(sample), mask=self.mask).nanmean())
-        numbers = SampleNumbers(
-            chain, transition, _rms_mm(sample, self.spacing_mm, self.mask), folds, volumes, dice
-        )
-        self.numbers.append(numbers)
+    def _checked(self, told: Draw | Tensor, number: int | None) -> Draw:
+        """The draw with the slots that are finite."""
+        field = (told.field if isinstance(told, Draw) else told).detach()
+        finite = torch.isfinite(field.flatten(1).sum(1)).cpu()
+        if isinstance(told, Draw):
+            alive, transition, energies, scalars = told.alive, told.transition, told.energies, told.scalars
+        else:
+            alive, transition, scalars = torch.ones_like(finite), number or 0, {}
+            energies = torch.full((len(field),), torch.nan)
+        self.left_out += int((alive & ~finite).sum())
+        return Draw(transition, field, alive & finite, energies, scalars)
+
+    def _take(self, draw: Draw, chain: int) -> None:
+        """Note the numbers of one whole sample."""
+        slots = slice(chain * self.pairs, (chain + 1) * self.pairs)
+        sample = draw.field[slots]
+        values = {
+            "chain": chain,
+            "transition": draw.transition,
+            "energy": float(draw.energies[slots].detach().double().sum()),
+            "length_mm": _rms_mm(sample, self.spacing_mm, self.mask),
+            "folding_percent": float(folding_percent(determinant(sample), mask=self.mask).nanmean()),
+        }
+        for name, value in values.items():
+            self._numbers.setdefault(name, []).append(float(value))
+        if self.labels is not None:
+            self.labels.counts.add(0, self.labels.field(sample)[0], slot=chain)
         if len(self.samples) < self.keep:
-            self.samples.append(sample.cpu())
+            self.samples.append(sample.cpu().clone())
+
+    @property
+    def count(self) -> int:
+        """Number of samples that every slice has at least."""
+        return min(self.moments.count)
+
+    def mean(self) -> Tensor:
+        """Mean of the samples so far, (P, D, *S) voxels.
+
+        Raises:
+            CompositionError: there is none.
+        """
+        return self.moments.mean().clone()
 
     def summary(self) -> PosteriorSummary | None:
         """Return what is known of the samples; None of fewer than two, which have no spread."""
-        if self.moments.count < 2:
+        if self.count < 2:
             return None
+        counts = None if self.labels is None or not min(self.labels.counts.count) else self.labels.counts
+        scored = counts is not None and counts.state()["dice"] != [[]]
+        equal = len(set(self.moments.count)) == 1
         return PosteriorSummary(
-            mean=self.moments.mean.cpu(),
+            mean=self.mean().cpu(),
             covariance=self.moments.covariance().cpu(),
-            numbers=tuple(self.numbers),
-            labels={} if self.labels is None else dict(self.labels.question.labels),
-            probabilities=None if self.labels is None else self.labels.probabilities().cpu(),
+            count=sum(self.moments.count) / self.pairs,
+            numbers=SampleNumbers(
+                {name: torch.tensor(values, dtype=torch.float64) for name, values in self._numbers.items()},
+                None if counts is None else counts.sizes(),
+                counts.dice() if counts is not None and scored else None,
+            ),
+            labels={} if counts is None else counts.labels,
+            probabilities=None if counts is None else counts.probabilities().cpu(),
+            ranks=None if self.ranks is None or not equal else self.ranks.below.cpu(),
+            probe=self.probe,
             samples=tuple(self.samples),
             left_out=self.left_out,
         )
 
+    def state(self) -> dict[str, Any]:
+        """Everything that was gathered, as tensors and plain values."""
+        parts = {name: None if part is None else part.state() for name, part in self._parts().items()}
+        rest = {
+            "numbers": copy.deepcopy(self._numbers),
+            "samples": list(self.samples),
+            "left_out": self.left_out,
+        }
+        return {**parts, **rest}
 
-@dataclass
-class Welford:
-    """Mean and covariance of fields of vectors, taken in one after the other.
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        for name, part in self._parts().items():
+            if part is not None:
+                part.load_state(state[name])
+        self._numbers, self.left_out = copy.deepcopy(state["numbers"]), state["left_out"]
+        self.samples = list(state["samples"])
 
-    Source: Welford, Technometrics 1962.
-    """
-
-    count: int = 0
-    mean: Tensor = field(default_factory=lambda: torch.zeros(()))
-    products: Tensor = field(default_factory=lambda: torch.zeros(()))
-
-    def add(self, sample: Tensor) -> None:
-        """Take in a field (P, D, *S)."""
-        if self.count == 0:
-            self.mean = torch.zeros_like(sample)
-            self.products = sample.new_zeros(sample.shape[0], sample.shape[1], *sample.shape[1:])
-        self.count += 1
-        before = sample - self.mean
-        self.mean += before / self.count
-        self.products += before.unsqueeze(2) * (sample - self.mean).unsqueeze(1)
-
-    def covariance(self) -> Tensor:
-        """Return (P, D, D, *S), with n − 1 in its denominator."""
-        return self.products / (self.count - 1)
-
-
-class LabelCounting:
-    """How often each structure covers each voxel, and its volume and overlap in every sample."""
-
-    def __init__(self, question: LabelQuestion) -> None:
-        self.question, self._codes = question, list(question.labels.values())
-        self._moving = voxel_counts(label_index(question.moving, self._codes), len(self._codes))
-        self._fixed = None if question.fixed is None else label_index(question.fixed[:, 0], self._codes)
-        self._counts: Tensor | None = None
-        self._samples = 0
-
-    def add(self, sample: Tensor) -> tuple[dict[str, float], dict[str, float]]:
-        """Take in a displacement (P, D, *S); return volume (ml) and Dice of every structure."""
-        index = label_index(self.question.warp(sample)[:, 0], self._codes)
-        if self._counts is None:
-            shape = (index.shape[0], len(self._codes), *index.shape[1:])
-            self._counts = torch.zeros(shape, dtype=torch.int32, device=index.device)
-        for number in range(len(self._codes)):
-            self._counts[:, number] += index == number + 1
-        self._samples += 1
-        voxels = voxel_counts(index, len(self._codes)).sum(0)
-        volumes = dict(zip(self.question.labels, (voxels * self.question.voxel_ml).tolist(), strict=True))
-        return volumes, self._dice(index)
-
-    def _dice(self, index: Tensor) -> dict[str, float]:
-        if self._fixed is None:
-            return {}
-        question = self.question
-        histogram = joint_histogram(self._fixed, index, len(self._codes))
-        scores = dice_from_counts(
-            histogram, self._moving, vanished=question.vanished, aggregate=question.aggregate
-        )
-        return dict(zip(question.labels, scores.tolist(), strict=True))
-
-    def probabilities(self) -> Tensor:
-        """Return the share of the samples in which each structure covers each voxel, (N, L, *S_f)."""
-        assert self._counts is not None
-        return self._counts.float() / self._samples
-
-
-def feed(listeners: Sequence[Callable[[Tensor, int], None]], samples: Tensor) -> None:
-    """Tell listeners the samples (K, B, D, *S) of a registration, as of one chain."""
-    for number, sample in enumerate(samples):
-        for listener in listeners:
-            listener(sample, number)
+    def _parts(self) -> dict[str, Any]:
+        counts = None if self.labels is None else self.labels.counts
+        return {"moments": self.moments, "ranks": self.ranks, "probe": self.probe, "labels": counts}
 
 
 def _rms_mm(sample: Tensor, spacing_mm: Tensor, mask: Tensor | None) -> float:

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from medreg.errors import CompositionError
-from medreg.inference.gathering import feed
+from medreg.geometry.pair_transform import PairTransform, from_slices
 from medreg.inference.registration import Registration
+from medreg.inference.sampling.draw import Draw
+from medreg.inference.sampling.run import ChainsStopped
 from medreg.models.asking import ask
 from medreg.models.base import RegistrationModel
 
-__all__ = ["ask_posterior", "listens"]
+Listener = Callable[..., None]  # told a `Draw`, or a displacement (C·B, D, *S) and its number
 
 
-def listens(model: RegistrationModel) -> bool:
-    """Say whether a model tells its samples to listeners while it draws them."""
-    return "listeners" in inspect.signature(model.forward).parameters
+@dataclass(frozen=True)
+class Sampled:
+    """A model's answer, and what should be known of its sampling.
+
+    Attributes:
+        registration: the answer.
+        notes: sentences, such as which chain was stopped and why.
+    """
+
+    registration: Registration
+    notes: tuple[str, ...]
+
+
+def takes(model: RegistrationModel, word: str) -> bool:
+    """Say whether a call of the model takes an argument of that name."""
+    return word in inspect.signature(model.forward).parameters
 
 
 def ask_posterior(
@@ -27,29 +44,86 @@ def ask_posterior(
     batch: Mapping[str, Any],
     *,
     use_masks: bool,
-    listeners: Sequence[Any],
+    listener: Listener,
+    count: int | None = None,
+    so_far: Callable[[], Tensor | None] = lambda: None,
     **context: Any,
-) -> Registration:
-    """Return a model's answer to a batch and tell its samples to listeners.
+) -> Sampled:
+    """Return a model's answer to a batch, and tell its samples to a listener.
 
     Args:
         model: any registration model that draws samples.
         batch: as `asking.ask` takes it.
         use_masks: whether images are compared within their masks.
-        listeners: each called as `listener(displacement (C·B, D, *S), number)` with a sample of every chain.
+        listener: told every sample, as a `Draw` or as `listener(displacement (C·B, D, *S), number)`.
+        count: number of samples; None for the model's own.
+        so_far: mean (B, D, *S) of what the listener has been told, None of nothing: the answer where all chains stop.
         **context: what only some models take, see `asking.ask`.
 
     Raises:
-        CompositionError: the model gives one answer and no samples.
+        CompositionError: the model gives no samples, or does not let a call say how many.
+        ChainsStopped: all chains were stopped before there was any sample.
     """
-    if listens(model):
-        return ask(model, batch, use_masks=use_masks, listeners=tuple(listeners), **context)
-    registration = ask(model, batch, use_masks=use_masks, **context)
-    samples: Tensor | None = registration.samples
-    if samples is None:
+    if count is not None and not takes(model, "draws"):
+        raise CompositionError(
+            f"{type(model).__name__} does not let a call say how many samples it draws; leave --samples out."
+        )
+    if count is not None:
+        context["draws"] = count
+    if not takes(model, "listeners"):
+        return Sampled(_fed(ask(model, batch, use_masks=use_masks, **context), model, listener), ())
+    try:
+        found = ask(model, batch, use_masks=use_masks, listeners=(listener,), **context)
+    except ChainsStopped as error:
+        mean = so_far()
+        if mean is None:
+            raise
+        return Sampled(Registration(mean, mean, mean), (str(error),))
+    return Sampled(found, () if found.sampling is None else tuple(found.sampling.notes))
+
+
+def _fed(registration: Registration, model: RegistrationModel, listener: Listener) -> Registration:
+    """Tell the samples of an answer, as of one chain."""
+    if registration.samples is None:
         raise CompositionError(
             f"{type(model).__name__} gives one answer and no samples, so nothing is known of its uncertainty; use a "
             "model that draws from a posterior, such as model=bayes."
         )
-    feed(listeners, samples)
+    for number, sample in enumerate(registration.samples):
+        listener(sample, number)
     return registration
+
+
+@dataclass(frozen=True)
+class AsTransforms:
+    """A listener that tells every sample on as maps between two images, of all chains at once.
+
+    Attributes:
+        told: called with the maps of the chains, which of them run (C,), and the number of the sample.
+        pairs: P, the slices of the image, or 1 for a volume.
+        slice_axis: axis across slices, None for a volume.
+        transform_of: from a displacement (1, 3, *S) of the model's grid to the map.
+    """
+
+    told: Callable[[list[PairTransform], Draw], None]
+    pairs: int
+    slice_axis: int | None
+    transform_of: Callable[[Tensor], PairTransform]
+
+    def __call__(self, told: Draw | Tensor, number: int | None = None) -> None:
+        """Take in one sample of every chain."""
+        if not isinstance(told, Draw):
+            alive = torch.ones(len(told), dtype=torch.bool)
+            told = Draw(number or 0, told, alive, torch.full((len(told),), torch.nan))
+        maps = []
+        for sample in told.field.detach().float().cpu().split(self.pairs):
+            volume = sample if self.slice_axis is None else from_slices(sample, self.slice_axis)
+            maps.append(self.transform_of(volume))
+        self.told(maps, told)
+
+    def state(self) -> dict[str, Any]:
+        """What is gathered is not kept across processes: one pair is registered in one go."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Nothing to load."""

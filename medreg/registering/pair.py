@@ -63,7 +63,7 @@ def load_pair(
     labels: tuple[Source | None, Source | None] = (None, None),
     masks: tuple[Source | None, Source | None] = (None, None),
     points: tuple[Table | None, Table | None] = (None, None),
-    fixed_labels_alone: bool = False,
+    labels_alone: tuple[bool, bool] = (False, False),
 ) -> Pair:
     """Read and check a pair.
 
@@ -73,7 +73,7 @@ def load_pair(
         labels: label maps of fixed and moving image, each on the grid of its image.
         masks: where the fixed and the moving image may be compared (> 0).
         points: CSV or (N, D) array, 0-based voxels of each image, row by row the same places.
-        fixed_labels_alone: whether labels of the fixed image have a use without those of the moving one.
+        labels_alone: whether labels of the fixed image have a use without those of the moving one, and the other way.
 
     Raises:
         DataError: a file that cannot be read, 2-D with 3-D, NaN, a constant image, a label map or mask on another
@@ -82,7 +82,7 @@ def load_pair(
     images = (as_image(fixed, "fixed"), as_image(moving, "moving"))
     _check_dimensions(*images)
     looks = check_looks(*images)
-    if not (fixed_labels_alone and labels[0] is not None):
+    if not any(useful and given is not None for useful, given in zip(labels_alone, labels, strict=True)):
         _check_both(labels, "labels")
     _check_both(points, "points")
 

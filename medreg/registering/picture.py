@@ -1,4 +1,4 @@
-"""The picture sheet of a registered pair, arranged for `reporting.figures.overview`."""
+"""The picture sheets of a registered pair, arranged for `reporting.figures` and `reporting.posterior_pictures`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from medreg.geometry.pair_transform import PairTransform, to_slices
 from medreg.io.stack import tensor_of
 from medreg.registering.pair import Pair
+from medreg.registering.posterior import PairPosterior
 from medreg.reporting.figures import overview
+from medreg.reporting.posterior_pictures import draw
 from medreg.reporting.views import axis_codes
 
 if TYPE_CHECKING:
@@ -73,6 +75,45 @@ def overview_of(
         focus=bool(labels) and axis is not None,
         **labels,
     )
+
+
+def posterior_of(
+    pair: Pair, start: PairTransform, posterior: PairPosterior, *, label_names: Mapping[str, int], method: str
+) -> Figure:
+    """Draw mean and spread of the displacement over the fixed image, and contours of label probability.
+
+    Args:
+        pair: the images.
+        start: the map before registration, which the mean displacement leaves out.
+        posterior: what is known.
+        label_names: structure → code.
+        method: for the title.
+    """
+    base, axis = posterior.base, posterior.base.slice_axis
+    field = posterior.mean_transform.relative_to(start.world)
+    norm = np.sqrt(np.square(posterior.displacement_sd_mm).sum(0)).reshape(1, 1, *base.fixed.shape)
+    codes = list(posterior.summary.labels.values())
+    arrays = {
+        "fixed": _arranged(tensor_of(pair.fixed), base),
+        "displacement_mean": _without_single(
+            (field if axis is None else to_slices(field, axis)).float().numpy()
+        ),
+        "displacement_sd_mm": _arranged(torch.from_numpy(norm), base),
+        "spacing_mm": np.array([mm for k, mm in enumerate(base.fixed.spacing_mm.tolist()) if k != axis]),
+    }
+    if axis is None:
+        arrays["affine"] = pair.fixed.affine
+    found = posterior.summary.probabilities
+    if found is not None:
+        # Of two structures no slice could be told from the components in plane: one by one.
+        maps = [_arranged(found[:, k : k + 1], base) for k in range(len(codes))]
+        flat = axis is None or maps[0].ndim == 2
+        arrays["label_probability"] = np.stack(maps, axis=0 if flat else 1)
+        arrays["label_probability_codes"] = np.array(codes)
+    if pair.fixed_labels is not None:
+        arrays["fixed_label"] = _arranged(tensor_of(pair.fixed_labels, dtype=torch.int32), base)
+    names = {code: name for name, code in {**posterior.summary.labels, **label_names}.items()}
+    return draw(arrays, f"{method}: {_name(pair, 'moving')} → {_name(pair, 'fixed')}", names)
 
 
 def _arranged(volume: torch.Tensor, transform: PairTransform) -> NDArray[Any]:

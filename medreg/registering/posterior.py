@@ -6,20 +6,82 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medreg.errors import ConfigError
 from medreg.geometry.pair_transform import PairTransform, from_slices, to_slices
 from medreg.inference.gathering import Gatherer, LabelQuestion
 from medreg.inference.posterior_summary import PosteriorSummary
+from medreg.inference.sampling.draw import Draw
+from medreg.inference.sampling.streaming import LabelCounts, Probe
 from medreg.io.posterior import PosteriorArrays, variance_lps_mm, write_posterior
-from medreg.io.stack import grid_of, tensor_of
+from medreg.io.stack import tensor_of
 from medreg.metrics.rows import MetricRow, row
 from medreg.registering.pair import Pair
+from medreg.tasks.posterior import notes_of
 from medreg.tasks.posterior_rows import summary_rows
+
+AUTO = "auto"  # kind of inference where none is named: that of the model at hand, else `DEFAULT`
+DEFAULT = "vi"
+PROBED = 500  # voxels at which whole chains are kept, for R-hat and ESS
+SEED = 0  # of their choice
+
+
+Posterior: TypeAlias = "PosteriorRequest | str | bool"
+
+
+@dataclass(frozen=True)
+class PosteriorRequest:
+    """What the user asked for.
+
+    Attributes:
+        kind: inference of a model that comes with medreg, a file of configs/inference; `AUTO`; None for no posterior.
+        samples: how many are drawn; None leaves it to the model.
+        keep: how many are written as fields.
+    """
+
+    kind: str | None = None
+    samples: int | None = None
+    keep: int = 0
+
+    def check(self, *, own: bool, refined: bool) -> None:
+        """Refuse what cannot be done, before any work.
+
+        Args:
+            own: whether a trained run or a model in memory registers.
+            refined: whether its answer is refined.
+
+        Raises:
+            ConfigError: naming the option, and what to do.
+        """
+        if self.kind is None and (self.samples is not None or self.keep):
+            given = "--samples" if self.samples is not None else "--keep-samples"
+            raise ConfigError(f"{given} says nothing without --posterior; add it, or leave {given} out.")
+        if self.samples is not None and self.samples < 2:
+            raise ConfigError(f"--samples {self.samples}: give 2 or more; one sample has no spread.")
+        if self.keep < 0:
+            raise ConfigError(f"--keep-samples {self.keep}: give a number of samples to keep, or 0.")
+        if own and self.kind not in (None, AUTO):
+            raise ConfigError(
+                f"--posterior {self.kind} names the inference of medreg's own model, but another model registers here; "
+                "write --posterior alone to ask that model for its samples."
+            )
+        if self.kind is not None and refined:
+            raise ConfigError(
+                "--posterior does not go with --refine: the refined field would not be the one that was sampled."
+            )
+
+
+def wanted(posterior: Posterior | None) -> PosteriorRequest:
+    """Return what is asked for: by a name of an inference, by True for the model at hand, or said in full."""
+    if isinstance(posterior, PosteriorRequest):
+        return posterior
+    return PosteriorRequest((AUTO if posterior else None) if isinstance(posterior, bool) else posterior)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +102,14 @@ class PairPosterior:
     summary: PosteriorSummary
 
     @property
-    def count(self) -> int:
-        """Number of samples."""
+    def count(self) -> float:
+        """Number of samples; of slices by themselves the mean over them."""
         return self.summary.count
+
+    @property
+    def mean_transform(self) -> PairTransform:
+        """The map whose deformation is the mean of the samples."""
+        return replace(self.base, displacement=_volume(self.summary.mean, self.base.slice_axis))
 
     @property
     def mean_displacement(self) -> NDArray[np.float32]:
@@ -61,25 +128,25 @@ class PairPosterior:
 
     def volume_ml(self, structure: str) -> tuple[float, float, float]:
         """Mean volume of a warped structure, ml, and the ends of its 95 % credible interval."""
-        return self.summary.volume_ml(structure)
+        return self.summary.volumes_ml()[structure]
 
     @cached_property
     def arrays(self) -> PosteriorArrays:
         """What the files hold."""
-        whole = self.base.world.double()
-        matrix = torch.linalg.solve(self.base.fixed.affine, whole @ self.base.fixed.affine)[:3, :3]
+        grid = self.base.fixed.affine
+        matrix = torch.linalg.solve(grid, self.base.world.double() @ grid)[:3, :3]
         covariance = torch.einsum("ik,klxyz,jl->ijxyz", matrix, self._matrices().double(), matrix)
         found = self.summary.probabilities
         return PosteriorArrays(
             affine=self.pair.fixed.affine,
-            mean=self._on_file(self._total(self.summary.mean)),
+            mean=self._flat(self._total(self.summary.mean), 1),
             covariance=self._flat(covariance, 2),
             probabilities={} if found is None else {
                 name: found[0, number].numpy().reshape(self.pair.fixed.shape)
                 for number, name in enumerate(self.summary.labels)
             },
             volumes=list(self.summary.volume_rows()),
-            samples=[self._on_file(self._total(sample)) for sample in self.summary.samples],
+            samples=[self._flat(self._total(sample), 1) for sample in self.summary.samples],
         )  # fmt: skip
 
     def rows(self) -> list[MetricRow]:
@@ -87,7 +154,7 @@ class PairPosterior:
         mask = None if self.pair.fixed_mask is None else tensor_of(self.pair.fixed_mask)
         norm = torch.from_numpy(np.sqrt(np.square(self.displacement_sd_mm).sum(0)))
         spread = norm.reshape(1, *self.base.fixed.shape)
-        return [*summary_rows(self.summary, spread, mask), row("all", "samples", float(self.count))]
+        return [*summary_rows(self.summary, spread, mask), row("all", "samples", self.count)]
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write the files of `io.posterior` into a folder and return them."""
@@ -110,14 +177,12 @@ class PairPosterior:
             whole[place] = column
         return whole
 
-    def _on_file(self, field: Tensor) -> NDArray[np.floating]:
-        return self._flat(field, 1)
-
     def _flat(self, field: Tensor, components: int) -> NDArray[np.floating]:
         """An array with the axes of the fixed file: of a 2-D file the two components in its plane."""
         if self.pair.fixed.array.ndim == 3:
-            return field.numpy()
-        return np.ascontiguousarray(field[(*[slice(2)] * components, ..., 0)].numpy())
+            return np.asarray(field.numpy())
+        inside = field[:2] if components == 1 else field[:2, :2]
+        return np.ascontiguousarray(inside[..., 0].numpy())
 
 
 class PairGatherer:
@@ -130,63 +195,74 @@ class PairGatherer:
     """
 
     def __init__(self, pair: Pair, labels: Mapping[str, int], *, keep: int = 0) -> None:
-        self.pair, self.labels, self.keep = pair, labels, keep
+        self.pair, self.labels, self.keep = pair, dict(labels), keep
         self.notes: list[str] = []
         self._base: PairTransform | None = None
         self._gatherer: Gatherer | None = None
 
-    def __call__(self, transform: PairTransform, chain: int, number: int) -> None:
-        """Take one sample."""
+    def __call__(self, maps: list[PairTransform], draw: Draw) -> None:
+        """Take in one sample of every chain."""
         if self._gatherer is None:
-            self._base, self._gatherer = transform, self._begun(transform)
-        axis = transform.slice_axis
-        field = transform.displacement if axis is None else to_slices(transform.displacement, axis)
-        self._gatherer.take(field, chain, number)
+            self._base, self._gatherer = maps[0], self._begun(maps[0])
+        axis, pairs = maps[0].slice_axis, self._gatherer.pairs
+        fields = [m.displacement if axis is None else to_slices(m.displacement, axis) for m in maps]
+        runs = draw.alive.view(len(maps), -1)
+        if runs.shape[1] != pairs:  # a crop of the slices: all of them run, or none
+            runs = runs.all(1, keepdim=True).expand(-1, pairs)
+        energies = draw.energies.view(len(maps), -1).sum(1, keepdim=True).expand(-1, pairs) / pairs
+        self._gatherer(Draw(draw.transition, torch.cat(fields), runs.flatten(), energies.flatten()))
+
+    def mean(self) -> Tensor | None:
+        """Mean of the samples so far, (1, 3, *S) voxels of the fixed image; None without any."""
+        if self._gatherer is None or self._base is None or not self._gatherer.count:
+            return None
+        return _volume(self._gatherer.mean(), self._base.slice_axis)
 
     def posterior(self) -> PairPosterior | None:
-        """Return what is known; None of fewer than two samples, with a note."""
-        left_out = 0 if self._gatherer is None else self._gatherer.left_out
-        if left_out:
-            self.notes.append(f"{left_out} samples of the posterior were not finite and do not count")
+        """Return what is known; None of fewer than two samples."""
         summary = None if self._gatherer is None else self._gatherer.summary()
-        if summary is None or self._base is None:
-            self.notes.append(
-                "fewer than two samples of the posterior were drawn, so nothing is said about its uncertainty; ask for "
-                "more with --samples"
-            )
-            return None
-        return PairPosterior(self.pair, self._base, summary)
+        self.notes += notes_of(summary, 0 if self._gatherer is None else self._gatherer.left_out)
+        return (
+            None if summary is None or self._base is None else PairPosterior(self.pair, self._base, summary)
+        )
 
     def _begun(self, base: PairTransform) -> Gatherer:
         axis, pair = base.slice_axis, self.pair
         mask = None if pair.fixed_mask is None else tensor_of(pair.fixed_mask)
         kept = [k for k in range(3) if k != axis]
+        pairs = 1 if axis is None else base.fixed.shape[axis]
         return Gatherer(
-            pairs=1 if axis is None else base.fixed.shape[axis],
+            pairs=pairs,
             spacing_mm=base.fixed.spacing_mm[kept].float(),
             mask=mask if mask is None or axis is None else to_slices(mask, axis),
             labels=self._question(base),
+            probe=self._probe(base, pairs),
             keep=self.keep,
         )
 
+    def _probe(self, base: PairTransform, pairs: int) -> Probe:
+        """Voxels within the mask, where whole chains are kept."""
+        inside = torch.ones(1, 1, *base.fixed.shape)
+        slices = inside if base.slice_axis is None else to_slices(inside, base.slice_axis)
+        generator = torch.Generator().manual_seed(SEED)
+        return Probe.at_random(slices, count=max(1, PROBED // pairs), generator=generator)
+
     def _question(self, base: PairTransform) -> LabelQuestion | None:
+        """Labels are interpolated once, from the moving file, through every sample of the whole map."""
         if self.pair.moving_labels is None or not self.labels:
             return None
-        moving = tensor_of(self.pair.moving_labels, dtype=torch.int32)
         fixed = self.pair.fixed_labels
-
-        def warped(displacement: Tensor) -> Tensor:
-            """Interpolate the labels once, from the moving file, through a sample of the whole map."""
-            sample = replace(base, displacement=_volume(displacement, base.slice_axis))
-            return sample.warp_labels(moving)
-
-        return LabelQuestion(
-            labels=self.labels,
-            moving=moving,
-            warp=warped,
-            voxel_ml=float(torch.linalg.det(grid_of(self.pair.fixed).affine[:3, :3]).abs()) / 1000,
-            fixed=None if fixed is None else tensor_of(fixed, dtype=torch.int32),
+        counts = LabelCounts(
+            tensor_of(self.pair.moving_labels, dtype=torch.int32),
+            self.labels,
+            spacing_mm=base.fixed.spacing_mm,
+            fixed_labels=None if fixed is None else tensor_of(fixed, dtype=torch.int32),
         )
+
+        def sampled_at(displacement: Tensor) -> Tensor:
+            return replace(base, displacement=_volume(displacement, base.slice_axis)).sampling_displacement()
+
+        return LabelQuestion(counts, sampled_at)
 
 
 def moving_label_names(

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medreg.errors import CompositionError
 from medreg.geometry.compose import Inverse
 from medreg.geometry.pair_transform import PairTransform
 from medreg.io.atomic import write_text
@@ -21,6 +22,7 @@ from medreg.io.stack import stack_shape
 from medreg.metrics.evaluator import MetricRow
 from medreg.registering.measure import as_records
 from medreg.registering.pair import Pair
+from medreg.registering.posterior import PairPosterior
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,7 @@ class RegistrationResult:
         outside: intensity beyond the moving image.
         labels: structure name → label code.
         notes: what about headers and position a person should know.
+        posterior: what is known of the uncertainty, where it was asked for and two samples were drawn at least.
     """
 
     pair: Pair
@@ -58,6 +61,7 @@ class RegistrationResult:
     outside: float
     labels: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    posterior: PairPosterior | None = None
 
     @property
     def displacement(self) -> NDArray[np.float32]:
@@ -98,7 +102,7 @@ class RegistrationResult:
 
         Always `warped.nii.gz`, `displacement.nii.gz` (ITK, LPS mm; voxels on a skewed grid) and `metrics.json`;
         `warped_labels.nii.gz` with labels; `inverse_displacement.nii.gz` (on the moving grid) and
-        `jacobian.nii.gz` on demand.
+        `jacobian.nii.gz` on demand; `posterior/` with the files of `io.posterior` where there is one.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,6 +123,8 @@ class RegistrationResult:
             }
         if jacobian:
             files.append(write_image(folder / "jacobian.nii.gz", self.jacobian, affine))
+        if self.posterior is not None:
+            files += self.posterior.save(folder / "posterior")
         path = folder / "metrics.json"
         write_text(path, json.dumps(content, indent=2) + "\n")
         return [*files, path]
@@ -128,6 +134,22 @@ class RegistrationResult:
         if self.pair.moving.array.ndim == 2:
             displacement = np.ascontiguousarray(displacement[:2, :, :, 0])
         return write_field(path, displacement, self.pair.moving.affine)
+
+    def posterior_picture(self) -> Any:
+        """Return the picture sheet of the uncertainty, a Matplotlib figure.
+
+        Raises:
+            CompositionError: it was not asked for.
+        """
+        from medreg.registering.picture import posterior_of
+
+        if self.posterior is None:
+            raise CompositionError(
+                "This registration holds no posterior; register with posterior=…, --posterior."
+            )
+        return posterior_of(
+            self.pair, self.start, self.posterior, label_names=self.labels, method=self.method
+        )
 
     def overview(self) -> Any:
         """Return the picture sheet of the pair, a Matplotlib figure."""

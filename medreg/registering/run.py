@@ -21,6 +21,8 @@ from medreg.registering.doubt import remarks_on_gain
 from medreg.registering.measure import label_names, measure, unregistered
 from medreg.registering.pair import Pair
 from medreg.registering.placement import initial_matrix, overlap
+from medreg.registering.posterior import PairGatherer, PosteriorRequest, moving_label_names
+from medreg.registering.posterior_model import divided, kind_of, posterior_model
 from medreg.registering.presets import (
     Choice,
     Preset,
@@ -55,6 +57,7 @@ class Plan:
     overrides: tuple[str, ...] = ()
     device: str = "cpu"
     smoothness: SmoothnessRequest = field(default_factory=SmoothnessRequest)
+    posterior: PosteriorRequest = field(default_factory=PosteriorRequest)
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,15 @@ def decide(pair: Pair, plan: Plan) -> Method:
         ConfigError: an unknown preset, option or mode, or a volume registration of single slices.
     """
     asked = None if plan.preset in (None, "auto") else plan.preset
+    sampled = plan.posterior.kind is not None and plan.ckpt is None and plan.model is None
+    overrides, inferred = divided(plan.overrides) if sampled else (plan.overrides, ())
     looked, notes = look(pair), []
     choice = choose_preset(pair, looked.contrasts) if asked is None else Choice(asked, "it was asked for")
     shape = stack_shape(pair.fixed)
-    preset = load_preset(choice.name, shape=shape, mode=plan.mode, overrides=plan.overrides)
+    preset = load_preset(choice.name, shape=shape, mode=plan.mode, overrides=overrides)
     thick = thick_slices(pair)
     if plan.mode is None and preset.mode == "volume" and thick is not None:
-        preset = load_preset(choice.name, shape=shape, mode="slices", overrides=plan.overrides)
+        preset = load_preset(choice.name, shape=shape, mode="slices", overrides=overrides)
         notes.append(
             f"{thick}: each slice is registered by itself, nothing moves across them; --volume for 3-D"
         )
@@ -102,8 +107,9 @@ def decide(pair: Pair, plan: Plan) -> Method:
             "λ is given without a model that takes one: name the run of a conditional model with --ckpt. The weight of "
             "a preset is changed by --set model.regularisation.weight=…"
         )
+    plan.posterior.check(own=not sampled, refined=bool(plan.refine))
     check_used(
-        plan.overrides,
+        overrides,
         preset_asked=asked is not None,
         mode_asked=plan.mode is not None,
         by_run=plan.ckpt is not None,
@@ -119,6 +125,9 @@ def decide(pair: Pair, plan: Plan) -> Method:
     if plan.mode == "volume" and pair.planar:
         raise ConfigError("--volume does not fit a pair of single slices; leave it out.")
     by_slice = pair.planar or preset.mode == "slices"
+    if sampled:
+        model, settings = posterior_model(plan.posterior, inferred, ndim=2 if by_slice else 3)
+        preset = replace(preset, model=model, settings={**preset.settings, "model": settings})
     return Method(choice, preset, slice_axis_of(pair) if by_slice else None, looked, tuple(notes))
 
 
@@ -141,11 +150,15 @@ def run(
     """
     labels = label_names(pair, label_codes)
     method = decide(pair, plan)
+    gatherer = None
+    if plan.posterior.kind is not None:
+        wanted = moving_label_names(pair, labels, label_codes)
+        gatherer = PairGatherer(pair, wanted, keep=plan.posterior.keep)
     device = _device(plan.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         start_time = time.perf_counter()
-        found = _solve(pair, plan, method, device, progress)
+        found = _solve(pair, plan, method, device, progress, gatherer)
         seconds = time.perf_counter() - start_time
     start = unregistered(pair, found.world, slice_axis=found.transform.slice_axis)
     outside = min(0.0, float(pair.moving.array.min()))
@@ -160,6 +173,7 @@ def run(
             measure(pair, of, labels=labels, surface=surface, warped=image, warped_labels=moved),
         )
 
+    posterior = None if gatherer is None else gatherer.posterior()
     _, _, before = state(start)
     warped, warped_labels, after = state(found.transform)
     return RegistrationResult(
@@ -169,14 +183,15 @@ def run(
         warped=like(pair.fixed, warped.numpy()),
         warped_labels=warped_labels,
         before=before,
-        after=after,
+        after=after if posterior is None else [*after, *posterior.rows()],
         method=found.name,
         reason=found.reason,
         settings=found.settings,
         seconds=seconds,
         outside=outside,
         labels=labels,
-        notes=(*pair.notes, *found.notes, *_remarks(start)),
+        notes=(*pair.notes, *found.notes, *(gatherer.notes if gatherer else ()), *_remarks(start)),
+        posterior=posterior,
     )
 
 
@@ -192,20 +207,36 @@ class Solution:
     notes: tuple[str, ...] = ()
 
 
-def _solve(pair: Pair, plan: Plan, method: Method, device: torch.device, progress: Report | None) -> Solution:
+def _solve(
+    pair: Pair,
+    plan: Plan,
+    method: Method,
+    device: torch.device,
+    progress: Report | None,
+    gatherer: PairGatherer | None,
+) -> Solution:
     """Register by the preset, or by a checkpoint and, on demand, the preset after it."""
     preset, choice = method.preset, method.choice
     if plan.ckpt is None:
         world, moved = _start(pair, preset, method.looked)
         found = optimise(
-            pair, preset, world=world, slice_axis=method.slice_axis, device=device, progress=progress
+            pair,
+            preset,
+            world=world,
+            slice_axis=method.slice_axis,
+            device=device,
+            progress=progress,
+            gatherer=gatherer,
+            count=plan.posterior.samples if plan.model is not None else None,
         )
         name = f"preset {preset.name}" if plan.model is None else f"{type(plan.model).__name__} given"
+        if gatherer is not None and plan.model is None:
+            name = f"{name}, then the posterior by {kind_of(plan.posterior)}"
         start = unregistered(pair, world, slice_axis=method.slice_axis)
         doubts = remarks_on_gain(pair, start, found.transform)
         notes = (*method.notes, *moved, *found.notes, *doubts)
         return Solution(found.transform, world, name, choice.reason, preset.settings, notes)
-    by_run = _by_run(pair, plan, Path(plan.ckpt), device)
+    by_run = _by_run(pair, plan, Path(plan.ckpt), device, gatherer)
     if not plan.refine:
         return by_run
     refined = optimise(
@@ -235,14 +266,22 @@ def _start(pair: Pair, preset: Preset, looked: Looked) -> tuple[Tensor, list[str
     return world, [] if note is None else [note]
 
 
-def _by_run(pair: Pair, plan: Plan, path: Path, device: torch.device) -> Solution:
+def _by_run(
+    pair: Pair, plan: Plan, path: Path, device: torch.device, gatherer: PairGatherer | None
+) -> Solution:
     """Register by a trained run, at its own λ unless another was asked for."""
     run = TrainedRun.open(path, device=device)
     asked = choose(plan.smoothness, pair, run)
     fixed = Scan(pair.fixed, pair.fixed_labels, pair.fixed_mask)
     moving = Scan(pair.moving, pair.moving_labels, pair.moving_mask)
-    own = plan.refine is not False
-    transform = run.register(fixed, moving, smoothness=asked.value, refine=own)
+    own = plan.refine is not False and gatherer is None
+    said: tuple[str, ...] = ()
+    if gatherer is None:
+        transform = run.register(fixed, moving, smoothness=asked.value, refine=own)
+    else:
+        transform, said = run.sample(
+            fixed, moving, gatherer, smoothness=asked.value, count=plan.posterior.samples
+        )
     refined = own and run.refinement is not None
     settings: dict[str, Any] = {"model": run.config["model"], "preprocess": run.data["preprocess"]}
     chosen = asked.settings or ({} if run.smoothness is None else asdict(run.smoothness))
@@ -256,7 +295,7 @@ def _by_run(pair: Pair, plan: Plan, path: Path, device: torch.device) -> Solutio
         name=f"checkpoint {path}" + (", refined as in the run" if refined else ""),
         reason="images prepared as in its training",
         settings=settings,
-        notes=(*asked.notes, *_limits(run, transform)),
+        notes=(*asked.notes, *said, *_limits(run, transform)),
     )
 
 

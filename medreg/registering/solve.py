@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,17 +11,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medreg.data.intensity import Intensity, scale
-from medreg.geometry.pair_transform import PairTransform
+from medreg.geometry.pair_transform import PairTransform, to_slices
 from medreg.inference.progress import Callback, Progress
 from medreg.io.stack import grid_of, tensor_of
 from medreg.models.asking import ask, sliced, volume_of
 from medreg.models.base import RegistrationModel
+from medreg.models.bayes import BayesianRegistration
 from medreg.models.greedy import Greedy
 from medreg.models.optimise import InstanceOptimisation
+from medreg.models.posterior import AsTransforms, ask_posterior
 from medreg.registering.doubt import gained, shared_too_little
 from medreg.registering.linear import linear_stages, undone
 from medreg.registering.pair import Pair
 from medreg.registering.placement import covered, on_fixed_grid
+from medreg.registering.posterior import PairGatherer
 from medreg.registering.presets import Preset
 
 Report = Callable[[str, float], None]
@@ -29,10 +32,11 @@ Report = Callable[[str, float], None]
 
 @dataclass(frozen=True, eq=False)
 class Optimised:
-    """A transformation, and what a person should know about how it came about."""
+    """A transformation, what a person should know about how it came about, and who was told its samples, if anyone."""
 
     transform: PairTransform
     notes: tuple[str, ...]
+    gatherer: PairGatherer | None = None
 
 
 def optimise(
@@ -44,6 +48,8 @@ def optimise(
     device: torch.device,
     start: PairTransform | None = None,
     progress: Report | None = None,
+    gatherer: PairGatherer | None = None,
+    count: int | None = None,
 ) -> Optimised:
     """Register a pair by the instance optimisation of a preset.
 
@@ -55,6 +61,8 @@ def optimise(
         device: where to compute.
         start: a transformation with that world map to refine; the affine stage is then left out.
         progress: told the stage and the fraction of it that is done.
+        gatherer: told the samples of a model that draws from a posterior.
+        count: how many samples; None leaves it to the model.
 
     Raises:
         NumericalError: the optimisation ended in NaN, or the affine stage in a map that cannot be right.
@@ -77,13 +85,12 @@ def optimise(
     if poor is not None:
         return Optimised(before, tuple(dict.fromkeys([*notes, poor])))
     batch = batch_of(pair, world, preset.intensity, margin_mm=preset.mask_margin_mm)
+    tell = _telling(preset.model, "deformable", progress)
+    if gatherer is not None:
+        said = _sample(preset.model, batch, before, device=device, tell=tell, gatherer=gatherer, count=count)
+        return Optimised(said.transform, (*notes, *said.notes), gatherer)
     displacement = run_model(
-        preset.model,
-        batch,
-        slice_axis=slice_axis,
-        device=device,
-        initial=initial,
-        tell=_telling(preset.model, "deformable", progress),
+        preset.model, batch, slice_axis=slice_axis, device=device, initial=initial, tell=tell
     )
     found = PairTransform(fixed, moving, world, displacement, slice_axis)
     least = preset.least_gain.get("model")
@@ -92,11 +99,46 @@ def optimise(
     return Optimised(found, tuple(notes))
 
 
+def _sample(
+    model: RegistrationModel,
+    batch: Mapping[str, Tensor],
+    before: PairTransform,
+    *,
+    device: torch.device,
+    tell: Callback | None,
+    gatherer: PairGatherer,
+    count: int | None,
+) -> Optimised:
+    """Ask a model for its samples, which the gatherer is told as maps of the pair."""
+    axis = before.slice_axis
+    arranged = {key: tensor.to(device) for key, tensor in sliced(batch, axis).items()}
+    listener = AsTransforms(
+        gatherer, len(arranged["fixed_image"]), axis, lambda field: replace(before, displacement=field)
+    )
+
+    def so_far() -> Tensor | None:
+        mean = gatherer.mean()
+        return mean if mean is None or axis is None else to_slices(mean, axis)
+
+    extra: dict[str, Any] = {} if tell is None else {"callback": tell}
+    with torch.no_grad():
+        found = ask_posterior(
+            model.to(device), arranged, use_masks=True, listener=listener, count=count, so_far=so_far, **extra
+        )
+    field = volume_of(found.registration.displacement.detach().float().cpu(), axis)
+    return Optimised(replace(before, displacement=field), found.notes)
+
+
 def _telling(model: RegistrationModel, stage: str, progress: Report | None) -> Callback | None:
     """Return a callback of the optimiser that reports the share of updates made; None for other models."""
-    if progress is None or not isinstance(model, InstanceOptimisation | Greedy):
+    if progress is None:
         return None
-    effort = [level.iterations for level in model.settings.levels]
+    if isinstance(model, BayesianRegistration):
+        effort = list(model.inference.effort)
+    elif isinstance(model, InstanceOptimisation | Greedy):
+        effort = [level.iterations for level in model.settings.levels]
+    else:
+        return None
     total = max(sum(effort), 1)
 
     def tell(state: Progress) -> None:

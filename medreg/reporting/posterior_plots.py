@@ -1,4 +1,4 @@
-"""Curves of a posterior in a report: traces of the chains, and how often intervals hold the truth."""
+"""Curves of a posterior in a report: traces of the chains, and how often stated probabilities come true."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from medreg.reporting.page import Section, figure, paragraph
@@ -15,20 +14,29 @@ from medreg.reporting.panels import small_multiples
 from medreg.reporting.pictures import Picture
 from medreg.reporting.results import RunFolder
 from medreg.reporting.style import INK, METHOD_COLOURS, MUTED
+from medreg.reporting.views import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CASES = 3  # whose traces are drawn
 TRACE_COLUMNS = ("case", "chain", "sample", "quantity", "unit", "value")
-COVERAGE_COLUMNS = ("case", "level", "coverage")
+CALIBRATION_COLUMNS = ("case", "kind", "position", "count", "observed", "expected")
+# kind of `metrics.uncertainty.table` → title of its panel, label of its horizontal and of its vertical axis
+CURVES = {
+    "coverage": ("displacement, Gaussian", "nominal coverage", "observed coverage"),
+    "coverage_ranks": ("displacement, ranks", "nominal coverage", "observed coverage"),
+    "reliability_top": ("labels", "stated probability", "share that was right"),
+}
 TRACES_HINT = (
     "One line a chain. Chains that have forgotten where they started cross all the time and lie on one another; a "
     "drift means that burn-in is too short."
 )
 COVERAGE_HINT = (
-    "Share of voxels whose true displacement lies within the credible interval of a nominal probability, each case a "
-    "faint line. On the diagonal the posterior is calibrated; below it is too sure of itself, above too doubtful."
+    "Share of components whose true displacement lies within the credible interval of a nominal probability, by mean "
+    "and SD and by the ranks of the truth among the samples; and how often the most probable label is right near "
+    "structures. Each case is a faint line, the solid one counts all together. On the diagonal the posterior is "
+    "calibrated; below it is too sure of itself, above too doubtful."
 )
 
 
@@ -50,16 +58,28 @@ def traces(run: RunFolder) -> Iterator[Section]:
 
 
 def coverage(run: RunFolder) -> Iterator[Section]:
-    """Observed against nominal coverage of all cases; nothing where the truth is not known."""
-    rows = _table(run.path / "calibration.csv", COVERAGE_COLUMNS)
-    rows = rows[np.isfinite(rows["coverage"].astype(float))]
+    """Observed against nominal probabilities of all cases; nothing where neither truth nor labels are known."""
+    rows = _table(run.path / "calibration.csv", CALIBRATION_COLUMNS)
+    rows = rows[rows["kind"].isin(list(CURVES)) & (rows["count"].astype(float) > 0)]
     if rows.empty:
         return
-    mean = rows.groupby("level")["coverage"].mean()
-    told = ", ".join(f"{100 * float(str(p)):.0f} % interval {100 * c:.0f} %" for p, c in mean.items())
-    alt = f"Observed coverage of credible intervals over {rows['case'].nunique()} cases: {told}."
+    told = [f"{CURVES[str(kind)][0]}: {_told(own)}" for kind, own in rows.groupby("kind", sort=False)]
+    alt = f"Observed against nominal probability over {rows['case'].nunique()} cases. {'; '.join(told)}."
     picture = Picture.of(draw_coverage(rows), "coverage", caption="", alt=alt)
     yield Section("Calibration", (paragraph(COVERAGE_HINT, kind="hint"), figure(picture)), (picture,))
+
+
+def _told(rows: pd.DataFrame) -> str:
+    """The curve at about its middle and near its end, in words."""
+    stated, found = _curve(rows)
+    chosen = sorted({len(stated) // 2, (9 * len(stated)) // 10})
+    return ", ".join(f"{100 * stated[k]:.0f} % stated, {100 * found[k]:.0f} % observed" for k in chosen)
+
+
+def _curve(rows: pd.DataFrame) -> tuple[Array, Array]:
+    """Stated and observed shares at every position, all cases of the rows counted together."""
+    sums = rows.groupby("position")[["count", "observed", "expected"]].sum()
+    return (sums["expected"] / sums["count"]).to_numpy(), (sums["observed"] / sums["count"]).to_numpy()
 
 
 def draw_traces(rows: pd.DataFrame) -> Figure:
@@ -81,22 +101,22 @@ def draw_traces(rows: pd.DataFrame) -> Figure:
 
 
 def draw_coverage(rows: pd.DataFrame) -> Figure:
-    """Observed against nominal coverage: cases faint, their mean solid.
+    """Observed against nominal probability, a panel for every kind: cases faint, all together solid.
 
     Args:
-        rows: `COVERAGE_COLUMNS`, 0 … 1.
+        rows: `CALIBRATION_COLUMNS` of the kinds of `CURVES`.
     """
-    with small_multiples(1, columns=1, size=(3.6, 3.4), margin=(0.4, 0.3)) as (drawn, axes):
-        axis = axes[0]
-        axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
-        for _, own in rows.groupby("case", sort=False):
-            line = own.sort_values("level")
-            axis.plot(line["level"], line["coverage"], color=METHOD_COLOURS[0], linewidth=0.6, alpha=0.25)
-        mean = rows.groupby("level")["coverage"].mean()
-        axis.plot(mean.index, mean, color=METHOD_COLOURS[0], linewidth=1.8, marker="o", markersize=3)
-        axis.set(
-            xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="nominal coverage", ylabel="observed coverage"
-        )
+    kinds = [kind for kind in CURVES if (rows["kind"] == kind).any()]
+    with small_multiples(len(kinds), columns=3, size=(3.1, 3.2), margin=(0.3, 0.3)) as (drawn, axes):
+        for axis, kind in zip(axes, kinds, strict=True):
+            own = rows[rows["kind"] == kind]
+            axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
+            for _, case in own.groupby("case", sort=False):
+                axis.plot(*_curve(case), color=METHOD_COLOURS[0], linewidth=0.6, alpha=0.25)
+            axis.plot(*_curve(own), color=METHOD_COLOURS[0], linewidth=1.8, marker="o", markersize=3)
+            title, across, up = CURVES[kind]
+            axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel=across, ylabel=up)
+            axis.set_title(title, loc="left")
     return drawn
 
 

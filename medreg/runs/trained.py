@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +25,13 @@ from medreg.config.renamed import with_names_of_today
 from medreg.data.preprocess import Preprocess
 from medreg.errors import CheckpointError, CompositionError
 from medreg.geometry.pair_transform import PairTransform
+from medreg.inference.sampling.draw import Draw
 from medreg.io.checkpoint import apply_weights, find, read
 from medreg.io.stack import stack_shape
 from medreg.models.asking import ask, sliced, volume_of
 from medreg.models.base import RegistrationModel
 from medreg.models.chosen_smoothness import ChosenSmoothness, read_choice, require_conditional
+from medreg.models.posterior import AsTransforms, ask_posterior
 from medreg.models.sampling import without_samples
 from medreg.runs.record import RunRecord
 from medreg.runs.scans import PreparedScans, Scan, prepare
@@ -220,6 +222,44 @@ class TrainedRun:
             if refine and self.refinement is not None:
                 found = ask(self.refinement, here, initial=found, use_masks=masks).displacement
         return found.detach().float().cpu()
+
+    def sample(
+        self,
+        fixed: Scan,
+        moving: Scan,
+        told: Callable[[list[PairTransform], Draw], None],
+        *,
+        smoothness: Smoothness = None,
+        count: int | None = None,
+    ) -> tuple[PairTransform, tuple[str, ...]]:
+        """Return the run's map between two images, telling somebody its samples; the run's refinement is left out.
+
+        Args:
+            fixed: image that stays.
+            moving: image that is warped.
+            told: see `models.posterior.AsTransforms`.
+            smoothness: as in `register`.
+            count: number of samples; None for the model's own.
+
+        Returns:
+            The map, and sentences about the sampling.
+
+        Raises:
+            CompositionError: the run's model gives no samples.
+        """
+        prepared, axis = self.prepare(fixed, moving), self.slice_axis
+        batch = {key: tensor.to(self.device) for key, tensor in sliced(prepared.batch, axis).items()}
+        chosen = self.smoothness if smoothness is None else smoothness
+        context: dict[str, Any] = {} if chosen is None else {"smoothness": chosen}
+        pairs = len(batch["fixed_image"])
+        listener = AsTransforms(told, pairs, axis, lambda field: prepared.back(field, axis))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            found = ask_posterior(
+                self.registration, batch, use_masks=self.use_masks, listener=listener, count=count, **context
+            )
+        field = found.registration.displacement.detach().float().cpu()
+        return prepared.back(volume_of(field, axis), axis), found.notes
 
     def prepare(self, fixed: Scan, moving: Scan) -> PreparedScans:
         """Prepare two images as the run prepares its own.

@@ -12,16 +12,17 @@ import torch
 from torch import Tensor
 
 from medreg.errors import CompositionError, ConfigError
-from medreg.geometry.warp import warp_labels
-from medreg.inference.gathering import Gatherer, LabelQuestion
+from medreg.inference.gathering import Gatherer
 from medreg.inference.posterior_summary import PosteriorSummary
-from medreg.inference.registration import Registration
 from medreg.losses.energy import Energy
 from medreg.metrics.evaluator import CaseEvaluator
+from medreg.metrics.rows import MetricRow
 from medreg.metrics.runtime import RuntimeMeter
+from medreg.metrics.uncertainty import table
 from medreg.models.base import RegistrationModel
 from medreg.models.posterior import ask_posterior
 from medreg.tasks.base import Batch, Task
+from medreg.tasks.posterior_case import calibration_of, gatherer_of, mask_of, slicewise
 from medreg.tasks.posterior_files import write_case
 from medreg.tasks.posterior_rows import cost_of_samples, summary_rows
 from medreg.tasks.registration import RegistrationTask, still
@@ -34,7 +35,7 @@ class PosteriorTask(RegistrationTask):
     """Registration by a model that draws samples of the displacement; training and validation are as without them.
 
     A test case gives the rows of its `Registration.displacement`, as in `RegistrationTask`, and those of its samples;
-    arrays for the pictures, a table of traces, and files for `posterior/<case>/`, see `io.posterior`.
+    arrays for the pictures, tables of traces and calibration, and files for `posterior/<case>/`, see `io.posterior`.
 
     A chain that stops or diverges is told in a sentence of the log; what had been sampled is scored and kept.
 
@@ -43,9 +44,12 @@ class PosteriorTask(RegistrationTask):
         energy: as in `RegistrationTask`, like all that is not named here.
         refine: must be none, since the samples would not follow it.
         keep_samples: number of samples of every case that are written as ITK fields, the first that are drawn.
+        probe_voxels: voxels of every case at which whole chains are kept, for R-hat and the score of the samples.
+        band_mm: half-width of the band around structures in which label probabilities are judged, mm.
+        seed: of the choice of the voxels.
 
     Raises:
-        ConfigError: `keep_samples` below 0.
+        ConfigError: a number that makes no sense.
         CompositionError: a refinement is asked for.
     """
 
@@ -68,7 +72,10 @@ class PosteriorTask(RegistrationTask):
         refine: RegistrationModel | None = None,
         name: str = "model",
         use_masks: bool = True,
-        keep_samples: int = 0,
+        keep_samples: int,
+        probe_voxels: int,
+        band_mm: float,
+        seed: int,
     ) -> None:
         super().__init__(
             model,
@@ -80,88 +87,110 @@ class PosteriorTask(RegistrationTask):
             name=name,
             use_masks=use_masks,
         )
-        if keep_samples < 0:
-            raise ConfigError(f"task.keep_samples is {keep_samples}; give a number of samples to keep, or 0.")
+        for option, value, least in (("keep_samples", keep_samples, 0), ("probe_voxels", probe_voxels, 1)):
+            if value < least:
+                raise ConfigError(f"task.{option} is {value}; give a whole number of {least} or more.")
+        if not band_mm > 0:
+            raise ConfigError(f"task.band_mm is {band_mm}; give a width in mm above 0.")
         if self.refine is not None:
             raise CompositionError(
                 "task=posterior cannot be combined with refine: the refined displacement would not be the one that was "
                 "sampled. Leave refine out, or use task=registration."
             )
-        self.keep_samples = keep_samples
+        self.keep_samples, self.probe_voxels, self.band_mm, self.seed = (
+            keep_samples,
+            probe_voxels,
+            band_mm,
+            seed,
+        )
 
     def test_step(self, batch: Batch, batch_index: int) -> CaseResult:  # type: ignore[override]
-        """Sample and score one case."""
+        """Sample and score one case.
+
+        Raises:
+            DataError: the mask of the case is empty.
+            ChainsStopped: all chains were stopped before there was any sample.
+        """
         gatherer = self.gatherer(batch)
         with RuntimeMeter(self.device) as meter:
-            registration = ask_posterior(self.model, batch, use_masks=self.use_masks, listeners=[gatherer])
-        summary = gatherer.summary()
-        self._tell(batch, registration, summary, gatherer.left_out)
-        rows = {
+            found = ask_posterior(
+                self.model,
+                batch,
+                use_masks=self.use_masks,
+                listener=gatherer,
+                so_far=lambda: gatherer.mean() if gatherer.count else None,
+            )
+        summary, displacement = gatherer.summary(), found.registration.displacement
+        self._tell(batch, (*found.notes, *notes_of(summary, gatherer.left_out)))
+        rows: dict[str, list[MetricRow]] = {
             UNREGISTERED: self.evaluator(batch, still(batch)),
-            self.name: [*self.evaluator(batch, registration.displacement), *cost_rows(meter.usage)],
+            self.name: [*self.evaluator(batch, displacement), *cost_rows(meter.usage)],
         }
-        spread = None if summary is None else summary.std()
         if summary is None:
-            return self._result(batch, rows, registration.displacement, spread)
-        rows[self.name] += [*summary_rows(summary, batch), *cost_of_samples(summary, meter.usage)]
+            return self._result(batch, rows, displacement, None)
+        sd_mm = summary.sd_mm(batch["spacing_mm"].cpu())
+        calibration = calibration_of(summary, batch, band_mm=self.band_mm, labels=self.evaluator.labels)
+        rows[self.name] += [
+            *summary_rows(summary, sd_mm, mask_of(batch)),
+            *calibration.rows,
+            *cost_of_samples(summary, meter.usage),
+        ]
+        result = self._result(batch, rows, displacement, summary.std())
         return self._with_posterior(
-            self._result(batch, rows, registration.displacement, spread), batch, summary
+            result, batch, summary, sd_mm, table.rows_for(self.name, calibration.counts)
         )
 
     def gatherer(self, batch: Batch) -> Gatherer:
         """Return what listens to the samples of a case."""
-        return Gatherer(
-            pairs=len(batch["fixed_image"]),
-            spacing_mm=batch["spacing_mm"],
-            mask=batch.get("fixed_mask"),
-            labels=self._question(batch),
-            keep=self.keep_samples,
-        )
-
-    def _question(self, batch: Batch) -> LabelQuestion | None:
-        if "moving_label" not in batch or not self.evaluator.labels:
-            return None
-        moving = batch["moving_label"]
-        voxel_mm3 = torch.linalg.det(batch["affine"][0, :3, :3].double()).abs()
-        return LabelQuestion(
+        return gatherer_of(
+            batch,
             labels=self.evaluator.labels,
-            moving=moving,
-            warp=partial(warp_labels, moving),
-            voxel_ml=float(voxel_mm3) / 1000,
-            fixed=batch.get("fixed_label"),
-            vanished=self.evaluator.vanished,
-            aggregate=self.evaluator.dice,
+            keep=self.keep_samples,
+            voxels=self.probe_voxels,
+            seed=self.seed,
         )
 
-    def _tell(
-        self, batch: Batch, registration: Registration, summary: PosteriorSummary | None, left_out: int
-    ) -> None:
+    def _tell(self, batch: Batch, notes: tuple[str, ...]) -> None:
         """Say in the log what went wrong in sampling a case."""
-        case = batch["case"][0]
-        for note in getattr(getattr(registration, "sampling", None), "notes", ()):
-            log.warning("Case %s: %s", case, note)
-        if left_out:
-            log.warning("Case %s: %d samples were not finite and do not count.", case, left_out)
-        if summary is None:
-            log.warning(
-                "Case %s: fewer than two samples were drawn, so it has no rows of uncertainty; draw more samples, thin "
-                "less, or shorten the burn-in.",
-                case,
-            )
+        for note in notes:
+            log.warning("Case %s: %s.", batch["case"][0], note.rstrip("."))
 
-    def _with_posterior(self, result: CaseResult, batch: Batch, summary: PosteriorSummary) -> CaseResult:
+    def _with_posterior(
+        self,
+        result: CaseResult,
+        batch: Batch,
+        summary: PosteriorSummary,
+        sd_mm: Tensor,
+        calibration: list[dict[str, Any]],
+    ) -> CaseResult:
+        """Add the arrays that are drawn, the tables, and what writes the files."""
+        probability = slicewise(summary)
         arrays: dict[str, Tensor | None] = {
             "displacement_mean": summary.mean,
-            "displacement_sd_mm": summary.sd_mm(batch["spacing_mm"].cpu()),
-            "label_probability": summary.probabilities,
+            "displacement_sd_mm": sd_mm,
+            "label_probability": probability,
         }
         found: Mapping[str, Tensor] = case_arrays({}, arrays)
-        if summary.probabilities is not None:
+        if probability is not None:
             found = {**found, "label_probability_codes": torch.tensor(list(summary.labels.values()))}
         place = {key: batch[key].cpu() for key in ("affine", "slice_index") if key in batch}
+        tables = {"traces": list(summary.trace_rows()), table.TABLE: calibration}
         return replace(
             result,
             arrays={**result.arrays, **found},
-            tables={**result.tables, "traces": list(summary.trace_rows())},
+            tables={**result.tables, **{name: rows for name, rows in tables.items() if rows}},
             writers={**result.writers, "posterior": partial(write_case, summary=summary, **place)},
         )
+
+
+def notes_of(summary: PosteriorSummary | None, left_out: int) -> list[str]:
+    """Return sentences about samples that do not count."""
+    notes = []
+    if left_out:
+        notes.append(f"{left_out} samples were not finite and do not count")
+    if summary is None:
+        notes.append(
+            "fewer than two samples were drawn, so nothing is said of the uncertainty; draw more samples, thin less, "
+            "or shorten the burn-in"
+        )
+    return notes

@@ -70,8 +70,7 @@ def _arrays(
 ) -> PosteriorArrays:
     chosen = [0] if volume else slices
     probabilities = {} if summary.probabilities is None else {
-        name: _scalar(summary.probabilities[chosen, number], volume)
-        for number, name in enumerate(summary.labels)
+        name: _scalar(summary.probabilities[0, number], slices) for number, name in enumerate(summary.labels)
     }  # fmt: skip
     return PosteriorArrays(
         affine=affine.double().numpy(),
@@ -83,9 +82,9 @@ def _arrays(
     )
 
 
-def _scalar(maps: Tensor, volume: bool) -> np.ndarray:
-    """(1, X, Y, Z) or slices (n, X, Y) as (X, Y, Z)."""
-    return (maps[0] if volume else maps.movedim(0, -1)).numpy()
+def _scalar(maps: Tensor, slices: list[int] | None) -> np.ndarray:
+    """(X, Y, Z), or of a stack the chosen slices of it."""
+    return (maps if slices is None else maps[..., slices]).numpy()
 
 
 def _vectors(field: Tensor, volume: bool) -> np.ndarray:

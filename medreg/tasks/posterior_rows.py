@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
-from medreg.inference.posterior_summary import Interval, PosteriorSummary
+from medreg.inference.posterior_summary import PosteriorSummary
 from medreg.metrics.rows import MetricRow, row, rows_with_mean
 from medreg.metrics.runtime import RuntimeUsage
 
+ENDS = ("", "_low", "_high")  # mean, and the ends of the credible interval
+
 
 def summary_rows(summary: PosteriorSummary, sd_mm: Tensor, mask: Tensor | None) -> Iterator[MetricRow]:
-    """Rows of spread, folds, overlap and volumes over the samples.
+    """Rows of spread, folds, overlap and volumes over the samples, and of how well the chains agree.
 
     Args:
         summary: of the case.
@@ -22,24 +23,22 @@ def summary_rows(summary: PosteriorSummary, sd_mm: Tensor, mask: Tensor | None) 
     """
     inside = sd_mm if mask is None else sd_mm[mask[:, 0].to(sd_mm.device) != 0]
     yield row("all", "displacement_sd_mm", float(inside.double().mean()))
-    yield row("all", "displacement_sd_max_mm", float(inside.max()) if inside.numel() else float("nan"))
-    folds = torch.tensor([numbers.folding_percent for numbers in summary.numbers], dtype=torch.float64)
+    yield row("all", "displacement_sd_max_mm", float(inside.max()))
+    folds = summary.numbers.values["folding_percent"]
     yield row("all", "sample_folding_percent", float(folds.mean()))
-    yield row("all", "sample_folding_max_percent", float(folds.max()))
-    dice = {name: found for name in summary.labels if (found := summary.dice(name)) is not None}
-    yield from _intervals("sample_dice{}", dice)
-    volumes = {name: summary.volume_ml(name) for name in summary.labels}
-    for name, volume in volumes.items():
-        for word, value in zip(("", "_low", "_high"), volume, strict=True):
+    yield row("all", "sample_folding_max_percent", float(folds.max()) if len(folds) else float("nan"))
+    dice = summary.dice()
+    for place, word in enumerate(ENDS):
+        if dice:
+            yield from rows_with_mean(
+                f"sample_dice{word}", {name: ends[place] for name, ends in dice.items()}
+            )
+    for name, volume in summary.volumes_ml().items():
+        for word, value in zip(ENDS, volume, strict=True):
             yield row(name, f"sample_volume{word}_ml", value)
-
-
-def _intervals(metric: str, found: Mapping[str, Interval]) -> Iterator[MetricRow]:
-    """Rows of a mean and the ends of its interval, by structure."""
-    if not found:
-        return
-    for place, word in enumerate(("", "_low", "_high")):
-        yield from rows_with_mean(metric.format(word), {name: ends[place] for name, ends in found.items()})
+    mixing = summary.mixing()
+    yield row("all", "r_hat_max", mixing.r_hat_max)
+    yield row("all", "ess_min", mixing.ess_min)
 
 
 def cost_of_samples(summary: PosteriorSummary, usage: RuntimeUsage) -> Iterator[MetricRow]:

@@ -73,7 +73,13 @@ def test_sections_of_a_run(make_run, frame, rows):
         for q in ("length", "volume")
     ]
     pd.DataFrame(trace).to_csv(folder / "traces.csv", index=False)
-    table = [{"case": c, "level": p, "coverage": p * 0.8} for c in ("a", "b") for p in (0.5, 0.9)]
+    table = [
+        {"method": "m", "case": c, "kind": kind, "structure": "all", "position": p, "count": 100.0}
+        | {"observed": 80 * p, "expected": 100 * p}
+        for c in ("a", "b")
+        for kind in ("coverage", "reliability_top", "size")
+        for p in (0.5, 0.9)
+    ]
     pd.DataFrame(table).to_csv(folder / "calibration.csv", index=False)
     run = read_run(folder)
     found = [*cases(run), *traces(run), *coverage(run)]
@@ -83,7 +89,8 @@ def test_sections_of_a_run(make_run, frame, rows):
         "traces_c0",
         "coverage",
     ]
-    assert "90 % interval 72 %" in found[2].pictures[0].alt
+    assert "displacement, Gaussian: 90 % stated, 72 % observed" in found[2].pictures[0].alt
+    assert "over 2 cases" in found[2].pictures[0].alt
     drawn = draw_traces(pd.DataFrame(trace))
     assert [len(axis.lines) for axis in drawn.axes if axis.get_visible()] == [2, 2]
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from gaussian_posterior import ReturnedTranslations, ToldTranslations
+from scipy.special import erf
 
-from medreg.errors import CompositionError, ConfigError
+from medreg.errors import CompositionError, ConfigError, DataError
+from medreg.inference.sampling.run import ChainsStopped
 from medreg.io.field import read_displacement
 from medreg.losses.energy import Energy
 from medreg.losses.regularisation.none import NoRegularisation
@@ -21,6 +23,7 @@ from medreg.tasks.posterior import PosteriorTask
 from medreg.tasks.posterior_files import slabs
 
 SPACING = (1.5, 2.0, 4.0)
+DEFAULTS = {"keep_samples": 0, "probe_voxels": 30, "band_mm": 4.0, "seed": 0}
 
 
 def batch(ndim, slices=3):
@@ -49,7 +52,11 @@ def batch(ndim, slices=3):
 def task_of(model, **more):
     energy = Energy(SSD(weight=1.0), NoRegularisation(weight=0.0), padding="border", convention="exact")
     return PosteriorTask(
-        model, energy, evaluator=CaseEvaluator({"block": 7}, surface=False), name="toy", **more
+        model,
+        energy,
+        evaluator=CaseEvaluator({"block": 7}, surface=False),
+        name="toy",
+        **{**DEFAULTS, **more},
     )
 
 
@@ -173,3 +180,53 @@ def test_slices_at_equal_steps_are_a_volume_and_others_stand_alone():
         ("slice_3", [1]),
         ("slice_6", [2]),
     ]
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_known_truth_gives_calibration(ndim):
+    """The truth lies one standard deviation off along every axis, everywhere."""
+    mean, sd, data = (1.0, -0.5, 0.25)[:ndim], (0.6, 0.3, 0.2)[:ndim], batch(ndim)
+    model = ToldTranslations(mean, sd, samples=20, chains=2)
+    data["displacement"] = model.field(model.mean + model.sd, data["fixed_image"])
+    result = task_of(model).test_step(data, 0)
+    rows = rows_of(result)
+    assert rows["all", "z_rms"] == pytest.approx(1, rel=1e-4)
+    assert rows["all", "z_mean"] == pytest.approx(1, rel=1e-4)
+    assert rows["all", "nees"] == pytest.approx(1, rel=1e-3)
+    assert rows["all", "coverage_50_percent"] == 0
+    assert rows["all", "coverage_90_percent"] == 100
+    score = erf(1 / np.sqrt(2)) + 2 * np.exp(-0.5) / np.sqrt(2 * np.pi) - 1 / np.sqrt(np.pi)
+    assert rows["all", "crps_mm"] == pytest.approx(score * np.mean(np.multiply(sd, SPACING[:ndim])), rel=1e-4)
+    assert rows["all", "crps_samples_mm"] == pytest.approx(rows["all", "crps_mm"], rel=0.2)
+    assert rows["all", "r_hat_max"] < 1.3
+    assert rows["all", "ess_min"] > 5
+    table = result.tables["calibration"]
+    assert {row["kind"] for row in table} >= {"coverage", "coverage_ranks", "ranks", "size", "reliability"}
+    assert {row["method"] for row in table} == {"toy"}
+    assert 0 <= rows["block", "label_ece"] <= 1
+
+
+def test_an_empty_mask_is_named_before_any_work():
+    data = {**batch(2), "fixed_mask": torch.zeros(3, 1, 14, 12)}
+    with pytest.raises(DataError, match="Case a: the mask of the fixed image is empty"):
+        task_of(ToldTranslations((0.0, 0.0), (1.0, 1.0))).test_step(data, 0)
+    data["fixed_mask"][1] = 1  # slices without a body are none of its business
+    rows = rows_of(task_of(ToldTranslations((0.0, 0.0), (1.0, 1.0))).test_step(data, 0))
+    assert rows["all", "displacement_sd_mm"] == pytest.approx(2.5, rel=1e-4)
+
+
+def test_chains_that_all_stop_leave_what_they_had_sampled(caplog):
+    class Stopping(ToldTranslations):
+        def forward(self, fixed, moving, *, listeners=(), **more):
+            super().forward(fixed, moving, listeners=listeners)
+            raise ChainsStopped("All 1 chains were stopped.", None)
+
+    with caplog.at_level(logging.WARNING, logger="medreg"):
+        result = task_of(Stopping((1.0, 0.0), (0.5, 0.5))).test_step(batch(2), 0)
+    assert "Case a: All 1 chains were stopped." in caplog.text
+    assert rows_of(result)["all", "samples"] == 25
+    torch.testing.assert_close(result.arrays["displacement"][:, 0], torch.ones(3, 14, 12), atol=1e-5, rtol=0)
+    silent = Stopping((1.0, 0.0), (0.5, 0.5))
+    silent.draws = silent.draws[:0]
+    with pytest.raises(ChainsStopped):
+        task_of(silent).test_step(batch(2), 0)
