@@ -58,7 +58,7 @@ class PosteriorEnergy(EnergyFunction):
         smoothing: A, or None.
         jitter: largest noise of φ, voxels; 0 = none.
         padding: intensity beyond the border of the moving image, "border" or "zeros".
-        on: what the prior sees: the dense "field" of the transformation (its velocity or displacement), or its
+        prior_on: what the prior sees: the dense "field" of the transformation (its velocity or displacement), or its
             "parameters", such as the control points of a spline, whose derivatives then are differences of
             neighbouring control points.
         generator: of the noise, on the device of the images; None makes one of the seed 0.
@@ -83,17 +83,17 @@ class PosteriorEnergy(EnergyFunction):
         smoothing: SobolevFilter | None = None,
         jitter: float = 0.1,
         padding: Padding = "border",
-        on: On = "field",
+        prior_on: On = "field",
         generator: torch.Generator | None = None,
     ) -> None:
         require_choice("The padding of a posterior (model.padding)", padding, get_args(Padding))
-        require_choice("What the prior is on (model.on)", on, get_args(On))
+        require_choice("What the prior is on (model.prior_on)", prior_on, get_args(On))
         if not 0 <= jitter < float("inf"):
             raise ConfigError(f"model.jitter is {jitter}; it is a length in voxels, 0 or more.")
         require_contrast(images.fixed, images.fixed_mask, "fixed")
         require_contrast(images.moving, images.moving_mask, "moving")
         self.likelihood, self.prior, self.transformation = likelihood, prior, transformation
-        self.images, self.smoothing, self.padding, self.on = images, smoothing, padding, on
+        self.images, self.smoothing, self.padding, self.prior_on = images, smoothing, padding, prior_on
         self.pairs, self.jitter, self.adaptive = len(images.fixed), float(jitter), False
         self.generator = (
             torch.Generator(images.fixed.device).manual_seed(0) if generator is None else generator
@@ -165,7 +165,7 @@ class PosteriorEnergy(EnergyFunction):
         deformation = self._deformation(theta)
         warped, mask = self._warped(self._noisy(deformation.displacement))
         data = self.likelihood(warped, self._fixed, mask=mask, adapt=self.adaptive)
-        seen = deformation if self.on == "field" else Deformation(theta, theta)
+        seen = deformation if self.prior_on == "field" else Deformation(theta, theta)
         prior = self.prior(seen, spacing_mm=self._spacing_mm)
         if self.adaptive:
             self.prior.adapt()

@@ -37,7 +37,7 @@ class BayesianRegistration(Solver):
         inference: VI, or chains.
         smoothing: A, the root of a Sobolev filter; None for none.
         jitter: noise of φ while fitting and sampling, voxels, see `PosteriorEnergy`.
-        on: what the prior sees, "field" or "parameters".
+        prior_on: what the prior sees, "field" or "parameters".
         seed: of all noise; the same seed gives the same bits on a CPU.
         padding: value outside the moving image: border or zeros.
 
@@ -55,7 +55,7 @@ class BayesianRegistration(Solver):
         inference: PosteriorInference,
         smoothing: SobolevFilter | None,
         jitter: float,
-        on: On,
+        prior_on: On,
         seed: int,
         padding: Padding = "border",
     ) -> None:
@@ -63,8 +63,8 @@ class BayesianRegistration(Solver):
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise ConfigError(f"model.seed is {seed!r}; give a whole number.")
         self.likelihood, self.prior, self.transformation = likelihood, prior, transformation
-        self.smoothing, self.inference = smoothing, inference
-        self.jitter, self.on, self.seed, self.padding = jitter, on, seed, padding
+        self.smoothing, self.inference = smoothing or None, inference
+        self.jitter, self.prior_on, self.seed, self.padding = jitter, prior_on, seed, padding
 
     def forward(
         self,
@@ -117,7 +117,7 @@ class BayesianRegistration(Solver):
             images,
             smoothing=self.smoothing,
             jitter=self.jitter,
-            on=self.on,
+            prior_on=self.prior_on,
             padding=self.padding,
             generator=torch.Generator(images.fixed.device).manual_seed(self.seed),
         )

@@ -122,7 +122,7 @@ def test_chains_are_calibrated_over_200_simulations(name):
     )  # fmt: skip
     likelihood, prior, transformation = parts()
     model = BayesianRegistration(
-        likelihood, prior, transformation, inference=inference, smoothing=None, jitter=0.0, on="field", seed=0
+        likelihood, prior, transformation, inference=inference, smoothing=None, jitter=0.0, prior_on="field", seed=0
     )
     moments, ranks = Moments(pairs=pairs), Ranks(torch.cat([truth, torch.zeros_like(truth)], 1))
     model(fixed, moving, fixed_mask=mask().expand(pairs, -1, -1, -1), listeners=[moments, ranks])
@@ -154,7 +154,7 @@ def test_the_released_update_is_not_calibrated():
         burn_in=100, transitions=1000, thin=10,
     )  # fmt: skip
     model = BayesianRegistration(
-        *parts(), inference=inference, smoothing=None, jitter=0.0, on="field", seed=0
+        *parts(), inference=inference, smoothing=None, jitter=0.0, prior_on="field", seed=0
     )
     moments = Moments(pairs=20)
     model(fixed, moving, fixed_mask=mask().expand(20, -1, -1, -1), listeners=[moments])

@@ -50,7 +50,7 @@ def model(inference: PosteriorInference, *, jitter: float = 0.0) -> BayesianRegi
         inference=inference,
         smoothing=None,
         jitter=jitter,
-        on="parameters",
+        prior_on="parameters",
         seed=1,
     )
 
