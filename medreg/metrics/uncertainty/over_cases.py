@@ -30,29 +30,36 @@ def mean_over_cases(values: Numbers) -> Estimate:
     return Estimate(float(known.mean()) if n else math.nan, error, n)
 
 
-def bootstrap(
+def resampled(
     statistic: Callable[[Numbers], float | Numbers], counts: Numbers, *, draws: int = DRAWS, seed: int = 0
-) -> tuple[Numbers, Numbers]:
-    """Value and standard error of a statistic of pooled counts, by drawing whole cases again.
+) -> Numbers:
+    """Values of a statistic of pooled counts when whole cases are drawn again, (draws, …).
 
     Args:
         statistic: of counts summed over cases (…), a number or an array.
         counts: (cases, …) counts of each case.
         draws: number of draws.
-        seed: of the draws.
-
-    Returns:
-        the statistic of all cases and its standard error, of the same shape; NaN for fewer than two cases.
+        seed: of the draws: counts of several methods drawn with one seed are drawn in the same cases.
 
     Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 6.
     """
-    value = np.asarray(statistic(counts.sum(0)), dtype=np.float64)
     n = len(counts)
-    if n < 2:
-        return value, np.full_like(value, math.nan)
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
-    again = np.stack([np.asarray(statistic(np.tensordot(w, counts, axes=1))) for w in weights])
-    return value, again.std(axis=0, ddof=1)
+    return np.stack([np.asarray(statistic(np.tensordot(w, counts, axes=1))) for w in weights])
+
+
+def bootstrap(
+    statistic: Callable[[Numbers], float | Numbers], counts: Numbers, *, draws: int = DRAWS, seed: int = 0
+) -> tuple[Numbers, Numbers]:
+    """Value of a statistic of pooled counts and its standard error over cases, as `resampled`.
+
+    Returns:
+        the statistic of all cases and its error, of the same shape; the error is NaN for fewer than two cases.
+    """
+    value = np.asarray(statistic(counts.sum(0)), dtype=np.float64)
+    if len(counts) < 2:
+        return value, np.full_like(value, math.nan)
+    return value, resampled(statistic, counts, draws=draws, seed=seed).std(axis=0, ddof=1)
 
 
 def floor_of_error(share_error: Numbers, levels: Numbers = LEVELS) -> float:
