@@ -104,9 +104,7 @@ def test_a_mean_field_fit_reaches_the_gap(estimator):
 
 def test_full_rank_is_exact_and_the_gap_falls_with_the_rank():
     target = random_regression()
-    gaps = [
-        float(target.gap(maximise(target, start(target, rank)))) for rank in (0, 1, 2, 3, 5)
-    ]
+    gaps = [float(target.gap(maximise(target, start(target, rank)))) for rank in (0, 1, 2, 3, 5)]
     assert gaps[3] < 1e-10
     assert gaps[4] < 1e-10
     assert gaps[0] > gaps[1] > gaps[2] > 1e-6
@@ -130,7 +128,7 @@ def test_the_full_family_by_its_closed_form():
         family.initialise(lambda shape: torch.ones(*shape, 4, dtype=F64))
         return family
 
-    assert float(target.gap(maximise(target, make, starts=1)) < 1e-10
+    assert float(target.gap(maximise(target, make, starts=1))) < 1e-10
 
 
 @pytest.mark.slow
