@@ -36,6 +36,7 @@ Examples:
   medreg register ed.nii.gz es.nii.gz -o out --fixed-labels ed_gt.nii.gz --moving-labels es_gt.nii.gz
   medreg register ct0.nii.gz ct1.nii.gz -o out --preset lung --fixed-mask l0.nii.gz --moving-mask l1.nii.gz
   medreg register fixed.nii.gz moving.nii.gz -o out --ckpt outputs/gradirn_acdc --refine
+  medreg register fixed.nii.gz moving.nii.gz -o out --posterior sgld --moving-labels seg.nii.gz --samples 500
   medreg register f.nii.gz m.nii.gz -o out --ckpt outputs/csain --fixed-labels f_seg.nii.gz --smoothness-label 3=0.5
 """
 
@@ -45,6 +46,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "register",
         help="register two image files",
+        usage="medreg register FIXED MOVING -o DIR [option ...]",
         description="Register a moving image to a fixed image (2-D, 3-D, or a stack of slices).",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -42,7 +42,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Mixing:
-    """Whether the chains agree, over the probed components and the energy; NaN where there are too few draws.
+    """Whether the chains agree, over the probed components and the energy.
 
     Attributes:
         r_hat_max: largest rank-normalised split R-hat.
@@ -104,8 +104,14 @@ class PosteriorSummary:
             return {}
         return {name: interval(table[:, place]) for place, name in enumerate(self.labels)}
 
-    def mixing(self) -> Mixing:
-        """Agreement of the chains of all slices at the probed voxels, and of their energies."""
+    def mixing(self) -> Mixing | None:
+        """Agreement of the chains of all slices at the probed voxels, and of their energies.
+
+        None of draws that were made independently of one another, which come without an energy, and of chains that are
+        too short to tell.
+        """
+        if bool(self.numbers.values["energy"].isnan().all()):
+            return None
         found: list[tuple[float, float]] = []
         for pair in range(0 if self.probe is None else self.probe.pairs):
             assert self.probe is not None
@@ -119,7 +125,7 @@ class PosteriorSummary:
                 if chains.shape[1] >= LEAST and moving.shape[2]:
                     found.append((float(rank_rhat(moving).max()), float(ess_bulk(moving).min())))
         if not found:
-            return Mixing(float("nan"), float("nan"))
+            return None
         return Mixing(max(r for r, _ in found), min(e for _, e in found))
 
     def volume_rows(self) -> Iterator[dict[str, Any]]:

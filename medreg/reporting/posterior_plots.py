@@ -12,7 +12,7 @@ import pandas as pd
 from medreg.reporting.page import Section, figure, paragraph
 from medreg.reporting.panels import small_multiples
 from medreg.reporting.pictures import Picture
-from medreg.reporting.results import RunFolder
+from medreg.reporting.results import RunFolder, read_calibration
 from medreg.reporting.style import INK, METHOD_COLOURS, MUTED
 from medreg.reporting.views import Array
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 CASES = 3  # whose traces are drawn
 TRACE_COLUMNS = ("case", "chain", "sample", "quantity", "unit", "value")
-CALIBRATION_COLUMNS = ("case", "kind", "position", "count", "observed", "expected")
 # kind of `metrics.uncertainty.table` → title of its panel, label of its horizontal and of its vertical axis
 CURVES = {
     "coverage": ("displacement, Gaussian", "nominal coverage", "observed coverage"),
@@ -59,8 +58,8 @@ def traces(run: RunFolder) -> Iterator[Section]:
 
 def coverage(run: RunFolder) -> Iterator[Section]:
     """Observed against nominal probabilities of all cases; nothing where neither truth nor labels are known."""
-    rows = _table(run.path / "calibration.csv", CALIBRATION_COLUMNS)
-    rows = rows[rows["kind"].isin(list(CURVES)) & (rows["count"].astype(float) > 0)]
+    rows = read_calibration(run.path / "calibration.csv").table
+    rows = rows[rows["kind"].isin(list(CURVES)) & (rows["count"] > 0)]
     if rows.empty:
         return
     told = [f"{CURVES[str(kind)][0]}: {_told(own)}" for kind, own in rows.groupby("kind", sort=False)]
@@ -104,7 +103,7 @@ def draw_coverage(rows: pd.DataFrame) -> Figure:
     """Observed against nominal probability, a panel for every kind: cases faint, all together solid.
 
     Args:
-        rows: `CALIBRATION_COLUMNS` of the kinds of `CURVES`.
+        rows: rows of calibration.csv of the kinds of `CURVES`.
     """
     kinds = [kind for kind in CURVES if (rows["kind"] == kind).any()]
     with small_multiples(len(kinds), columns=3, size=(3.1, 3.2), margin=(0.3, 0.3)) as (drawn, axes):

@@ -51,6 +51,16 @@ METRICS = {
     "volume_ml": Metric("volume", "neither", 1),
     "image_correlation": Metric("image correlation", "higher", 3),
     "rmse_image": Metric("image RMSE", "lower", 4),
+    "displacement_sd_mm": Metric("SD of the displacement", "neither", 2),
+    "displacement_sd_max_mm": Metric("largest SD of the displacement", "neither", 2),
+    "sample_dice": Metric("Dice of the samples", "higher", 3),
+    "sample_dice_low": Metric("Dice of the samples, 2.5 %", "higher", 3),
+    "sample_dice_high": Metric("Dice of the samples, 97.5 %", "higher", 3),
+    "sample_volume_ml": Metric("volume in the samples", "neither", 1),
+    "sample_volume_low_ml": Metric("volume in the samples, 2.5 %", "neither", 1),
+    "sample_volume_high_ml": Metric("volume in the samples, 97.5 %", "neither", 1),
+    "sample_folding_percent": Metric("folds in the samples", "lower", 3),
+    "sample_folding_max_percent": Metric("folds in the worst sample", "lower", 3),
     "calibration_error": Metric("calibration error", "lower", 3),
     "calibration_error_ranks": Metric("calibration error, ranks", "lower", 3),
     "coverage_bias": Metric("coverage − level", "neither", 3),
@@ -77,6 +87,10 @@ METRICS = {
     "auroc_sd": Metric("AUROC, SD finds errors", "higher", 3),
     "auroc_random": Metric("AUROC, random map", "neither", 3),
     "auroc_gradient": Metric("AUROC, image gradient", "neither", 3),
+    "r_hat_max": Metric("largest R-hat", "lower", 3),
+    "ess_min": Metric("smallest ESS", "higher", 0),
+    "samples": Metric("samples", "neither", 0),
+    "samples_per_second": Metric("samples per second", "higher", 1),
     "time_s": Metric("time", "lower", 3),
     "cpu_s": Metric("CPU time", "lower", 2),
     "peak_memory_mib": Metric("peak memory", "lower", 0),
@@ -86,7 +100,8 @@ ORDER = tuple(METRICS)
 # Not a property of the alignment: shown, but no best and no test, since doing nothing always wins.
 COST = frozenset({
     "lost_structures", "folding_percent", "folding_voxels", "ndv_percent", "sd_log_jacobian", "mag_grad_det_j",
-    "time_s", "cpu_s", "peak_memory_mib",
+    "time_s", "cpu_s", "peak_memory_mib", "sample_folding_percent",
+    "sample_folding_max_percent", "samples_per_second",
 })  # fmt: skip
 # Counts of what went missing, which a table shows only where something did.
 LOSSES = frozenset({"lost_structures", "unmatched_slices", "cut_percent"})

@@ -46,7 +46,7 @@ class PosteriorTask(RegistrationTask):
         keep_samples: number of samples of every case that are written as ITK fields, the first that are drawn.
         probe_voxels: voxels of every case at which whole chains are kept, for R-hat and the score of the samples.
         band_mm: half-width of the band around structures in which label probabilities are judged, mm.
-        seed: of the choice of the voxels.
+        seed: of the choice of the voxels, and of the random map beside the spread.
 
     Raises:
         ConfigError: a number that makes no sense.
@@ -129,7 +129,9 @@ class PosteriorTask(RegistrationTask):
         if summary is None:
             return self._result(batch, rows, displacement, None)
         sd_mm = summary.sd_mm(batch["spacing_mm"].cpu())
-        calibration = calibration_of(summary, batch, band_mm=self.band_mm, labels=self.evaluator.labels)
+        calibration = calibration_of(
+            summary, batch, displacement, band_mm=self.band_mm, labels=self.evaluator.labels, seed=self.seed
+        )
         rows[self.name] += [
             *summary_rows(summary, sd_mm, mask_of(batch)),
             *calibration.rows,

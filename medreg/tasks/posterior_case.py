@@ -11,11 +11,12 @@ from torch import Tensor
 
 from medreg.errors import DataError
 from medreg.geometry.pair_transform import from_slices
+from medreg.geometry.warp import warp_labels
 from medreg.inference.gathering import Gatherer, LabelQuestion
 from medreg.inference.posterior_summary import PosteriorSummary
 from medreg.inference.sampling.streaming import LabelCounts, Probe
-from medreg.metrics.uncertainty.case import Calibration, Predicted, displacement_calibration
-from medreg.metrics.uncertainty.labels import label_calibration
+from medreg.metrics.uncertainty.case import Calibration, Predicted
+from medreg.metrics.uncertainty.of_batch import case_calibration
 
 ACROSS = 2  # axis across the slices of a stack
 
@@ -97,32 +98,42 @@ def slicewise(summary: PosteriorSummary) -> Tensor | None:
 
 
 def calibration_of(
-    summary: PosteriorSummary, batch: Mapping[str, Any], *, band_mm: float, labels: Mapping[str, int]
+    summary: PosteriorSummary,
+    batch: Mapping[str, Any],
+    displacement: Tensor,
+    *,
+    band_mm: float,
+    labels: Mapping[str, int],
+    seed: int,
 ) -> Calibration:
-    """Compare the summary of a case with its known motion and its fixed labels, as far as there are any."""
-    found, spacing = Calibration(), batch["spacing_mm"][0].cpu()
-    mask, truth, fixed = (_on_cpu(batch.get(key)) for key in ("fixed_mask", "displacement", "fixed_label"))
-    if truth is not None:
-        found += displacement_calibration(_predicted(summary, truth), truth, spacing_mm=spacing, mask=mask)
-    probabilities = slicewise(summary)
-    if probabilities is not None and fixed is not None:
-        found += label_calibration(
-            probabilities,
-            fixed,
-            labels,
-            spacing_mm=spacing,
-            band_mm=band_mm,
-            samples=len(summary.numbers.values["chain"]),
-            mask=mask,
-        )
-    return found
+    """Compare the summary of a case with its known motion and its fixed labels, as far as there are any.
+
+    Args:
+        summary: of the samples.
+        batch: the case.
+        displacement: (P, D, *S) the single answer, whose label errors the spread should find.
+        band_mm: as `PosteriorTask`.
+        labels: structure → code.
+        seed: of the random map that stands beside the spread.
+    """
+    here = {key: value.cpu() if isinstance(value, Tensor) else value for key, value in batch.items()}
+    moving, truth = here.get("moving_label"), here.get("displacement")
+    return case_calibration(
+        here,
+        _predicted(summary, truth),
+        band_mm=band_mm,
+        labels=labels,
+        probabilities=slicewise(summary),
+        warped_label=None if moving is None else warp_labels(moving, displacement.cpu()),
+        seed=seed,
+    )
 
 
-def _predicted(summary: PosteriorSummary, truth: Tensor) -> Predicted:
+def _predicted(summary: PosteriorSummary, truth: Tensor | None) -> Predicted:
     """The summary as the calibration takes it; the score of the samples needs equally many in every slice."""
     probe, equal = summary.probe, summary.ranks is not None
     samples = places = None
-    if probe is not None and equal:
+    if probe is not None and truth is not None and equal:
         samples = torch.cat([probe.samples(pair).movedim(1, 2) for pair in range(probe.pairs)], dim=1)
         parts = [truth[k].flatten(1)[:, probe.positions[k]].mT for k in range(probe.pairs)]
         places = torch.cat(parts)
@@ -131,11 +142,7 @@ def _predicted(summary: PosteriorSummary, truth: Tensor) -> Predicted:
         std=summary.std(),
         covariance=summary.covariance,
         ranks=summary.ranks,
-        samples=round(summary.count) if equal else None,
+        samples=round(summary.count),
         probe=samples,
         probe_truth=places,
     )
-
-
-def _on_cpu(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.cpu()

@@ -37,8 +37,9 @@ def summary_rows(summary: PosteriorSummary, sd_mm: Tensor, mask: Tensor | None) 
         for word, value in zip(ENDS, volume, strict=True):
             yield row(name, f"sample_volume{word}_ml", value)
     mixing = summary.mixing()
-    yield row("all", "r_hat_max", mixing.r_hat_max)
-    yield row("all", "ess_min", mixing.ess_min)
+    if mixing is not None:
+        yield row("all", "r_hat_max", mixing.r_hat_max)
+        yield row("all", "ess_min", mixing.ess_min)
 
 
 def cost_of_samples(summary: PosteriorSummary, usage: RuntimeUsage) -> Iterator[MetricRow]:

@@ -15,6 +15,9 @@ from medreg.models.base import RegistrationModel
 
 OTHERS = {"mad", "unet"}  # a distance and a segmentation: neither registers by itself
 OTHERS |= {"ensemble", "equivariance"}  # made of trained runs, see tests/runs/test_members.py
+OTHERS |= {
+    "learned_similarity"
+}  # trains a similarity, not a field, see tests/tasks/test_similarity_learning.py
 NAMES = sorted(
     {file.stem for file in (Path(__file__).resolve().parents[2] / "configs" / "model").glob("*.yaml")}
     - OTHERS

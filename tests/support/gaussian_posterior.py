@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from medreg.inference.registration import Registration
+from medreg.inference.sampling.draw import Draw
 from medreg.models.base import RegistrationModel
 
 
@@ -59,14 +60,16 @@ class Translations(RegistrationModel):
 
 
 class ToldTranslations(Translations):
-    """Samples are told to listeners."""
+    """Samples are told to listeners: as draws of chains with an energy where there are several chains."""
 
     def forward(
         self, fixed, moving, *, spacing_mm=None, fixed_mask=None, moving_mask=None, initial=None, listeners=()
     ) -> Registration:
         for number, displacement in enumerate(self.drawn(fixed)):
+            slots = len(displacement)
+            draw = Draw(number, displacement, torch.ones(slots, dtype=torch.bool), torch.randn(slots))
             for listener in listeners:
-                listener(displacement, number)
+                listener(displacement, number) if self.draws.shape[1] == 1 else listener(draw)
         return self.answer(fixed)
 
 

@@ -74,6 +74,7 @@ def test_mean_and_spread_come_out_as_they_went_in(kind, ndim, tmp_path):
     assert rows["all", "displacement_sd_max_mm"] == pytest.approx(expected, rel=1e-4)
     assert rows["all", "sample_folding_percent"] == 0
     assert rows["all", "samples"] == 25
+    assert ("all", "r_hat_max") not in rows  # draws that are no chain
     assert rows["all", "samples_per_second"] > 0
     for axis in range(ndim):
         component = result.arrays["displacement_std"].select(0 if ndim == 3 else 1, axis)
@@ -144,7 +145,7 @@ def test_several_chains_give_traces_and_one_that_breaks_is_told(caplog):
     assert rows_of(result)["all", "samples"] == 15
     traces = result.tables["traces"]
     assert {row["chain"] for row in traces} == {0, 1}
-    assert {row["quantity"] for row in traces} == {"displacement, root mean square"}
+    assert {row["quantity"] for row in traces} == {"displacement, root mean square", "energy"}
     assert max(row["sample"] for row in traces if row["chain"] == 1) == 4
 
 
