@@ -6,21 +6,25 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from medreg.errors import CompositionError, ConfigError
+from medreg.errors import CheckpointError, CompositionError, ConfigError
+from medreg.geometry.precision import usable
 from medreg.inference.gathering import Gatherer
+from medreg.inference.posterior_inference import Kept
 from medreg.inference.posterior_summary import PosteriorSummary
+from medreg.io.digest import digest_of
 from medreg.losses.energy import Energy
 from medreg.metrics.evaluator import CaseEvaluator
 from medreg.metrics.rows import MetricRow
 from medreg.metrics.runtime import RuntimeMeter
 from medreg.metrics.uncertainty import table
 from medreg.models.base import RegistrationModel
-from medreg.models.posterior import ask_posterior
+from medreg.models.posterior import Sampled, ask_posterior, takes
 from medreg.tasks.base import Batch, Task
 from medreg.tasks.posterior_case import calibration_of, gatherer_of, mask_of, slicewise
 from medreg.tasks.posterior_files import write_case
@@ -76,6 +80,7 @@ class PosteriorTask(RegistrationTask):
         probe_voxels: int,
         band_mm: float,
         seed: int,
+        keep_state_s: float,
     ) -> None:
         super().__init__(
             model,
@@ -97,12 +102,8 @@ class PosteriorTask(RegistrationTask):
                 "task=posterior cannot be combined with refine: the refined displacement would not be the one that was "
                 "sampled. Leave refine out, or use task=registration."
             )
-        self.keep_samples, self.probe_voxels, self.band_mm, self.seed = (
-            keep_samples,
-            probe_voxels,
-            band_mm,
-            seed,
-        )
+        self.keep_samples, self.probe_voxels = keep_samples, probe_voxels
+        self.band_mm, self.seed, self.keep_state_s = band_mm, seed, keep_state_s
 
     def test_step(self, batch: Batch, batch_index: int) -> CaseResult:  # type: ignore[override]
         """Sample and score one case.
@@ -111,15 +112,14 @@ class PosteriorTask(RegistrationTask):
             DataError: the mask of the case is empty.
             ChainsStopped: all chains were stopped before there was any sample.
         """
+        # What gathers samples is written into, which tensors of the inference mode of testing do not allow.
+        with torch.inference_mode(False), torch.no_grad():
+            return self._tested({key: _usable(value) for key, value in batch.items()})
+
+    def _tested(self, batch: Batch) -> CaseResult:
         gatherer = self.gatherer(batch)
         with RuntimeMeter(self.device) as meter:
-            found = ask_posterior(
-                self.model,
-                batch,
-                use_masks=self.use_masks,
-                listener=gatherer,
-                so_far=lambda: gatherer.mean() if gatherer.count else None,
-            )
+            found = self._sampled(batch, gatherer)
         summary, displacement = gatherer.summary(), found.registration.displacement
         self._tell(batch, (*found.notes, *notes_of(summary, gatherer.left_out)))
         rows: dict[str, list[MetricRow]] = {
@@ -141,6 +141,33 @@ class PosteriorTask(RegistrationTask):
         return self._with_posterior(
             result, batch, summary, sd_mm, table.rows_for(self.name, calibration.counts)
         )
+
+    def _sampled(self, batch: Batch, gatherer: Gatherer) -> Sampled:
+        """Ask the model; one that can go on after a kill keeps its state in the run folder until the case is done."""
+
+        def ask(**context: Any) -> Sampled:
+            return ask_posterior(
+                self.model,
+                batch,
+                use_masks=self.use_masks,
+                listener=gatherer,
+                so_far=lambda: gatherer.mean() if gatherer.count else None,
+                **context,
+            )
+
+        if not takes(self.model, "keep"):
+            return ask()
+        case = digest_of({"case": batch["case"][0]})
+        folder = Path(self.trainer.default_root_dir) / "store" / "sampling" / case
+        kept = Kept(folder, every_s=self.keep_state_s)
+        try:
+            found = ask(keep=kept)
+        except CheckpointError as error:
+            log.warning("Case %s begins anew: %s", batch["case"][0], error)
+            kept.remove()
+            found = ask(keep=kept)
+        kept.remove()
+        return found
 
     def gatherer(self, batch: Batch) -> Gatherer:
         """Return what listens to the samples of a case."""
@@ -183,6 +210,10 @@ class PosteriorTask(RegistrationTask):
             tables={**result.tables, **{name: rows for name, rows in tables.items() if rows}},
             writers={**result.writers, "posterior": partial(write_case, summary=summary, **place)},
         )
+
+
+def _usable(value: Any) -> Any:
+    return usable(value) if isinstance(value, Tensor) else value
 
 
 def notes_of(summary: PosteriorSummary | None, left_out: int) -> list[str]:
