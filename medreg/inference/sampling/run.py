@@ -19,7 +19,7 @@ from medreg.inference.sampling.sampler import Sampler
 from medreg.inference.state_file import Resumable, StateFile
 
 FieldOf = Callable[[Tensor], Tensor]  # state (S, ...) → what listeners see, (S, ...)
-Scalars = Callable[[], Mapping[str, Tensor]]  # further numbers (S,) of the last evaluation
+Scalars = Callable[[Tensor], Mapping[str, Tensor]]  # state (S, ...) → further numbers (S,) of it
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def sample(
         variance: preconditioner σ², see `Sampler.begin`.
         field: from states to what listeners see, such as displacements in voxels; None shows the states.
         listeners: told of kept samples, in this order.
-        scalars: further numbers (S,) of the last evaluation for the listeners, such as the parts of the energy.
+        scalars: from the states of a kept sample to further numbers (S,) for the listeners, such as the parts of the
+            energy; called without gradient.
         safety: limits of a chain; None stops those alone that are not finite.
         keep: file of the whole state.
         progress: told after every transition.
@@ -94,6 +95,7 @@ def sample(
         CompositionError: folds are to be looked for and there is no `field`; a preconditioner of another size.
         CheckpointError: the state file is damaged or belongs to another sampling.
         ChainsStopped: all chains were stopped.
+        OSError: the state file cannot be written at the start. Later that is told, and the sampling goes on.
     """
     safety = Safety() if safety is None else safety
     if safety.fold_percent is not None and field is None:
@@ -151,13 +153,15 @@ class _Run:
             if not self.done:
                 self.advance(gradient)
             if keep is not None and (self.done or keep.due()):
-                keep.write(self.state(), made_by=self.made_by)
+                keep.update(self.state(), made_by=self.made_by)
         return self.outcome()
 
     def resume(self, keep: StateFile) -> None:
-        """Go on from the file, if there is one; what was read is not held any longer than this."""
+        """Go on from the file, or write the first one, so that a place that cannot be written is known at once."""
         found = keep.read(made_by=self.made_by)
-        if found is not None:
+        if found is None:
+            keep.write(self.state(), made_by=self.made_by)
+        else:
             self.load_state(found)
 
     def evaluate(self, progress: Callable[[SamplingProgress], None] | None) -> Tensor:
@@ -181,7 +185,7 @@ class _Run:
         alive = self.watch.alive
         if not keeps or not alive.any():
             return
-        numbers = {} if self.scalars is None else self.scalars()
+        numbers = {} if self.scalars is None else self.scalars(point)
         draw = Draw(self.made, shown, alive, energies, numbers)
         for listener in self.listeners:
             listener(draw)
