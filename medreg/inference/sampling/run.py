@@ -58,6 +58,7 @@ def sample(
     *,
     plan: Plan,
     generator: torch.Generator,
+    pairs: int = 1,
     variance: Tensor | None = None,
     field: FieldOf | None = None,
     listeners: Sequence[Listener] = (),
@@ -69,8 +70,9 @@ def sample(
     """Run chains in one batch and tell the listeners of every sample that is kept.
 
     The sample after t transitions is kept if t > burn_in and t − burn_in is a multiple of `thin`: every chain gives
-    transitions // thin. A stopped chain keeps its place in the batch at its start, without momentum, so that the
-    others are not disturbed, and listeners hear no more of it.
+    transitions // thin. The place in the batch of a stopped chain is taken by a copy of another chain of its pair (by
+    its own start, where none is left), and listeners hear no more of it: what the chains of a pair have in common,
+    such as the numbers of a likelihood that adapts, then is not pulled away by a chain that was lost.
 
     With `keep`, the same call after a `kill -9` ends with the same bits as if nothing had happened (on a CPU), if
     the energy has `state` and `load_state` wherever its value depends on more than z. A finished sampling is answered
@@ -82,6 +84,7 @@ def sample(
         sampler: how chains move.
         plan: how many transitions, and which are kept.
         generator: source of all randomness of the sampler; it moves on by one draw.
+        pairs: number P of pairs.
         variance: preconditioner σ², see `Sampler.begin`.
         field: from states to what listeners see, such as displacements in voxels; None shows the states.
         listeners: told of kept samples, in this order.
@@ -103,11 +106,13 @@ def sample(
             f"fold_percent={safety.fold_percent} asks for folds, and the sampling has no `field` that says what the "
             "displacement of a state is; give one, or fold_percent=null."
         )
-    if not len(start):
-        raise ConfigError("There is no chain to sample; give at least one start (chains=1 or more).")
-    return _Run(energy, start, sampler, plan, generator, variance, field, listeners, scalars, safety).go(
-        keep, progress
-    )
+    if not len(start) or len(start) % pairs:
+        raise ConfigError(
+            f"There are {len(start)} starts for {pairs} pairs; give one for every chain of every pair (chains=1 or "
+            "more)."
+        )
+    run = _Run(energy, start, sampler, plan, generator, pairs, variance, field, listeners, scalars, safety)
+    return run.go(keep, progress)
 
 
 class _Run:
@@ -120,6 +125,7 @@ class _Run:
         sampler: Sampler,
         plan: Plan,
         generator: torch.Generator,
+        pairs: int,
         variance: Tensor | None,
         field: FieldOf | None,
         listeners: Sequence[Listener],
@@ -127,7 +133,7 @@ class _Run:
         safety: Safety,
     ) -> None:
         self.energy, self.start, self.plan, self.safety = energy, start.detach(), plan, safety
-        self.field, self.listeners, self.scalars = field, list(listeners), scalars
+        self.field, self.listeners, self.scalars, self.pairs = field, list(listeners), scalars, pairs
         noise = Noise.spawn(generator, len(start), device=start.device)
         self.chains = sampler.begin(self.start, noise, variance=variance)
         self.watch = Watch(safety, len(start), start[0].numel())
@@ -192,12 +198,14 @@ class _Run:
         self.kept += alive
 
     def advance(self, gradient: Tensor) -> None:
-        """One transition; stopped chains rest at their start."""
+        """One transition; stopped chains give their place away."""
         self.chains.move(gradient)
         self.made += 1
         self.watch.look_at_state(self.chains.z, self.made)
-        if self.watch.stopped:
-            self.chains.reset(~self.watch.alive.to(self.start.device), self.start)
+        for slot in (~self.watch.alive).nonzero().flatten().tolist():
+            others = self.watch.alive[slot % self.pairs :: self.pairs].nonzero().flatten().tolist()
+            place = slot % self.pairs + others[0] * self.pairs if others else None
+            self.chains.reset(slot, self.start[slot] if place is None else self.chains.z[place])
 
     def outcome(self) -> Outcome:
         """What became of the chains.

@@ -125,13 +125,37 @@ def test_a_chain_that_is_not_finite_is_stopped_and_the_others_go_on():
     assert "energy became nan" in stop.reason
     assert heard.alive[3] == [True, True, True]
     assert heard.alive[4] == [True, False, True]
-    assert torch.equal(outcome.z[1], torch.zeros(2))  # it rests at its start
+    assert torch.equal(outcome.z[1], outcome.z[0])  # its place is taken
     # Nothing of it reached the others
     sample(
         Bowl(), torch.zeros(3, 2), SGHMC(0.4, friction=1.0), plan=plan, generator=seeded(), listeners=[alone]
     )
     for mine, theirs in zip(heard.fields, alone.fields, strict=True):
         assert torch.equal(mine[[0, 2]], theirs[[0, 2]])
+
+
+def test_the_place_of_a_stopped_chain_is_taken_within_its_pair():
+    seen = []
+
+    class Told(Bowl):
+        def __call__(self, z):
+            seen.append(z.detach().clone())
+            return super().__call__(z)
+
+    def spoil(energies, z, count):
+        factors = torch.ones(4)
+        factors[1] = torch.nan if count >= 3 else 1.0  # the first chain of the second pair,
+        factors[3] = torch.nan if count >= 6 else 1.0  # then the second
+        return energies * factors
+
+    start = torch.randn(4, 2, generator=seeded())
+    plan = Plan(burn_in=0, transitions=8, thin=1)
+    outcome = sample(Told(spoil), start, SGLD(0.1), plan=plan, generator=seeded(), pairs=2)
+    assert outcome.kept.tolist() == [8, 2, 8, 5]
+    assert torch.equal(seen[5][1], seen[5][3])
+    assert torch.equal(seen[8][[1, 3]], start[[1, 3]])
+    with pytest.raises(ConfigError, match="3 starts for 2 pairs"):
+        sample(Bowl(), start[:3], SGLD(0.1), plan=plan, generator=seeded(), pairs=2)
 
 
 def test_a_state_that_is_not_finite_never_reaches_the_energy():
@@ -426,6 +450,7 @@ def test_registration_energies_are_sampled():
         SGHMC(0.02, friction=5.0),
         plan=Plan(burn_in=10, transitions=40, thin=10),
         generator=generator,
+        pairs=2,
         variance=torch.ones(pairs.shape),
         field=lambda z: energy.deformation(z).displacement,
         listeners=[moments, counts, probe],
