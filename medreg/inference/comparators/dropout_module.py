@@ -35,7 +35,7 @@ def dropout_layers(module: nn.Module) -> dict[str, Dropping]:
         raise CompositionError(
             f"MC dropout knows Dropout and Dropout1d to 3d; {', '.join(other)} is another kind."
         )
-    dropping = {name: layer for name, layer in found.items() if layer.p > 0}
+    dropping: dict[str, Dropping] = {name: layer for name, layer in found.items() if layer.p > 0}
     if not dropping:
         raise CompositionError(
             f"{type(module).__name__} has no dropout layer with p > 0; give it some (such as model.dropout=0.2) and "
