@@ -24,6 +24,7 @@ VERBS = (
     "report",
     "evaluate",
     "rank",
+    "calibration",
     "submit",
     "benchmark",
     "sweep",

@@ -7,7 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 SUFFIX_UNITS = {"_mm": "mm", "_ml": "ml", "_percent": "%", "_s": "s", "_mib": "MiB"}
-OTHER_UNITS = {"mag_grad_det_j": "1/voxel", "rmse_image": "intensity"}
+OTHER_UNITS = {
+    "mag_grad_det_j": "1/voxel",
+    "rmse_image": "intensity",
+    "label_nll": "nat",
+    "label_entropy": "nat",
+}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from medreg.reporting.views import Array
 # Of every results.csv; columns beside these identify cases of one kind, such as the fixed and moving image of a pair.
 RESULT_COLUMNS = ("run", "model", "data", "split", "case", "method", "structure", "metric", "value", "unit")
 HISTORY_COLUMNS = ("step", "epoch", "name", "value")
+CALIBRATION_COLUMNS = ("case", "method", "kind", "structure", "position", "count", "observed", "expected")
 NOT_KEY = frozenset({"model", "value", "unit"})
 
 
@@ -114,6 +115,17 @@ def read_history(path: str | Path) -> Frame:
     frame = _read_table(Path(path), HISTORY_COLUMNS, numeric=("step", "epoch", "value"))
     table = frame.table.drop_duplicates(["step", "name"], keep="last")
     return Frame(table.sort_values(["name", "step"], kind="stable").reset_index(drop=True), frame.notes)
+
+
+def read_calibration(path: str | Path) -> Frame:
+    """Read a calibration.csv: counts of every case that can be pooled; empty if there is none.
+
+    Raises:
+        DataError: If a column is missing or a value is no number.
+    """
+    frame = _read_table(Path(path), CALIBRATION_COLUMNS, numeric=CALIBRATION_COLUMNS[4:])
+    key = list(CALIBRATION_COLUMNS[:5])
+    return Frame(frame.table.drop_duplicates(key, keep="last").reset_index(drop=True), frame.notes)
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
