@@ -40,6 +40,11 @@ class MaskedWeights:
         check_probability(self.probability)
 
     @property
+    def enumerable(self) -> bool:
+        """Whether all masks can be looked at."""
+        return len(self.weights) <= LARGEST
+
+    @property
     def kept(self) -> Tensor:
         """Weights where they are kept, (D,): m, or m/(1 − p)."""
         return self.weights / (1 - self.probability) if self.inverted else self.weights
@@ -56,7 +61,7 @@ class MaskedWeights:
 
     def draws(self, count: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Return weights (S, D) and their probabilities (S,): all 2^D for D ≤ 16, else `count` draws."""
-        if len(self.weights) <= LARGEST:
+        if self.enumerable:
             masks, shares = all_masks(len(self.weights), self.probability, dtype=self.weights.dtype)
         else:
             masks = draw_masks(
@@ -99,7 +104,7 @@ class MaskedWeights:
         Raises:
             ConfigError: there are too many masks to look at each.
         """
-        if len(self.weights) > LARGEST:
+        if not self.enumerable:
             raise ConfigError(f"2^{len(self.weights)} masks are too many to enumerate; at most 2^{LARGEST}.")
         values, shares = self.draws(0)
         return shares[(values - truth).norm(dim=1) < radius].sum().item()

@@ -113,12 +113,15 @@ class Predictive:
 
     def modes(self, point: int, *, prominence: float = PROMINENCE) -> int:
         """Number of modes at one point: maxima more prominent than a share of the highest peak."""
+        return count_modes(self.density(self.grid(point), point), prominence=prominence)
+
+    def grid(self, point: int) -> Tensor:
+        """Values of y that hold the density at one point, 25 a standard deviation of the noise, (G,)."""
         one = self.at(point)
         reach = 5 * float(one._scale().max())
         low, high = float(one.means.min()) - reach, float(one.means.max()) + reach
         count = min(20_001, int((high - low) / (self.noise / 25)) + 2)
-        grid = torch.linspace(low, high, count, dtype=self.means.dtype)
-        return count_modes(self.density(grid, point), prominence=prominence)
+        return torch.linspace(low, high, count, dtype=self.means.dtype)
 
     def _spread(self) -> Tensor:
         assert self.spread is not None

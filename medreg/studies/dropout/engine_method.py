@@ -10,11 +10,13 @@ from torch import Tensor
 
 from medreg.inference.comparators.linear_gaussian import LinearGaussian, NormalPosterior
 from medreg.inference.comparators.predictive import Predictive
+from medreg.inference.variational.analytic import GaussianTarget, maximise
+from medreg.inference.variational.families import Structured
 from medreg.inference.variational.fit import Posterior, fit
 from medreg.inference.variational.mixture import NormalMixture
 from medreg.studies.dropout.fitted import Fitted, Method
-from medreg.studies.dropout.linear_methods import of_normal
-from medreg.studies.dropout.problems import LinearProblem, Problem, generator_of
+from medreg.studies.dropout.linear_methods import linear, of_normal
+from medreg.studies.dropout.problems import DTYPE, LinearProblem, Problem, generator_of
 from medreg.studies.dropout.training import train
 
 CHUNK = 250  # draws at a time
@@ -32,8 +34,8 @@ class Variational(Method):
         pairs: draws a step.
         steps: of Adam.
         lr: learning rate at the start, decayed by a cosine.
-        warm: steps of Adam from a prior draw to a maximum of the joint density, at which the mean starts; 0 starts it at
-            zero, which no network may.
+        warm: steps of Adam from a prior draw to a maximum of the joint density, where the mean starts; 0 starts it at
+            zero, a saddle of every network.
         spread: rough size of a parameter's posterior; σ starts at a tenth of it.
         draws: of the predictive distribution where it has no closed form.
     """
@@ -110,3 +112,31 @@ def from_draws(problem: Problem, parameters: Tensor, facts: tuple[tuple[str, flo
         return Predictive(torch.cat(parts), problem.noise)
 
     return Fitted(predict, facts=facts)
+
+
+@dataclass
+class BestStructured(Method):
+    """The best structured normal of a rank, by L-BFGS on the closed form of its bound: what the family can reach.
+
+    Attributes:
+        rank: r.
+        starts: of which the best is taken.
+    """
+
+    rank: int = 1
+    starts: int = 2
+
+    def fit(self, problem: Problem, seed: int) -> Sequence[Fitted]:
+        """Data set by data set."""
+        own = linear(problem, self)
+        return [self._fitted(own, model, seed) for model in own.models]
+
+    def _fitted(self, problem: LinearProblem, model: LinearGaussian, seed: int) -> Fitted:
+        def family(number: int) -> Structured:
+            generator, found = generator_of(seed + number), Structured(problem.dim, self.rank, dtype=DTYPE)
+            found.initialise(lambda shape: torch.randn(*shape, problem.dim, generator=generator, dtype=DTYPE))
+            return found
+
+        target = GaussianTarget(model.posterior.mean, model.precision, model.log_evidence)
+        q = maximise(target, family, starts=self.starts)
+        return of_normal(problem, model, NormalPosterior(q.mean, q.covariance()))

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from medreg.errors import CompositionError, ConfigError
-from medreg.inference.comparators.dropout import MaskedWeights, fit_linear
+from medreg.inference.comparators.dropout import fit_linear
 from medreg.inference.comparators.linear_gaussian import LinearGaussian, NormalPosterior
-from medreg.inference.comparators.predictive import Predictive, count_modes
+from medreg.inference.comparators.predictive import Predictive
 from medreg.studies.dropout.fitted import Fitted, Method
 from medreg.studies.dropout.problems import DTYPE, LinearProblem, Problem, generator_of
 
@@ -23,7 +23,9 @@ def linear(problem: Problem, method: Method) -> LinearProblem:
         CompositionError: naming the method.
     """
     if not isinstance(problem, LinearProblem):
-        raise CompositionError(f"{type(method).__name__} is the closed form of linear problems; take another method.")
+        raise CompositionError(
+            f"{type(method).__name__} is the closed form of linear problems; take another method."
+        )
     return problem
 
 
@@ -89,20 +91,12 @@ class LinearDropout(Method):
             features = problem.features(inputs)
             return q.predict(features, problem.noise, count=self.draws, generator=generator_of(seed))
 
-        return Fitted(predict, None, lambda at: modes_of(q, problem, at), q.mass)
+        def exact(at: float, grid: Tensor) -> Tensor:
+            return q.density(problem.features(torch.tensor([at], dtype=DTYPE))[0], problem.noise, grid)
+
+        return Fitted(predict, exact=exact, mass=q.mass if q.enumerable else None)
 
 
 def decay_of(weight_decay: float | None, count: int, noise: float) -> float | None:
     """Return the decay in nats of the loss mean (y − f)² + λ‖θ‖² times N/(2σ²); None stays None."""
     return None if weight_decay is None else weight_decay * count / (2 * noise**2)
-
-
-def modes_of(q: MaskedWeights, problem: LinearProblem, at: float) -> int:
-    """Number of modes of the predictive density over all masks at an input, exactly."""
-    features = problem.features(torch.tensor([at], dtype=DTYPE))[0]
-    steps = features * q.kept
-    low, high = float(steps.clamp_max(0).sum()), float(steps.clamp_min(0).sum())
-    reach = 5 * problem.noise
-    count = int((high - low + 2 * reach) / (problem.noise / 25)) + 2
-    grid = torch.linspace(low - reach, high + reach, count, dtype=DTYPE)
-    return count_modes(q.density(features, problem.noise, grid).clamp_min(0))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from medreg.errors import ConfigError
 from medreg.inference.comparators.linear_gaussian import LinearGaussian
+from medreg.inference.comparators.predictive import PROMINENCE
 
 DTYPE = torch.float64
 
@@ -49,6 +50,7 @@ class Problem(ABC):
         prior: standard deviation of every parameter.
         points: inputs at which predictions are looked at one by one.
         centre: input at which modes are counted, where the data say least.
+        prominence: of a mode, as a share of the highest peak; more where densities are made of draws.
         sets: P data sets.
     """
 
@@ -56,6 +58,7 @@ class Problem(ABC):
     prior: float
     points: tuple[float, ...]
     centre: float
+    prominence: float
     sets: tuple[DataSet, ...]
 
     @property
@@ -68,7 +71,7 @@ class Problem(ABC):
         """Noise-free predictions (…, N) of parameters (…, D) at inputs (…, N) or (N,)."""
 
     def log_joint(self, state: Tensor) -> Tensor:
-        """ln p(y, θ), (…, P), of parameters (…, P, D)."""
+        """Ln p(y, θ), (…, P), of parameters (…, P, D)."""
         count = self.inputs.shape[1]
         constant = count * math.log(self.noise) + self.dim * math.log(self.prior)
         constant += 0.5 * (count + self.dim) * math.log(2 * math.pi)
@@ -213,7 +216,7 @@ class GaussianMean:
                     values[self.count :], torch.tensor([self.mean], dtype=DTYPE),
                 )
             )  # fmt: skip
-        return LinearProblem(self.noise, self.prior, (0.0,), 0.0, _some(sets))
+        return LinearProblem(self.noise, self.prior, (0.0,), 0.0, PROMINENCE, _some(sets))
 
 
 @dataclass
@@ -247,7 +250,9 @@ class Line:
             seen = torch.tensor([1.0, 2.0, 2.0], dtype=DTYPE) if first else values[:3]
             name = "worked example" if first else f"set {number + 1}"
             sets.append(DataSet(name, inputs, seen, places, values[3:], truth))
-        return LinearProblem(self.noise, self.prior, (0.0, 1.0, 2.0, 3.0, 4.0, 5.0), 3.0, _some(sets), powers=2)
+        return LinearProblem(
+            self.noise, self.prior, (0.0, 1.0, 2.0, 3.0, 4.0, 5.0), 3.0, PROMINENCE, _some(sets), powers=2
+        )
 
 
 def two_clusters(data_sets: int, *, count: int, noise: float, test: int, seed: int) -> tuple[DataSet, ...]:
@@ -290,7 +295,9 @@ class Bumps:
         """Draw the data sets."""
         sets = two_clusters(data_sets, count=self.count, noise=self.noise, test=self.test, seed=3000)
         centres = tuple(torch.linspace(-4, 4, self.bumps, dtype=DTYPE).tolist())
-        return LinearProblem(self.noise, self.prior, SIX, 0.0, sets, centres=centres, width=self.width)
+        return LinearProblem(
+            self.noise, self.prior, SIX, 0.0, PROMINENCE, sets, centres=centres, width=self.width
+        )
 
 
 @dataclass
@@ -316,9 +323,14 @@ class Network:
     def make(self, data_sets: int) -> NetworkProblem:
         """Draw the data sets."""
         sets = two_clusters(data_sets, count=self.count, noise=self.noise, test=self.test, seed=3000)
-        return NetworkProblem(self.noise, self.prior, SIX, 0.0, sets, hidden=self.hidden, gain=self.gain)
+        return NetworkProblem(
+            self.noise, self.prior, SIX, 0.0, OF_DRAWS, sets, hidden=self.hidden, gain=self.gain
+        )
 
 
+OF_DRAWS = (
+    0.05  # prominence of a mode where densities are made of some thousand draws, whose error is 1 to 3 %
+)
 SIX = (-2.0, -1.0, -0.5, 0.0, 0.5, 2.0)  # where the predictive standard deviation is compared with the truth
 
 

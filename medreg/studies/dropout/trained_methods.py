@@ -27,7 +27,9 @@ def network(problem: Problem, method: Method) -> NetworkProblem:
         CompositionError: naming the method.
     """
     if not isinstance(problem, NetworkProblem):
-        raise CompositionError(f"{type(method).__name__} is a method of networks; take that of linear problems.")
+        raise CompositionError(
+            f"{type(method).__name__} is a method of networks; take that of linear problems."
+        )
     return problem
 
 
@@ -179,7 +181,9 @@ class Hamiltonian(Method):
         return [self._fitted(problem, run, k) for k in range(sets)]
 
     def _fitted(self, problem: Problem, run: HamiltonianRun, number: int) -> Fitted:
-        values = run.samples.reshape(len(run.samples), self.chains, len(problem.sets), problem.dim)[:, :, number]
+        values = run.samples.reshape(len(run.samples), self.chains, len(problem.sets), problem.dim)[
+            :, :, number
+        ]
         facts = (("acceptance", run.acceptance), ("r_hat", self._r_hat(problem, values)))
         return from_draws(problem, values.flatten(0, 1), facts)
 
@@ -198,5 +202,3 @@ def _decay(weight_decay: float | None, problem: Problem) -> float:
     count = problem.inputs.shape[1]
     found = decay_of(weight_decay, count, problem.noise)
     return 1 / (2 * problem.prior**2) if found is None else found
-
-
