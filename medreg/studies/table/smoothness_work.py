@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from medreg.errors import ConfigError
 from medreg.models.chosen_smoothness import ChosenSmoothness
@@ -23,7 +21,7 @@ from medreg.studies.smoothness.scores import METRICS, Scores, means
 from medreg.studies.smoothness.two_regions import two_region_rows
 from medreg.studies.table.claims import MEAN_OF
 from medreg.studies.table.run_folder import COLUMNS
-from medreg.studies.table.study_work import StudyWork
+from medreg.studies.table.study_work import AttributeWork
 from medreg.studies.table.work import Request
 
 Measured = tuple[str, str, str, float, str]  # case, structure, metric, value, unit
@@ -34,7 +32,7 @@ SHUFFLE_SEED = 0
 
 
 @dataclass
-class RunStudyWork(StudyWork):
+class RunStudyWork(AttributeWork):
     """A study of one trained run; its options are the attributes of the class.
 
     Attributes:
@@ -46,16 +44,6 @@ class RunStudyWork(StudyWork):
     ckpt: str | None = None
     split: str = "test"
     cases: int | None = None
-
-    def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """Return the attributes, changed by the options."""
-        try:
-            found = OmegaConf.merge(OmegaConf.structured(self), OmegaConf.from_dotlist(list(overrides)))
-        except OmegaConfBaseException as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigError(f"{type(self).__name__}: {' '.join(overrides)}: {reason}") from error
-        assert isinstance(found, DictConfig)
-        return found
 
     def settings(self, seed: int, source: Path | None) -> dict[str, Any]:
         """Which run is studied."""

@@ -8,16 +8,18 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from medreg.config.command import BENCHMARK, CAPTURE_RANGE, Command
 from medreg.config.instantiate import build
-from medreg.errors import DataError
+from medreg.errors import ConfigError, DataError
 from medreg.io.digest import digest_of
 from medreg.reporting.tables import with_means
 from medreg.runs.record import git_state, hardware
@@ -52,6 +54,26 @@ class StudyWork(Work):
         facts = {"seconds": time.perf_counter() - began, "code": dict(request.code), **git_state(), **kept}
         unit = request.unit
         return Outcome(unit.key, unit.digest, tuple(rows), cost={**facts, "hardware": hardware()})
+
+
+@dataclass
+class AttributeWork(StudyWork):
+    """A study whose options are the attributes of its class, a dataclass."""
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """Return the attributes, changed by the options; a table's rows are logged by nobody.
+
+        Raises:
+            ConfigError: no such attribute, or a value of another kind.
+        """
+        words = [word for word in overrides if not word.startswith("logger=")]
+        try:
+            found = OmegaConf.merge(OmegaConf.structured(self), OmegaConf.from_dotlist(words))
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"{type(self).__name__}: {' '.join(words)}: {reason}") from error
+        assert isinstance(found, DictConfig)
+        return found
 
 
 class CommandWork(StudyWork):
