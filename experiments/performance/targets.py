@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
-from experiments.performance.frame import contenders, fastest, geometric_mean, in_order, one, pick, speed_up
+from experiments.performance.frame import (
+    contenders,
+    fastest,
+    geometric_mean,
+    in_order,
+    one,
+    pick,
+    size_title,
+    speed_up,
+)
 from experiments.performance.learn2reg import ITEMS
 from experiments.performance.operators import OPERATORS
 from experiments.performance.session import OURS
@@ -16,6 +26,7 @@ from experiments.performance.sheet import Sheet, number
 from experiments.performance.sheets import BARE
 
 BOTH = "forward+backward"
+_SAMPLER_RELEASE = re.compile("ir-sgmcmc").match
 METRICS = ("dice", "hd95", "hd95_area")
 
 
@@ -136,11 +147,47 @@ def _rest(frame: pd.DataFrame) -> Iterator[Target]:
     yield Target("largest exponent in voxels", _largest(list(fitted["value"])), 1.05, False)
 
 
+def _posterior(frame: pd.DataFrame) -> Iterator[Target]:
+    rows = pick(frame, section="posterior")
+    for mode in in_order(rows[rows["mode"] != "values"], "mode"):
+        found = pick(rows, mode=mode)
+        engine = speed_up(found, "dlvi release", item="notebook")
+        yield Target(f"the engine against dlvi on its notebook, {mode}", engine, 3.0, True)
+        for item, title in (("vi", "VI iteration"), ("transition", "transition of two chains")):
+            for name in filter(_SAMPLER_RELEASE, contenders(pick(found, item=item))):
+                faster = speed_up(found, name, item=item, size="64x64x64")
+                yield Target(f"{title} against {name} at 64³, {mode}", faster, 2.0, True)
+            for size in in_order(pick(found, item=item), "size"):
+                bare = one(
+                    found, item=item, size=size, contender=f"{OURS}, bare energy", quantity="wall_ratio"
+                )
+                yield Target(f"{title} over its bare energy, {size_title(size)}, {mode}", bare, 1.3, False)
+        for size in in_order(pick(found, item="chains"), "size"):
+            name = f"{OURS}, one after another"
+            batched = one(found, item="chains", size=size, contender=name, quantity="wall_ratio")
+            yield Target(
+                f"four chains in a batch over one after another, {size_title(size)}, {mode}",
+                batched,
+                0.7,
+                False,
+            )
+    reached = one(rows, item="notebook", contender=OURS, quantity="kl")
+    yield Target("KL from the truth to the engine's fit of the notebook, nats", reached, 0.8, False)
+    apart = _largest(list(pick(rows, mode="values")["value"]))
+    yield Target("largest relative difference from the energy of ir-sgmcmc", apart, 1e-3, False)
+
+
 def _largest(values: list[float]) -> float:
     return max((value for value in values if not math.isnan(value)), default=math.nan)
 
 
-CHECKS: tuple[Callable[[pd.DataFrame], Iterator[Target]], ...] = (_operators, _memory, _steps, _rest)
+CHECKS: tuple[Callable[[pd.DataFrame], Iterator[Target]], ...] = (
+    _operators,
+    _memory,
+    _steps,
+    _rest,
+    _posterior,
+)
 
 
 def targets_sheet(frame: pd.DataFrame) -> Sheet:
