@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from medreg.geometry.separable import apply_per_axis
 
 # Weight of the second differences of the coefficients in the fit. It settles only the control points that the
 # image hardly touches: a linear field is reproduced whatever its value.
@@ -83,7 +83,7 @@ def evaluate_bspline(coefficients: Tensor, shape: Sequence[int], stride: int | S
     """
     strides = as_stride(stride, len(shape))
     _check_control_grid(coefficients, shape, strides)
-    return _apply_per_axis(coefficients, list(zip(shape, strides, strict=True)), _basis)
+    return apply_per_axis(coefficients, list(zip(shape, strides, strict=True)), _basis)
 
 
 def fit_bspline(field: Tensor, stride: int | Sequence[int]) -> Tensor:
@@ -101,7 +101,7 @@ def fit_bspline(field: Tensor, stride: int | Sequence[int]) -> Tensor:
     """
     shape = field.shape[2:]
     strides = as_stride(stride, len(shape))
-    return _apply_per_axis(field, list(zip(shape, strides, strict=True)), _projection)
+    return apply_per_axis(field, list(zip(shape, strides, strict=True)), _projection)
 
 
 def resample_bspline(
@@ -123,7 +123,7 @@ def resample_bspline(
     """
     strides = as_stride(stride, len(old_shape))
     _check_control_grid(coefficients, old_shape, strides)
-    return _apply_per_axis(coefficients, list(zip(old_shape, new_shape, strides, strict=True)), _transfer)
+    return apply_per_axis(coefficients, list(zip(old_shape, new_shape, strides, strict=True)), _transfer)
 
 
 def _check_control_grid(coefficients: Tensor, shape: Sequence[int], strides: tuple[int, ...]) -> None:
@@ -133,34 +133,6 @@ def _check_control_grid(coefficients: Tensor, shape: Sequence[int], strides: tup
             f"images of size {tuple(shape)} at stride {strides} have control grids of {expected}, "
             f"got {tuple(coefficients.shape[2:])}"
         )
-
-
-def _apply_per_axis(
-    field: Tensor, keys: Sequence[tuple[int, ...]], matrix_of: Callable[[tuple[int, ...]], Tensor]
-) -> Tensor:
-    """Multiply each spatial axis by its matrix, last axis first, in at least float32 even under autocast."""
-    field = field.to(torch.promote_types(field.dtype, torch.float32))
-    with torch.autocast(field.device.type, enabled=False):
-        for axis in reversed(range(len(keys))):
-            matrix = _on(keys[axis], matrix_of, field.dtype, field.device)
-            before, after = field.shape[: 2 + axis], field.shape[3 + axis :]
-            if after:
-                stacked = field.reshape(math.prod(before), field.shape[2 + axis], math.prod(after))
-                field = (matrix @ stacked).reshape(*before, matrix.shape[0], *after)
-            else:
-                field = field @ matrix.mT
-    return field
-
-
-@lru_cache(maxsize=64)
-def _on(
-    key: tuple[int, ...],
-    matrix_of: Callable[[tuple[int, ...]], Tensor],
-    dtype: torch.dtype,
-    device: torch.device,
-) -> Tensor:
-    with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
-        return matrix_of(key).to(device, dtype)
 
 
 def _weights(positions: Tensor, size: int, stride: int) -> Tensor:

@@ -151,11 +151,10 @@ class PairEnergy(EnergyFunction):
         """
         other = copy.copy(self)
         other.images = LevelImages(
-            **{name: _repeated(tensor, count) for name, tensor in vars(self.images).items()}
+            **{name: repeated(tensor, count) for name, tensor in vars(self.images).items()}
         )
         other._spacing_mm, other._initial, other.data_weight, other.weight = (
-            _repeated(each, count)
-            for each in (self._spacing_mm, self._initial, self.data_weight, self.weight)
+            repeated(each, count) for each in (self._spacing_mm, self._initial, self.data_weight, self.weight)
         )
         return other
 
@@ -169,7 +168,7 @@ def total_deformation(update: Deformation, initial: Tensor | None) -> Deformatio
     return Deformation(total, total if of_displacement else update.regularised)
 
 
-def _repeated(value: Any, count: int) -> Any:
+def repeated(value: Any, count: int) -> Any:
     """A tensor (B, ...) once for every chain, (count·B, ...); a number or None as it is."""
     if not isinstance(value, Tensor) or value.ndim == 0:
         return value

@@ -19,6 +19,55 @@ if TYPE_CHECKING:
 _WHOLE = 1.0 - 1e-3  # rounding of interpolation weights that sum to one
 
 
+def aligned(
+    moving: Tensor,
+    displacement: Tensor,
+    *,
+    fixed_mask: Tensor | None = None,
+    moving_mask: Tensor | None = None,
+    padding: Padding = "border",
+    convention: Convention = "exact",
+) -> tuple[Tensor, Tensor | None]:
+    """The moving image on the fixed grid, and where it may be compared.
+
+    Args:
+        moving: (B, C, *S_moving).
+        displacement: (B, D, *S), voxels.
+        fixed_mask: (B, 1, *S) where the fixed image may be compared.
+        moving_mask: (B, 1, *S_moving) where the moving image may be compared; it moves with the image.
+        padding: intensity beyond the border of the moving image.
+        convention: sampling positions, see `warp`.
+
+    Returns:
+        The warped image (B, C, *S), made of zeros where the moving mask is 0, and the mask of `overlap`.
+    """
+    if moving_mask is not None:
+        # Not left to the overlap alone: 0·NaN would reach the gradient of the warp.
+        moving = moving.masked_fill(moving_mask == 0, 0.0)
+    warped = warp(moving, displacement, padding=padding, convention=convention)
+    return warped, overlap(displacement, fixed_mask, moving_mask, convention=convention)
+
+
+@torch.no_grad()
+def overlap(
+    displacement: Tensor,
+    fixed_mask: Tensor | None,
+    moving_mask: Tensor | None,
+    *,
+    convention: Convention = "exact",
+) -> Tensor | None:
+    """Voxels of the fixed grid to compare: in the fixed mask and sampled from within the moving mask.
+
+    A voxel drops out as soon as one of the moving voxels that it interpolates is masked, so that masked
+    intensities have no influence. It is a constant of the energy: no gradient rewards leaving the mask.
+    """
+    if moving_mask is None:
+        return fixed_mask
+    share = warp(moving_mask.to(displacement), displacement, padding="zeros", convention=convention)
+    inside = share >= _WHOLE
+    return inside if fixed_mask is None else inside.to(fixed_mask.dtype) * fixed_mask
+
+
 @dataclass(frozen=True)
 class EnergyValue:
     """One evaluation of the energy.
@@ -134,27 +183,21 @@ class Energy(nn.Module):
         moving_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """D without its weight, (B,), and the warped image (B, C, *S); arguments as in `forward`."""
-        if moving_mask is not None:
-            # Not left to the overlap alone: 0·NaN would reach the gradient of the warp.
-            moving = moving.masked_fill(moving_mask == 0, 0.0)
-        warped = warp(moving, displacement, padding=self.padding, convention=self.convention)
-        mask = self.overlap(displacement, fixed_mask, moving_mask)
+        warped, mask = aligned(
+            moving,
+            displacement,
+            fixed_mask=fixed_mask,
+            moving_mask=moving_mask,
+            padding=self.padding,
+            convention=self.convention,
+        )
         return self.similarity(warped, fixed, mask=mask), warped
 
-    @torch.no_grad()
     def overlap(
         self, displacement: Tensor, fixed_mask: Tensor | None, moving_mask: Tensor | None
     ) -> Tensor | None:
-        """Voxels of the fixed grid to compare: in the fixed mask and sampled from within the moving mask.
-
-        A voxel drops out as soon as one of the moving voxels that it interpolates is masked, so that masked
-        intensities have no influence. It is a constant of the energy: no gradient rewards leaving the mask.
-        """
-        if moving_mask is None:
-            return fixed_mask
-        share = warp(moving_mask.to(displacement), displacement, padding="zeros", convention=self.convention)
-        inside = share >= _WHOLE
-        return inside if fixed_mask is None else inside.to(fixed_mask.dtype) * fixed_mask
+        """Voxels of the fixed grid to compare, see `overlap`."""
+        return overlap(displacement, fixed_mask, moving_mask, convention=self.convention)
 
     def extra_repr(self) -> str:
         """Return the settings for printing."""

@@ -117,7 +117,9 @@ class _Gradient(torch.autograd.Function):
 def _scaled(gradients: Sequence[Tensor | None], upstream: Tensor) -> list[Tensor | None]:
     """Each gradient times the factor of its sample, in place: nobody else holds them."""
     return [
-        None if tensor is None else tensor.mul_(upstream.detach().view(-1, *[1] * (tensor.ndim - 1)))
+        None
+        if tensor is None
+        else tensor.mul_(upstream.detach().to(tensor.dtype).view(-1, *[1] * (tensor.ndim - 1)))
         for tensor in gradients
     ]
 

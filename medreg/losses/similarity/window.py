@@ -44,6 +44,63 @@ def window_count(shape: torch.Size, window: int, *, dtype: torch.dtype, device: 
     return count
 
 
+def extended_box_sum(values: Tensor, window: int) -> Tensor:
+    """Sum over the window^D box centred at each voxel; outside the array its border value is repeated.
+
+    Args:
+        values: (B, C, *S).
+        window: odd width in voxels, equal for all axes.
+
+    Returns:
+        (B, C, *S).
+    """
+    result: Tensor = _ExtendedBoxSum.apply(values, window)
+    return result
+
+
+class _ExtendedBoxSum(torch.autograd.Function):
+    """Padding, box sum, cropping; linear, so that the derivative of the derivative is the sum itself."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, window: int) -> Tensor:
+        ctx.window = window
+        radius = window // 2
+        padded = F.pad(values, [radius] * 2 * (values.ndim - 2), mode="replicate")
+        return _inner(box_sum(padded, window), radius)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _ExtendedBoxSumAdjoint.apply(gradients[0], ctx.window), None
+
+
+class _ExtendedBoxSumAdjoint(torch.autograd.Function):
+    """Zeros around the array, box sum, and what came to lie outside handed to the border."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, window: int) -> Tensor:
+        ctx.window = window
+        radius = window // 2
+        sums = box_sum(F.pad(values, [radius] * 2 * (values.ndim - 2)), window)
+        for axis in range(2, sums.ndim):
+            size = sums.shape[axis]
+            inner = sums.narrow(axis, radius, size - 2 * radius)
+            inner.narrow(axis, 0, 1).add_(sums.narrow(axis, 0, radius).sum(axis, keepdim=True))
+            last = inner.narrow(axis, inner.shape[axis] - 1, 1)
+            last.add_(sums.narrow(axis, size - radius, radius).sum(axis, keepdim=True))
+            sums = inner
+        return sums
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return extended_box_sum(gradients[0], ctx.window), None
+
+
+def _inner(values: Tensor, radius: int) -> Tensor:
+    for axis in range(2, values.ndim):
+        values = values.narrow(axis, radius, values.shape[axis] - 2 * radius)
+    return values
+
+
 class _BoxSum(torch.autograd.Function):
     """A symmetric box with zeros outside is its own adjoint, so the backward pass is the forward pass."""
 

@@ -1,0 +1,1 @@
+"""Likelihoods of a warped image given a fixed one, for posteriors over deformations."""

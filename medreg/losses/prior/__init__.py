@@ -1,0 +1,1 @@
+"""Prior densities of a deformation, built on the energy of a regulariser."""
