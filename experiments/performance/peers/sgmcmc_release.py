@@ -136,11 +136,18 @@ class Released:
         """One transition of two chains."""
         self.own._SGLD_transition(*self.chains, self.losses["data"]["loss"], self.losses["reg"]["loss"])
 
-    def terms(self, latent: Tensor) -> dict[str, Tensor]:
-        """Its terms of one sample (1, 3, *S): data, reg and reg_loc_prior; no noise, and no step of the mixture."""
+    def terms(self, latent: Tensor, *, adapt: bool) -> dict[str, Tensor]:
+        """Its terms of one sample (1, 3, *S) without noise: data, reg and reg_loc_prior.
+
+        Args:
+            latent: unsmoothed velocity, voxels.
+            adapt: whether the mixture makes the step that it makes in an iteration.
+        """
         own, losses = self.own, self.losses
         kept = own.add_noise_uniform, own._step_GMM
-        own.add_noise_uniform, own._step_GMM = False, lambda *_: None
+        own.add_noise_uniform = False
+        if not adapt:
+            own._step_GMM = lambda *_: None
         parts = (losses["data"]["loss"], losses["reg"]["loss"], losses["entropy"])
         try:
             with self._replaced(lean=True):
