@@ -35,7 +35,15 @@ def posterior_sheet(frame: pd.DataFrame) -> Sheet:
         "interval over rounds. Bare energy: the same samples' energy forward and backward, nothing else. Lean: "
         "without what the release computes for its logs alone. KL: from the truth to the fit, nats."
     )
-    return Sheet("posterior", "Inference", columns, out, note)
+    return Sheet("posterior", "Inference", columns, out, f"{note} {_made_on(rows)}" if out else "")
+
+
+def _made_on(rows: pd.DataFrame) -> str:
+    last = rows.iloc[-1]
+    return (
+        f"Measured {rows['date'].min()[:16]} to {rows['date'].max()[:16]} on {last['cpu']}, {last['cores']} cores, "
+        f"torch {last['torch']}, load average {rows['load'].min():.1f} to {rows['load'].max():.1f}, commit {last['commit']}."
+    )
 
 
 def _cells(found: pd.DataFrame, name: str) -> list[str]:
