@@ -38,11 +38,23 @@ def posterior_sheet(frame: pd.DataFrame) -> Sheet:
     return Sheet("posterior", "Inference", columns, out, f"{note} {_made_on(rows)}" if out else "")
 
 
+def parity_sheet(frame: pd.DataFrame) -> Sheet:
+    """How near our posterior is to the released one, under the switches of the released code."""
+    rows = pick(frame, section="posterior", mode="values")
+    out = [
+        [row.quantity.removesuffix("_difference"), row.contender, f"{row.value:.1g}"]
+        for row in rows.itertuples()
+    ]
+    note = f"Relative to the largest value; {rows['note'].iloc[-1]}." if out else ""
+    return Sheet("posterior_values", "Agreement of posteriors", ("term", "release", "difference"), out, note)
+
+
 def _made_on(rows: pd.DataFrame) -> str:
     last = rows.iloc[-1]
     return (
         f"Measured {rows['date'].min()[:16]} to {rows['date'].max()[:16]} on {last['cpu']}, {last['cores']} cores, "
-        f"torch {last['torch']}, load average {rows['load'].min():.1f} to {rows['load'].max():.1f}, commit {last['commit']}."
+        f"torch {last['torch']}, commit {last['commit']}, load average {rows['load'].min():.1f} to "
+        f"{rows['load'].max():.1f}."
     )
 
 

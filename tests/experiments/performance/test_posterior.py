@@ -15,7 +15,7 @@ from experiments.performance.inputs import Inputs
 from experiments.performance.measurements import Measurements, Row
 from experiments.performance.peers import our_posterior
 from experiments.performance.posterior_section import makers, mode_of
-from experiments.performance.posterior_sheet import posterior_sheet
+from experiments.performance.posterior_sheet import parity_sheet, posterior_sheet
 from experiments.performance.posterior_targets import posterior_targets_sheet
 from experiments.performance.sizes import Size
 from experiments.performance.targets import targets_sheet
@@ -101,6 +101,7 @@ def test_the_table_says_how_many_times_as_long_the_others_take(tmp_path):
     released = rows["VI iteration, mirrored pair", "ir-sgmcmc release"]
     assert released[1:] == ["64³", "1 thread", "ir-sgmcmc release", "400", "400", "4 (2–8)", "4 (2–8)", ""]
     assert rows["engine, 8-D normal, 1000 steps", "medreg"][-1] == "KL 0.2"
+    assert parity_sheet(read_frame(tmp_path)).rows[1] == ["prior", "ir-sgmcmc release", "1e-05"]
 
 
 def test_targets_of_inference_are_judged(tmp_path):
