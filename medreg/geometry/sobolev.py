@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from medreg.errors import CompositionError, ConfigError, require_choice
+from medreg.geometry.banded import filtered
 from medreg.geometry.separable import apply_per_axis
 
 Form = Literal["root", "released"]
@@ -88,7 +89,7 @@ class SobolevFilter(nn.Module):
         """Parameters θ (B, C, *grid) of a latent field (B, C, *grid)."""
         keys = self._keys(latent)
         if self.form == "root":
-            return apply_per_axis(latent, keys, _root)
+            return filtered(latent, keys, _root)
         result: Tensor = _StraightThrough.apply(latent, keys)
         return result
 
@@ -98,7 +99,7 @@ class SobolevFilter(nn.Module):
 
     def smooth(self, field: Tensor) -> Tensor:
         """S applied to a field (B, C, *grid), whichever the form."""
-        return apply_per_axis(field, self._keys(field), _filter)
+        return _smoothed(field, self._keys(field))
 
     def extra_repr(self) -> str:
         """Settings for printing."""
@@ -118,11 +119,16 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, latent: Tensor, keys: Sequence[tuple[Any, ...]]) -> Tensor:
-        return apply_per_axis(latent, keys, _filter)
+        return _smoothed(latent, keys)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return gradients[0], None
+
+
+def _smoothed(field: Tensor, keys: Sequence[tuple[Any, ...]]) -> Tensor:
+    mirror = keys[0][3] == "mirror"
+    return filtered(field, keys, _filter) if mirror else apply_per_axis(field, keys, _filter)
 
 
 def _filter(key: tuple[Any, ...]) -> Tensor:

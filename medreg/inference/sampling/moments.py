@@ -18,8 +18,8 @@ class Moments:
     """Mean, standard deviation and D×D covariance of displacements; memory does not grow with the samples.
 
     The chains of a pair are pooled. Sums of squares are never formed: the recurrence keeps the mean and the sum of
-    products of deviations from it, which in float32 lose no more than a few units in the last place of the spread
-    however far the mean is from zero.
+    products of deviations from it. The mean is counted from the first sample, so that in float32 the errors are
+    relative to the spread, however far the samples are from zero and however many they are.
 
     Args:
         pairs: number P of pairs; chain c of pair p is at c·P + p.
@@ -34,7 +34,8 @@ class Moments:
     def __init__(self, *, pairs: int = 1) -> None:
         self.pairs = pairs
         self.count = [0] * pairs
-        self._mean: Tensor | None = None  # (P, D, *S)
+        self._origin: Tensor | None = None  # (P, D, *S), the first sample
+        self._mean: Tensor | None = None  # (P, D, *S), from the origin
         self._products: Tensor | None = None  # (P, D (D + 1) / 2, *S), upper triangle row by row
 
     def __call__(self, draw: Draw) -> None:
@@ -44,12 +45,14 @@ class Moments:
 
     def add(self, pair: int, field: Tensor) -> None:
         """Take in one field (D, *S) of a pair."""
-        mean, products = self._allocated(field)
+        origin, mean, products = self._allocated(field)
+        if not self.count[pair]:
+            origin[pair] = field
         self.count[pair] += 1
         number = self.count[pair]
-        deviation = field - mean[pair]
+        deviation = (field - origin[pair]).sub_(mean[pair])
         mean[pair].add_(deviation, alpha=1 / number)
-        for place, (one, two) in enumerate(combinations_with_replacement(range(len(deviation)), 2)):
+        for place, (one, two) in enumerate(_upper(len(deviation))):
             products[pair, place].addcmul_(deviation[one], deviation[two], value=(number - 1) / number)
 
     def mean(self) -> Tensor:
@@ -58,7 +61,8 @@ class Moments:
         Raises:
             CompositionError: a pair has no sample.
         """
-        return self._gathered(1)[0]
+        origin, mean, _ = self._gathered(1)
+        return origin + mean
 
     def std(self) -> Tensor:
         """Standard deviation of every component, (P, D, *S), with n − 1 in its denominator.
@@ -66,7 +70,7 @@ class Moments:
         Raises:
             CompositionError: a pair has fewer than two samples.
         """
-        mean, products = self._gathered(2)
+        _, mean, products = self._gathered(2)
         axes = mean.shape[1]
         diagonal = [place for place, (a, b) in enumerate(_upper(axes)) if a == b]
         return products[:, diagonal].div_(self._less_one(mean)).sqrt_()
@@ -77,7 +81,7 @@ class Moments:
         Raises:
             CompositionError: a pair has fewer than two samples.
         """
-        mean, products = self._gathered(2)
+        _, mean, products = self._gathered(2)
         axes = mean.shape[1]
         out = mean.new_empty(len(mean), axes, axes, *mean.shape[2:])
         for place, (one, two) in enumerate(_upper(axes)):
@@ -93,37 +97,41 @@ class Moments:
         """
         if other.pairs != self.pairs:
             raise CompositionError(f"Moments of {other.pairs} pairs cannot join those of {self.pairs}.")
-        if other._mean is None or other._products is None:
+        if other._mean is None or other._origin is None or other._products is None:
             return
-        mean, products = self._allocated(other._mean[0])
+        origin, mean, products = self._allocated(other._mean[0])
         for pair, (ours, theirs) in enumerate(zip(self.count, other.count, strict=True)):
             total = ours + theirs
             if not theirs:
                 continue
-            apart = other._mean[pair] - mean[pair]
+            if not ours:
+                origin[pair] = other._origin[pair]
+            apart = (other._origin[pair] - origin[pair]) + (other._mean[pair] - mean[pair])
             mean[pair].add_(apart, alpha=theirs / total)
             products[pair].add_(other._products[pair])
             for place, (one, two) in enumerate(_upper(len(apart))):
                 products[pair, place].addcmul_(apart[one], apart[two], value=ours * theirs / total)
             self.count[pair] = total
 
-    def _allocated(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        if self._mean is None or self._products is None:
+    def _allocated(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self._origin is None or self._mean is None or self._products is None:
             like = at_least_single(like)
             axes = len(like)
-            self._mean = like.new_zeros(self.pairs, *like.shape)
+            self._origin = like.new_zeros(self.pairs, *like.shape)
+            self._mean = torch.zeros_like(self._origin)
             self._products = like.new_zeros(self.pairs, axes * (axes + 1) // 2, *like.shape[1:])
         elif self._mean.device != like.device:  # a state that was read from a file
-            self._mean, self._products = self._mean.to(like.device), self._products.to(like.device)
-        return self._mean, self._products
+            parts = (part.to(like.device) for part in (self._origin, self._mean, self._products))
+            self._origin, self._mean, self._products = parts
+        return self._origin, self._mean, self._products
 
-    def _gathered(self, least: int) -> tuple[Tensor, Tensor]:
-        if self._mean is None or self._products is None or min(self.count) < least:
+    def _gathered(self, least: int) -> tuple[Tensor, Tensor, Tensor]:
+        if self._origin is None or self._mean is None or self._products is None or min(self.count) < least:
             raise CompositionError(
                 f"{min(self.count)} samples were gathered and {least} are needed; sample for longer, or look at why "
                 "the chains were stopped."
             )
-        return self._mean, self._products
+        return self._origin, self._mean, self._products
 
     def _less_one(self, like: Tensor) -> Tensor:
         less = torch.tensor(self.count, dtype=like.dtype, device=like.device) - 1
@@ -131,13 +139,18 @@ class Moments:
 
     def state(self) -> dict[str, Any]:
         """Everything, as tensors and plain values."""
-        return {"count": self.count, "mean": self._mean, "products": self._products}
+        return {
+            "count": self.count,
+            "origin": self._origin,
+            "mean": self._mean,
+            "products": self._products,
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""
         self.count = list(state["count"])
-        self._mean, self._products = (
-            None if state[name] is None else state[name].clone() for name in ("mean", "products")
+        self._origin, self._mean, self._products = (
+            None if state[name] is None else state[name].clone() for name in ("origin", "mean", "products")
         )
 
 

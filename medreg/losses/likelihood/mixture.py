@@ -151,7 +151,7 @@ class GaussianMixture(Likelihood):
             numbers, share = torch.cat(numbers), torch.cat(share)
         else:
             numbers = for_samples(self._tuned.values, len(seen))
-            found = sweep(seen.flatten(1), _flat(weights, seen), numbers)
+            found = sweep(seen.flatten(1), _flat(weights, seen), numbers, moments=False)
             share = self._share(seen, found, weights)
         self.share = share
         return share * fused(MixtureLoss(numbers, _flat(weights, seen), found), residual)
