@@ -42,10 +42,10 @@ def parity_sheet(frame: pd.DataFrame) -> Sheet:
     """How near our posterior is to the released one, under the switches of the released code."""
     rows = pick(frame, section="posterior", mode="values")
     out = [
-        [row.quantity.removesuffix("_difference"), row.contender, f"{row.value:.1g}"]
-        for row in rows.itertuples()
+        [str(quantity).removesuffix("_difference"), str(name), f"{value:.1g}"]
+        for quantity, name, value in zip(rows["quantity"], rows["contender"], rows["value"], strict=True)
     ]
-    note = f"Relative to the largest value; {rows['note'].iloc[-1]}." if out else ""
+    note = f"Length of the difference over that of the release's; {rows['note'].iloc[-1]}." if out else ""
     return Sheet("posterior_values", "Agreement of posteriors", ("term", "release", "difference"), out, note)
 
 

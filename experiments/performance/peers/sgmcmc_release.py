@@ -144,19 +144,27 @@ class Released:
             adapt: whether the mixture makes the step that it makes in an iteration.
         """
         own, losses = self.own, self.losses
-        kept = own.add_noise_uniform, own._step_GMM
-        own.add_noise_uniform = False
+        step = own._step_GMM
         if not adapt:
             own._step_GMM = lambda *_: None
         parts = (losses["data"]["loss"], losses["reg"]["loss"], losses["entropy"])
         try:
-            with self._replaced(lean=True):
+            with self._replaced(lean=True), self.without_jitter():
                 found: dict[str, Tensor] = own._Trainer__calc_sample_loss_VI(
                     *parts, self.fixed, self.moving, self.q, latent
                 )[0]
         finally:
-            own.add_noise_uniform, own._step_GMM = kept
+            own._step_GMM = step
         return found
+
+    @contextmanager
+    def without_jitter(self) -> Iterator[None]:
+        """Without the uniform noise of the transformation."""
+        before, self.own.add_noise_uniform = self.own.add_noise_uniform, False
+        try:
+            yield
+        finally:
+            self.own.add_noise_uniform = before
 
     @contextmanager
     def _replaced(self, *, lean: bool) -> Iterator[None]:
