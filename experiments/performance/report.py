@@ -9,6 +9,7 @@ import pandas as pd
 
 from experiments.performance.figures import save_figures
 from experiments.performance.frame import read_frame
+from experiments.performance.posterior_targets import posterior_targets_sheet
 from experiments.performance.run_sheets import RUN_SHEETS
 from experiments.performance.sheet import Sheet
 from experiments.performance.sheets import SHEETS
@@ -17,11 +18,12 @@ from medreg.errors import ConfigError
 
 _MARK = re.compile(r"(<!-- bench:(?P<name>\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 IMAGES = "images"
+_ALL = (*SHEETS, *RUN_SHEETS, targets_sheet, posterior_targets_sheet)
 
 
 def make_sheets(frame: pd.DataFrame) -> list[Sheet]:
     """All tables that have rows."""
-    made = [make(frame) for make in (*SHEETS, *RUN_SHEETS, targets_sheet)]
+    made = [make(frame) for make in _ALL]
     return [sheet for sheet in made if sheet.rows]
 
 
@@ -39,7 +41,8 @@ def write_report(folder: Path) -> list[Sheet]:
 def fill_document(document: Path, folder: Path) -> None:
     """Replace what stands between `<!-- bench:NAME -->` and `<!-- /bench -->` by the table of that name.
 
-    Tables without measurements stay as they are. PNG figures go to `images/` beside the document.
+    Tables without measurements stay as they are, and the machine's where its rates were not measured. PNG
+    figures go to `images/` beside the document.
 
     Raises:
         ConfigError: the document does not exist, or marks a table that does not exist.
@@ -49,14 +52,15 @@ def fill_document(document: Path, folder: Path) -> None:
             f"--document {document} does not exist; give a page with <!-- bench:operators --> marks."
         )
     frame = read_frame(folder)
-    sheets = {make(frame).name: make(frame) for make in (*SHEETS, *RUN_SHEETS, targets_sheet)}
+    sheets = {sheet.name: sheet for sheet in (make(frame) for make in _ALL)}
+    no_rates = frame[frame["section"] == "floors"].empty
 
     def replaced(found: re.Match[str]) -> str:
         sheet = sheets.get(found["name"])
         if sheet is None:
             names = ", ".join(sheets)
             raise ConfigError(f"{document} marks a table bench:{found['name']}; there are {names}.")
-        if not sheet.rows:
+        if not sheet.rows or (sheet.name == "machine" and no_rates):
             return found[0]
         picture = f"![{sheet.title}]({IMAGES}/{sheet.figure}.png)\n\n" if sheet.figure else ""
         return f"{found[1]}\n{picture}{sheet.markdown()}\n\n{found[3]}"

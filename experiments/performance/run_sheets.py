@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from experiments.performance.frame import in_order, one, pick, size_title
+from experiments.performance.posterior_sheet import parity_sheet, posterior_sheet
 from experiments.performance.scaling_section import QUANTITIES
 from experiments.performance.session import OURS
 from experiments.performance.sheet import Sheet, number
@@ -135,5 +136,5 @@ def scaling_sheet(frame: pd.DataFrame) -> Sheet:
 
 
 RUN_SHEETS: tuple[Callable[[pd.DataFrame], Sheet], ...] = (
-    steps_sheet, evaluation_sheet, loop_sheet, scaling_sheet,
+    steps_sheet, evaluation_sheet, loop_sheet, scaling_sheet, posterior_sheet, parity_sheet,
 )  # fmt: skip

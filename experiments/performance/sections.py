@@ -8,6 +8,7 @@ from types import MappingProxyType
 from experiments.performance.evaluation_section import run_evaluation
 from experiments.performance.loop_section import run_loop
 from experiments.performance.operators_section import run_operators
+from experiments.performance.posterior_section import run_posterior
 from experiments.performance.scaling_section import run_scaling
 from experiments.performance.session import Session
 from experiments.performance.steps_section import run_steps
@@ -19,6 +20,7 @@ SECTIONS: Mapping[str, Callable[[Session], None]] = MappingProxyType(
         "evaluation": run_evaluation,
         "loop": run_loop,
         "scaling": run_scaling,
+        "posterior": run_posterior,
     }
 )
 

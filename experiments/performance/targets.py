@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
-from experiments.performance.frame import contenders, fastest, geometric_mean, in_order, one, pick, speed_up
+from experiments.performance.frame import (
+    contenders,
+    fastest,
+    geometric_mean,
+    in_order,
+    one,
+    pick,
+    speed_up,
+)
 from experiments.performance.learn2reg import ITEMS
 from experiments.performance.operators import OPERATORS
 from experiments.performance.session import OURS
@@ -87,8 +95,8 @@ def _memory(frame: pd.DataFrame) -> Iterator[Target]:
             worst.append(ours / least)
             if item in ("lncc", "mi"):
                 halves.append(ours / one(found, contender="MONAI"))
-    yield Target("memory over the smallest other package, worst", _largest(worst), 1.0, False)
-    yield Target("memory of LNCC and MI over MONAI's, worst", _largest(halves), 0.5, False)
+    yield Target("memory over the smallest other package, worst", largest(worst), 1.0, False)
+    yield Target("memory of LNCC and MI over MONAI's, worst", largest(halves), 0.5, False)
 
 
 def _steps(frame: pd.DataFrame) -> Iterator[Target]:
@@ -121,7 +129,7 @@ def _rest(frame: pd.DataFrame) -> Iterator[Target]:
         peaks = [one(script, contender=name, quantity="peak_mib") for name in (OURS, "Learn2Reg script")]
         yield Target(f"{item}, peak memory over the script's", peaks[0] / peaks[1], 1.0, False)
     apart = pick(rows, contender="Learn2Reg script", quantity="difference")["value"]
-    yield Target("largest difference from its values", _largest(list(apart)), 1e-6, False)
+    yield Target("largest difference from its values", largest(list(apart)), 1e-6, False)
     loop = pick(frame, section="loop")
     for item in in_order(pick(loop, mode="epoch"), "item"):
         share = one(loop, item=item, quantity="outside_wall_share")
@@ -133,18 +141,27 @@ def _rest(frame: pd.DataFrame) -> Iterator[Target]:
         False,
     )
     fitted = frame[frame["quantity"].str.startswith("exponent_") & (frame["mode"] == "voxels")]
-    yield Target("largest exponent in voxels", _largest(list(fitted["value"])), 1.05, False)
+    yield Target("largest exponent in voxels", largest(list(fitted["value"])), 1.05, False)
 
 
-def _largest(values: list[float]) -> float:
+def largest(values: list[float]) -> float:
+    """Of the values that are known."""
     return max((value for value in values if not math.isnan(value)), default=math.nan)
 
 
 CHECKS: tuple[Callable[[pd.DataFrame], Iterator[Target]], ...] = (_operators, _memory, _steps, _rest)
+SECTIONS = ("operators", "steps", "evaluation", "loop", "scaling")
 
 
 def targets_sheet(frame: pd.DataFrame) -> Sheet:
-    """Every target that a benchmark can judge."""
+    """Every target of operators, training and evaluation that a benchmark can judge."""
+    if pick(frame, section=SECTIONS).empty:
+        return judged("targets", "Targets", ())
+    return judged("targets", "Targets", (target for check in CHECKS for target in check(frame)))
+
+
+def judged(name: str, title: str, targets: Iterable[Target]) -> Sheet:
+    """A table of targets with their verdicts."""
     rows = [
         [
             target.text,
@@ -152,7 +169,6 @@ def targets_sheet(frame: pd.DataFrame) -> Sheet:
             f"{'≥' if target.at_least else '≤'} {target.wanted:g}",
             target.verdict,
         ]
-        for check in CHECKS
-        for target in check(frame)
+        for target in targets
     ]
-    return Sheet("targets", "Targets", ("target", "measured", "wanted", ""), rows)
+    return Sheet(name, title, ("target", "measured", "wanted", ""), rows)

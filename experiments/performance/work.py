@@ -110,8 +110,22 @@ class TrainingStep:
         return [p.grad.clone() for p in self.network.parameters() if p.grad is not None]
 
 
+@dataclass(frozen=True)
+class Inference:
+    """A piece of inference, ready to be repeated.
+
+    Attributes:
+        run: does it.
+        figures: what the last run has reached, such as a divergence from the truth.
+    """
+
+    run: Callable[[], object]
+    figures: Callable[[], Mapping[str, float]] = dict
+
+
 Maker = Callable[[Inputs], Work]
 StepMaker = Callable[[Inputs], TrainingStep]
+InferenceMaker = Callable[[Inputs], Inference]
 Evaluate = Callable[[], Mapping[str, float]]
 
 
@@ -146,6 +160,10 @@ class Contender:
 
     def steps(self) -> Mapping[str, StepMaker]:
         """Return the training steps it has, by the names of `performance.steps_section`."""
+        return {}
+
+    def inference(self) -> Mapping[str, InferenceMaker]:
+        """Return the pieces of inference it has, by the names of `performance.posterior_section`."""
         return {}
 
     def evaluation(self, inputs: Inputs) -> Evaluate | None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from experiments.performance.peers.csain_release import CSAINRelease
 from experiments.performance.peers.deepali import Deepali
+from experiments.performance.peers.dlvi_release import DLVIRelease
 from experiments.performance.peers.grid_sample import GridSample
 from experiments.performance.peers.monai import Monai
 from experiments.performance.peers.release import Release
 from experiments.performance.peers.scipy import Scipy
+from experiments.performance.peers.sgmcmc_release import SGMCMCRelease
 from experiments.performance.peers.simpleitk import SimpleItk
 from experiments.performance.peers.surface_distance import SurfaceDistance
 from experiments.performance.peers.voxelmorph import Voxelmorph
@@ -18,7 +20,7 @@ from experiments.performance.peers.vrnet_release import VRNetRelease
 from experiments.performance.work import Contender
 from medreg.errors import ConfigError
 
-RELEASES = (Release, VRNetRelease, CSAINRelease)
+RELEASES = (Release, VRNetRelease, CSAINRelease, SGMCMCRelease, DLVIRelease)
 
 
 def all_peers(releases: Sequence[Path] = ()) -> tuple[Contender, ...]:
@@ -43,7 +45,8 @@ def released(folders: Sequence[Path]) -> tuple[Contender, ...]:
         if not kinds:
             raise ConfigError(
                 f"--release {folder} is no checkout of the releases of GraDIRN (core/networks.py), VR-Net "
-                "(L2Models.py) or CSAIN (network.py); give the top folder of one."
+                "(L2Models.py), CSAIN (network.py), ir-sgmcmc (trainer/trainer.py) or dlvi "
+                "(dlvi/variationalize.py); give the top folder of one."
             )
         found.append(kinds[0](folder))
     return tuple(found)

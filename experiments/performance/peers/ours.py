@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.performance.inputs import Inputs
+from experiments.performance.peers import our_posterior
 from experiments.performance.peers.csain_step import csain_step
 from experiments.performance.peers.our_steps import LNCC_LIKE_THEIRS, training_step
-from experiments.performance.work import Contender, Evaluate, Maker, StepMaker, Work
+from experiments.performance.work import Contender, Evaluate, InferenceMaker, Maker, StepMaker, Work
 from medreg import __version__
 from medreg.geometry.bspline import evaluate_bspline
 from medreg.geometry.derivatives import jacobian_determinant
@@ -79,6 +80,18 @@ class Ours(Contender):
             "vrnet l1": partial(training_step, overrides=(*VRNET, "model.data_term=l1")),
             "vrnet four warps": partial(training_step, overrides=("model=vrnet",)),
             "csain": csain_step,
+        }
+
+    def inference(self) -> Mapping[str, InferenceMaker]:
+        """The engine's notebook, and pieces of registration with the bare energy of as many samples beside."""
+        return {
+            "notebook": our_posterior.notebook,
+            "vi": our_posterior.iteration,
+            "vi bare energy": our_posterior.bare,
+            "transition": our_posterior.transition,
+            "transition bare energy": our_posterior.bare,
+            "chains": partial(our_posterior.transition, chains=4),
+            "chains one after another": partial(our_posterior.one_after_another, chains=4),
         }
 
     def evaluation(self, inputs: Inputs) -> Evaluate:

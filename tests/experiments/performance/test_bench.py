@@ -27,8 +27,16 @@ def test_releases_are_known_by_their_files(tmp_path):
         (folder / file).touch()
     csain.mkdir()
     (csain / "network.py").write_text("class CSAIN_disp_lvl1:")
-    names = [one.name for one in released((vrnet, gradirn.parent, csain))]
-    assert names == ["VR-Net release", "GraDIRN release", "CSAIN release"]
+    sampler, engine = tmp_path / "four" / "trainer", tmp_path / "five" / "dlvi"
+    sampler.mkdir(parents=True)
+    (sampler / "trainer.py").write_text("def _SGLD_transition")
+    engine.mkdir(parents=True)
+    (engine / "variationalize.py").touch()
+    folders = (vrnet, gradirn.parent, csain, sampler.parent, engine.parent)
+    names = [one.name for one in released(folders)]
+    assert names == [
+        "VR-Net release", "GraDIRN release", "CSAIN release", "ir-sgmcmc release", "dlvi release",
+    ]  # fmt: skip
     with pytest.raises(ConfigError, match="is no checkout"):
         released((tmp_path,))
 
