@@ -70,7 +70,10 @@ def test_correlated_gaussian(sampler):
     assert apart(found, torch.linalg.inv(precision)) < 0.05
 
 
-def test_four_chains_agree():
+@pytest.mark.parametrize(
+    "sampler", [SGLD(0.3), SGHMC(0.4, friction=1.0)], ids=lambda each: type(each).__name__
+)
+def test_four_chains_agree(sampler):
     probe = Probe(torch.arange(1)[None])
     start = 2 * torch.randn(4, 10, 1, generator=torch.Generator().manual_seed(4))
     precision = correlated()
@@ -82,13 +85,13 @@ def test_four_chains_agree():
     sample(
         Columns(),
         start,
-        SGHMC(0.4, friction=1.0),
-        plan=Plan(burn_in=100, transitions=4000, thin=1),
+        sampler,
+        plan=Plan(burn_in=100, transitions=3000, thin=1),
         generator=torch.Generator().manual_seed(0),
         listeners=[probe],
     )
     chains = probe.chains()[..., 0]
-    assert chains.shape == (4, 4000, 10)
+    assert chains.shape == (4, 3000, 10)
     assert float(rank_rhat(chains).max()) < 1.01
     assert float(rank_rhat(probe.scalar("energy"))) < 1.01
 
