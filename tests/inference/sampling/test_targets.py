@@ -142,12 +142,12 @@ def test_starts():
 
     mean, std = torch.tensor([[1.0, -1.0], [3.0, 0.0]]), torch.tensor([[0.5, 2.0], [1.0, 0.1]])
     factor = torch.tensor([[[1.0, 1.0]], [[0.0, 0.3]]])
-    start = from_variational(mean, std.log(), factor, chains=20_000, generator=generator)
-    draws = start.z.unflatten(0, (20_000, 2))
+    start = from_variational(mean, std.log(), factor, chains=5000, generator=generator)
+    draws = start.z.unflatten(0, (5000, 2))
     for pair in range(2):
-        torch.testing.assert_close(draws[:, pair].mean(0), mean[pair], atol=0.05, rtol=0)
+        torch.testing.assert_close(draws[:, pair].mean(0), mean[pair], atol=0.1, rtol=0)
         law = torch.diag(std[pair] ** 2) + factor[pair].mT @ factor[pair]
-        torch.testing.assert_close(torch.cov(draws[:, pair].mT), law, atol=0.1, rtol=0.05)
+        torch.testing.assert_close(torch.cov(draws[:, pair].mT), law, atol=0.15, rtol=0.06)
     torch.testing.assert_close(start.variance, std**2)  # of the diagonal alone
 
 
