@@ -2,8 +2,9 @@
 
     python scripts/measure_variational.py [--steps 10]
 
-Every row is a process of its own with one thread: a perceptron of two hidden layers on 128 items,
-Adam, one step of the plain network beside one of the family. Memory is the peak above what the process held before the network was made.
+Every row is a process of its own with one thread: a perceptron of two hidden layers on 128 items, Adam, one step of the
+plain network beside one of the family. Times are processor times, so that neighbours on the machine do not matter.
+Memory is the peak above what the process held before the network was made.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def likelihood(output: Tensor, target: Tensor) -> Tensor:
 
 
 def seconds(step: Callable[[], None], steps: int) -> float:
-    """Processor time, median of several steps after one that is not counted; neighbours on the machine do not matter."""
+    """Processor time, median of several steps after one that is not counted."""
     step()
     times = []
     for _ in range(steps):
