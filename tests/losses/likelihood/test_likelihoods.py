@@ -87,7 +87,7 @@ def test_the_sums_are_those_of_torch(masked, dtype):
     mask = texture(2, 50_000, seed=3).to(dtype) if masked else None
     weights = torch.ones(2, 50_000, dtype=torch.float64) if mask is None else mask.double()
     found, moments = sweep(residual, mask, numbers, moments=False), sweep(residual, mask, numbers)
-    tolerance = {"rtol": 2e-5 if dtype == torch.float32 else 1e-9, "atol": 1e-6}
+    tolerance = {"rtol": 1e-4 if dtype == torch.float32 else 1e-9, "atol": 1e-6}
     for pair in range(2):
         known = reference(numbers[pair : pair + 1])
         value = -(weights[pair] * known.log_prob(residual[pair].double())).sum()
@@ -230,7 +230,7 @@ def test_resumed_bit_by_bit(name):
 
 def test_gaussian_is_the_normal_density():
     fixed, warped = texture(1, 1, 9, 8), texture(1, 1, 9, 8, seed=1)
-    known = -Normal(0.0, 0.3).log_prob(fixed - warped).sum()
+    known = -Normal(0.0, torch.tensor(0.3, dtype=torch.float64)).log_prob(fixed - warped).sum()
     assert float(gaussian(0.3)(warped, fixed)) == pytest.approx(float(known), rel=1e-12)
 
 
