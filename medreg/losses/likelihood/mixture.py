@@ -119,10 +119,10 @@ class GaussianMixture(Likelihood):
     def _start(self, warped: Tensor, fixed: Tensor, mask: Tensor | None) -> None:
         residual = self.residual(warped, fixed, mask)
         weights = samples_mask(mask, len(warped))
-        reference = self.residual.transformed(
-            fixed if mask is None else fixed.masked_fill(for_samples(mask, len(fixed)) == 0, 0.0), None
-        )
-        floor = _FINEST * reference.flatten(1).std(1).view(-1, self.pairs).mean(0)
+        seen = fixed[: self.pairs]
+        if mask is not None:
+            seen = seen.masked_fill(mask[: self.pairs] == 0, 0.0)
+        floor = _FINEST * self.residual.transformed(seen, None).flatten(1).std(1)
         number = voxel_count(residual, weights).expand(len(residual))
         # Chains of a pair have their second moments in common.
         moments = torch.stack([number, masked_sum(residual, weights), masked_sum(residual.square(), weights)])
