@@ -144,17 +144,21 @@ class GaussianMixture(Likelihood):
         seen = residual.detach()
         found: Sums | None = None
         if adapt:
-            numbers, share = [], []
-            for chain in self.chains_of(len(seen)):
-                share.append(self._fit(seen[chain], None if weights is None else weights[chain]))
-                numbers.append(self._tuned.values)
-            numbers, share = torch.cat(numbers), torch.cat(share)
+            numbers, share = self._adapted(seen, weights)
         else:
             numbers = for_samples(self._tuned.values, len(seen))
             found = sweep(seen.flatten(1), _flat(weights, seen), numbers, moments=False)
             share = self._share(seen, found, weights)
         self.share = share
         return share * fused(MixtureLoss(numbers, _flat(weights, seen), found), residual)
+
+    def _adapted(self, residual: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The numbers (S, 2K) that each chain has after its step, and the shares α (S,) before it."""
+        numbers, shares = [], []
+        for chain in self.chains_of(len(residual)):
+            shares.append(self._fit(residual[chain], None if weights is None else weights[chain]))
+            numbers.append(self._tuned.values)
+        return torch.cat(numbers), torch.cat(shares)
 
     def _share(self, residual: Tensor, found: Sums, weights: Tensor | None) -> Tensor:
         if self.decimation is None:

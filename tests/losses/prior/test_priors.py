@@ -17,6 +17,7 @@ from medreg.losses.prior.fixed import Fixed
 from medreg.losses.prior.gamma import Gamma
 from medreg.losses.prior.lognormal import LogNormal
 from medreg.losses.prior.potential import Potential
+from medreg.losses.prior.replicated import ReplicatedDiffusion
 from medreg.losses.prior.student import Student
 from medreg.losses.regularisation.bending import Bending
 from medreg.losses.regularisation.diffusion import Diffusion
@@ -82,6 +83,20 @@ def test_gradients(name, shape):
     prior = prepared(PRIORS[name]())
     u = field(*shape).requires_grad_(True)
     assert torch.autograd.gradcheck(lambda v: value(prior, v), u)
+
+
+@pytest.mark.parametrize("spacing", [None, (2.0, 1.0, 0.5)])
+def test_the_released_energy_counts_the_last_difference_twice(spacing):
+    u = field(5, 4, 3)
+    scale = torch.tensor(spacing or (1.0, 1.0, 1.0), dtype=torch.float64)
+    differences = [(u * scale.view(1, 3, 1, 1, 1)).diff(dim=a + 2).square() / scale[a] ** 2 for a in range(3)]
+    known = sum(
+        d.flatten(1).sum(1) + d.narrow(a + 2, d.shape[a + 2] - 1, 1).flatten(1).sum(1)
+        for a, d in enumerate(differences)
+    )
+    regulariser = ReplicatedDiffusion(weight=1.0, units="voxel" if spacing is None else "mm")
+    prior = prepared(Fixed(regulariser=regulariser, weight=1.0))
+    torch.testing.assert_close(prior.energies(Deformation(u, u), spacing_mm=scale), known)
 
 
 def test_fixed_and_regulariser():
