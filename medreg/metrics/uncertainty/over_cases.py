@@ -54,7 +54,7 @@ def bootstrap(
     """Value of a statistic of pooled counts and its standard error over cases, as `resampled`.
 
     Returns:
-        the statistic of all cases and its error, of the same shape; the error is NaN for fewer than two cases or infinite counts.
+        the statistic of all cases and its error, of the same shape; NaN for fewer than two cases or infinite counts.
     """
     value = np.asarray(statistic(counts.sum(0)), dtype=np.float64)
     if len(counts) < 2 or not np.isfinite(counts).all():
