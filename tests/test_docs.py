@@ -388,6 +388,7 @@ def test_other_commands_parse(capsys):
             "doctor",
             "show",
             "rank",
+            "calibration",
             "submit",
             "evaluate",
             "benchmark",
