@@ -1,6 +1,6 @@
 """Segmentation networks that answer with several score maps: one network, dropout, an ensemble, the engine.
 
-`objective` is what training minimises, in nats an image; `draws` are what the predictive probabilities are averaged over.
+`objective` is what training minimises, in nats an image; `draws` are what predictive probabilities are averaged over.
 """
 
 from __future__ import annotations

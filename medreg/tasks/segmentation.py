@@ -71,7 +71,9 @@ class SegmentationTask(Task):
                 f"The network gives {scores.shape[1]} classes, but the data have {classes - 1} structures and the "
                 f"background; set model.out_channels={classes}."
             )
-        return scores[(..., *(slice(size) for size in image.shape[2:]))]
+        for axis, size in enumerate(image.shape[2:], start=2):
+            scores = scores.narrow(axis, 0, size)
+        return scores
 
     def predict(self, image: Tensor) -> Tensor:
         """Return the code of the most probable structure of every voxel, (B, 1, *S); 0 where there is none."""
