@@ -122,10 +122,12 @@ class BestStructured(Method):
     Attributes:
         rank: r.
         starts: of which the best is taken.
+        steps: of L-BFGS, at most.
     """
 
     rank: int = 1
-    starts: int = 3
+    starts: int = 1
+    steps: int = 1000
 
     def fit(self, problem: Problem, seed: int) -> Sequence[Fitted]:
         """Data set by data set."""
@@ -151,7 +153,7 @@ class BestStructured(Method):
             return found
 
         try:
-            q = maximise(target, family, starts=1)
+            q = maximise(target, family, starts=1, steps=self.steps)
         except torch.linalg.LinAlgError:
             return None
         return NormalPosterior(q.mean, q.covariance())
