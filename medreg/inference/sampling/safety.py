@@ -87,7 +87,7 @@ class Watch:
 
     def look_at_energies(self, energies: Tensor, transition: int) -> None:
         """Stop chains whose energy (S,) is not finite, or has risen too far."""
-        values = energies.detach().to("cpu", torch.float64)
+        values = energies.detach().cpu().double()
         self._stop(~torch.isfinite(values), transition, lambda slot: f"its energy became {values[slot]:g}")
         self._lowest = torch.fmin(self._lowest, values)
         if self.safety.energy_rise is not None:
