@@ -220,11 +220,12 @@ class PairGatherer:
 
     def posterior(self) -> PairPosterior | None:
         """Return what is known; None of fewer than two samples."""
-        summary = None if self._gatherer is None else self._gatherer.summary()
-        self.notes += notes_of(summary, 0 if self._gatherer is None else self._gatherer.left_out)
-        return (
-            None if summary is None or self._base is None else PairPosterior(self.pair, self._base, summary)
-        )
+        if self._gatherer is None or self._base is None:
+            self.notes.append("nothing was sampled, so that nothing is said of the uncertainty")
+            return None
+        summary = self._gatherer.summary()
+        self.notes += notes_of(summary, self._gatherer.left_out)
+        return None if summary is None else PairPosterior(self.pair, self._base, summary)
 
     def _begun(self, base: PairTransform) -> Gatherer:
         axis, pair = base.slice_axis, self.pair

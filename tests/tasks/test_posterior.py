@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import torch
 from gaussian_posterior import ReturnedTranslations, ToldTranslations
 from scipy.special import erf
 
+from medreg.config.compose import compose
+from medreg.config.instantiate import build
 from medreg.errors import CompositionError, ConfigError, DataError
 from medreg.inference.sampling.run import ChainsStopped
 from medreg.io.field import read_displacement
@@ -23,7 +26,7 @@ from medreg.tasks.posterior import PosteriorTask
 from medreg.tasks.posterior_files import slabs
 
 SPACING = (1.5, 2.0, 4.0)
-DEFAULTS = {"keep_samples": 0, "probe_voxels": 30, "band_mm": 4.0, "seed": 0}
+DEFAULTS = {"keep_samples": 0, "probe_voxels": 30, "band_mm": 4.0, "seed": 0, "keep_state_s": 30}
 
 
 def batch(ndim, slices=3):
@@ -231,3 +234,51 @@ def test_chains_that_all_stop_leave_what_they_had_sampled(caplog):
     silent.draws = silent.draws[:0]
     with pytest.raises(ChainsStopped):
         task_of(silent).test_step(batch(2), 0)
+
+
+class Killed(Exception):
+    """As a `kill -9` would end it."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inference", ["sgld", "vi"])
+def test_a_killed_case_goes_on_to_the_same_bits(inference, tmp_path):
+    options = ["model=bayes", f"inference={inference}", "inference.variational.iterations=12", "data.ndim=2"]
+    options += {
+        "vi": ["inference.samples=12"],
+        "sgld": ["inference.transitions=20", "inference.thin=2", "inference.burn_in=2"],
+    }[inference]
+    node = compose([*options, "logger=none", "task.keep_state_s=0"]).task
+
+    def tested(folder, stop=None):
+        task = build(node)
+        task.evaluator.labels, task.name = {"block": 7}, "bayes"
+        task._trainer = SimpleNamespace(default_root_dir=str(folder))
+        begin, heard = task.gatherer, []
+
+        def heeding(case):
+            gatherer = begin(case)
+            take = gatherer._take
+
+            def counted(*told):
+                heard.append(told)
+                if stop is not None and len(heard) > stop:
+                    raise Killed
+                take(*told)
+
+            gatherer._take = counted
+            return gatherer
+
+        task.gatherer = heeding
+        return task.test_step(batch(2), 0)
+
+    whole = tested(tmp_path / "whole")
+    with pytest.raises(Killed):
+        tested(tmp_path / "killed", stop=5)
+    assert list((tmp_path / "killed").rglob("*.state"))
+    again = tested(tmp_path / "killed")
+    assert not list((tmp_path / "killed").rglob("*.state"))
+    for name in ("displacement", "displacement_mean", "displacement_std", "label_probability"):
+        torch.testing.assert_close(again.arrays[name], whole.arrays[name], rtol=0, atol=0)
+    assert again.tables["traces"] == whole.tables["traces"]
+    assert ("block", "sample_volume_ml") in {(row.structure, row.metric) for row in again.rows["bayes"]}
