@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,8 @@ import torch
 from medreg.errors import CheckpointError, ConfigError
 from medreg.io import checkpoint
 from medreg.io.atomic import replacing
+
+log = logging.getLogger("medreg")
 
 
 @runtime_checkable
@@ -62,6 +65,19 @@ class StateFile:
         with replacing(self.path) as part:
             torch.save({"state_dict": dict(state), "made_by": dict(made_by)}, part)
         self._written = time.monotonic()
+
+    def update(self, state: Mapping[str, Any], *, made_by: Mapping[str, Any]) -> None:
+        """As `write`, but a disk that is full costs the possibility to resume, not the inference: it is told."""
+        try:
+            self.write(state, made_by=made_by)
+        except (OSError, RuntimeError) as error:
+            self._written = time.monotonic()
+            log.warning(
+                "The state file %s cannot be written (%s); going on without it. If this ends early, it begins again "
+                "from the state before.",
+                self.path,
+                error,
+            )
 
     def read(self, *, made_by: Mapping[str, Any]) -> dict[str, Any] | None:
         """The state in the file, tensors on the CPU; None where there is no file yet.

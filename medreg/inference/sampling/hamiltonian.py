@@ -76,10 +76,10 @@ class Hamiltonian(Trajectory):
         self.momentum.mul_(self.kept).add_(self._buffer, alpha=math.sqrt(1 - self.kept**2))
         z.addcmul_(momentum, self.scale, value=self.step_size / 2)
 
-    def reset(self, chains: Tensor, value: Tensor) -> None:
-        """Put some chains somewhere, at rest."""
-        super().reset(chains, value)
-        self.momentum[chains] = 0
+    def reset(self, slot: int, value: Tensor) -> None:
+        """Put the chain of a place in the batch somewhere (...), at rest."""
+        super().reset(slot, value)
+        self.momentum[slot] = 0
 
     def state(self) -> dict[str, Any]:
         """State, momentum and noise."""

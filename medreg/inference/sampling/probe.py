@@ -59,7 +59,7 @@ class Probe:
             self._scalars.append({})
             self._transitions.append([])
         numbers = {"energy": draw.energies, **draw.scalars}
-        numbers = {name: value.detach().double().cpu() for name, value in numbers.items()}
+        numbers = {name: value.detach().cpu().double() for name, value in numbers.items()}
         for slot, field in draw.slots():
             places = self.positions[slot % self.pairs].to(field.device)
             self._fields[slot].append(field.flatten(1)[:, places].cpu())

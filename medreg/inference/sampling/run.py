@@ -19,7 +19,7 @@ from medreg.inference.sampling.sampler import Sampler
 from medreg.inference.state_file import Resumable, StateFile
 
 FieldOf = Callable[[Tensor], Tensor]  # state (S, ...) → what listeners see, (S, ...)
-Scalars = Callable[[], Mapping[str, Tensor]]  # further numbers (S,) of the last evaluation
+Scalars = Callable[[Tensor], Mapping[str, Tensor]]  # state (S, ...) → further numbers (S,) of it
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def sample(
     *,
     plan: Plan,
     generator: torch.Generator,
+    pairs: int = 1,
     variance: Tensor | None = None,
     field: FieldOf | None = None,
     listeners: Sequence[Listener] = (),
@@ -69,8 +70,9 @@ def sample(
     """Run chains in one batch and tell the listeners of every sample that is kept.
 
     The sample after t transitions is kept if t > burn_in and t − burn_in is a multiple of `thin`: every chain gives
-    transitions // thin. A stopped chain keeps its place in the batch at its start, without momentum, so that the
-    others are not disturbed, and listeners hear no more of it.
+    transitions // thin. The place in the batch of a stopped chain is taken by a copy of another chain of its pair (by
+    its own start, where none is left), and listeners hear no more of it: what the chains of a pair have in common,
+    such as the numbers of a likelihood that adapts, then is not pulled away by a chain that was lost.
 
     With `keep`, the same call after a `kill -9` ends with the same bits as if nothing had happened (on a CPU), if
     the energy has `state` and `load_state` wherever its value depends on more than z. A finished sampling is answered
@@ -82,10 +84,12 @@ def sample(
         sampler: how chains move.
         plan: how many transitions, and which are kept.
         generator: source of all randomness of the sampler; it moves on by one draw.
+        pairs: number P of pairs.
         variance: preconditioner σ², see `Sampler.begin`.
         field: from states to what listeners see, such as displacements in voxels; None shows the states.
         listeners: told of kept samples, in this order.
-        scalars: further numbers (S,) of the last evaluation for the listeners, such as the parts of the energy.
+        scalars: from the states of a kept sample to further numbers (S,) for the listeners, such as the parts of the
+            energy; called without gradient.
         safety: limits of a chain; None stops those alone that are not finite.
         keep: file of the whole state.
         progress: told after every transition.
@@ -94,6 +98,7 @@ def sample(
         CompositionError: folds are to be looked for and there is no `field`; a preconditioner of another size.
         CheckpointError: the state file is damaged or belongs to another sampling.
         ChainsStopped: all chains were stopped.
+        OSError: the state file cannot be written at the start. Later that is told, and the sampling goes on.
     """
     safety = Safety() if safety is None else safety
     if safety.fold_percent is not None and field is None:
@@ -101,11 +106,13 @@ def sample(
             f"fold_percent={safety.fold_percent} asks for folds, and the sampling has no `field` that says what the "
             "displacement of a state is; give one, or fold_percent=null."
         )
-    if not len(start):
-        raise ConfigError("There is no chain to sample; give at least one start (chains=1 or more).")
-    return _Run(energy, start, sampler, plan, generator, variance, field, listeners, scalars, safety).go(
-        keep, progress
-    )
+    if not len(start) or len(start) % pairs:
+        raise ConfigError(
+            f"There are {len(start)} starts for {pairs} pairs; give one for every chain of every pair (chains=1 or "
+            "more)."
+        )
+    run = _Run(energy, start, sampler, plan, generator, pairs, variance, field, listeners, scalars, safety)
+    return run.go(keep, progress)
 
 
 class _Run:
@@ -118,6 +125,7 @@ class _Run:
         sampler: Sampler,
         plan: Plan,
         generator: torch.Generator,
+        pairs: int,
         variance: Tensor | None,
         field: FieldOf | None,
         listeners: Sequence[Listener],
@@ -125,7 +133,7 @@ class _Run:
         safety: Safety,
     ) -> None:
         self.energy, self.start, self.plan, self.safety = energy, start.detach(), plan, safety
-        self.field, self.listeners, self.scalars = field, list(listeners), scalars
+        self.field, self.listeners, self.scalars, self.pairs = field, list(listeners), scalars, pairs
         noise = Noise.spawn(generator, len(start), device=start.device)
         self.chains = sampler.begin(self.start, noise, variance=variance)
         self.watch = Watch(safety, len(start), start[0].numel())
@@ -151,13 +159,15 @@ class _Run:
             if not self.done:
                 self.advance(gradient)
             if keep is not None and (self.done or keep.due()):
-                keep.write(self.state(), made_by=self.made_by)
+                keep.update(self.state(), made_by=self.made_by)
         return self.outcome()
 
     def resume(self, keep: StateFile) -> None:
-        """Go on from the file, if there is one; what was read is not held any longer than this."""
+        """Go on from the file, or write the first one, so that a place that cannot be written is known at once."""
         found = keep.read(made_by=self.made_by)
-        if found is not None:
+        if found is None:
+            keep.write(self.state(), made_by=self.made_by)
+        else:
             self.load_state(found)
 
     def evaluate(self, progress: Callable[[SamplingProgress], None] | None) -> Tensor:
@@ -181,19 +191,21 @@ class _Run:
         alive = self.watch.alive
         if not keeps or not alive.any():
             return
-        numbers = {} if self.scalars is None else self.scalars()
+        numbers = {} if self.scalars is None else self.scalars(point)
         draw = Draw(self.made, shown, alive, energies, numbers)
         for listener in self.listeners:
             listener(draw)
         self.kept += alive
 
     def advance(self, gradient: Tensor) -> None:
-        """One transition; stopped chains rest at their start."""
+        """One transition; stopped chains give their place away."""
         self.chains.move(gradient)
         self.made += 1
         self.watch.look_at_state(self.chains.z, self.made)
-        if self.watch.stopped:
-            self.chains.reset(~self.watch.alive.to(self.start.device), self.start)
+        for slot in (~self.watch.alive).nonzero().flatten().tolist():
+            others = self.watch.alive[slot % self.pairs :: self.pairs].nonzero().flatten().tolist()
+            place = slot % self.pairs + others[0] * self.pairs if others else None
+            self.chains.reset(slot, self.start[slot] if place is None else self.chains.z[place])
 
     def outcome(self) -> Outcome:
         """What became of the chains.

@@ -33,6 +33,9 @@ class Stop:
 class Safety:
     """Limits of a chain. A state or energy that is not finite always stops it.
 
+    Where the chains of a pair have something in common that adapts, give `energy_rise` too: it finds a chain that
+    diverges long before its numbers overflow.
+
     Attributes:
         fold_percent: largest share of voxels, per cent, where the Jacobian determinant is not positive, in a kept
             sample; None does not look.
@@ -77,11 +80,6 @@ class Watch:
         self.stops: list[Stop] = []
         self._lowest = torch.full((slots,), math.inf, dtype=torch.float64)
 
-    @property
-    def stopped(self) -> bool:
-        """Whether there is a chain that was stopped."""
-        return bool(self.stops)
-
     def look_at_state(self, z: Tensor, transition: int) -> None:
         """Stop chains whose state (S, ...) is not finite."""
         norm = torch.linalg.vector_norm(z.flatten(1), dim=1)
@@ -89,7 +87,7 @@ class Watch:
 
     def look_at_energies(self, energies: Tensor, transition: int) -> None:
         """Stop chains whose energy (S,) is not finite, or has risen too far."""
-        values = energies.detach().to("cpu", torch.float64)
+        values = energies.detach().cpu().double()
         self._stop(~torch.isfinite(values), transition, lambda slot: f"its energy became {values[slot]:g}")
         self._lowest = torch.fmin(self._lowest, values)
         if self.safety.energy_rise is not None:

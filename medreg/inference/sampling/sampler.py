@@ -55,14 +55,9 @@ class Trajectory(ABC):
     def move(self, gradient: Tensor) -> None:
         """One transition by the gradient (S, ...) at the point that `propose` gave."""
 
-    def reset(self, chains: Tensor, value: Tensor) -> None:
-        """Put some chains somewhere, at rest.
-
-        Args:
-            chains: (S,) bool.
-            value: (S, ...), read where `chains` is true.
-        """
-        self.z[chains] = value[chains].to(self.z)
+    def reset(self, slot: int, value: Tensor) -> None:
+        """Put the chain of a place in the batch somewhere (...), at rest."""
+        self.z[slot] = value
 
     def step(self, energy: EnergyFunction) -> Step:
         """Propose, evaluate and move once."""

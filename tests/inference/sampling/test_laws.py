@@ -138,6 +138,14 @@ def test_underdamped_chains_oscillate_as_derived():
     assert min(found) < -0.3 * found[0]  # overdamped chains never swing to the other side
 
 
+@pytest.mark.parametrize(("h", "friction"), [(0.5, 1.0), (1.0, 0.5), (0.8, 2.0)])
+def test_autocorrelation_time(h, friction):
+    lags = tuple(range(28))  # beyond, nothing is left
+    _, _, found = run(SGHMC(h, friction=friction), 1.0, 1.0, steps=110, lags=lags)
+    time = 1 + 2 * sum(found[1:]) / found[0]
+    assert time == pytest.approx(4 / h**2 * math.tanh(friction * h / 2), abs=0.1)
+
+
 def test_hamiltonian_law_with_a_noisy_gradient():
     torch.manual_seed(0)
     h, friction, curvature, noise = 0.6, 0.8, 1.0, 1.2

@@ -16,15 +16,21 @@ import torch
 from jittered_energy import JitteredEnergy
 
 from medreg.errors import CheckpointError, CompositionError, ConfigError, NumericalError
-from medreg.inference.objective import EnergyFunction
+from medreg.geometry.svf import StationaryVelocity
+from medreg.inference.level import full_images
+from medreg.inference.objective import EnergyFunction, PairEnergy
 from medreg.inference.sampling.hamiltonian import SGHMC
 from medreg.inference.sampling.langevin import SGLD
 from medreg.inference.sampling.noise import Noise
 from medreg.inference.sampling.plan import Plan
 from medreg.inference.sampling.run import ChainsStopped, sample
 from medreg.inference.sampling.safety import Safety
+from medreg.inference.sampling.starts import from_identity
 from medreg.inference.sampling.streaming import LabelCounts, Moments, Probe
 from medreg.inference.state_file import StateFile
+from medreg.losses.energy import Energy
+from medreg.losses.regularisation.diffusion import Diffusion
+from medreg.losses.similarity.ssd import SSD
 
 ROOT = Path(__file__).resolve().parents[3]
 SAMPLERS = [SGLD(0.1), SGLD(0.1, update="released"), SGHMC(0.4, friction=0.5)]
@@ -119,13 +125,37 @@ def test_a_chain_that_is_not_finite_is_stopped_and_the_others_go_on():
     assert "energy became nan" in stop.reason
     assert heard.alive[3] == [True, True, True]
     assert heard.alive[4] == [True, False, True]
-    assert torch.equal(outcome.z[1], torch.zeros(2))  # it rests at its start
+    assert torch.equal(outcome.z[1], outcome.z[0])  # its place is taken
     # Nothing of it reached the others
     sample(
         Bowl(), torch.zeros(3, 2), SGHMC(0.4, friction=1.0), plan=plan, generator=seeded(), listeners=[alone]
     )
     for mine, theirs in zip(heard.fields, alone.fields, strict=True):
         assert torch.equal(mine[[0, 2]], theirs[[0, 2]])
+
+
+def test_the_place_of_a_stopped_chain_is_taken_within_its_pair():
+    seen = []
+
+    class Told(Bowl):
+        def __call__(self, z):
+            seen.append(z.detach().clone())
+            return super().__call__(z)
+
+    def spoil(energies, z, count):
+        factors = torch.ones(4)
+        factors[1] = torch.nan if count >= 3 else 1.0  # the first chain of the second pair,
+        factors[3] = torch.nan if count >= 6 else 1.0  # then the second
+        return energies * factors
+
+    start = torch.randn(4, 2, generator=seeded())
+    plan = Plan(burn_in=0, transitions=8, thin=1)
+    outcome = sample(Told(spoil), start, SGLD(0.1), plan=plan, generator=seeded(), pairs=2)
+    assert outcome.kept.tolist() == [8, 2, 8, 5]
+    assert torch.equal(seen[5][1], seen[5][3])
+    assert torch.equal(seen[8][[1, 3]], start[[1, 3]])
+    with pytest.raises(ConfigError, match="3 starts for 2 pairs"):
+        sample(Bowl(), start[:3], SGLD(0.1), plan=plan, generator=seeded(), pairs=2)
 
 
 def test_a_state_that_is_not_finite_never_reaches_the_energy():
@@ -365,6 +395,74 @@ def test_the_state_of_another_sampling_is_refused(tmp_path):
         run(0.1)
     with pytest.raises(ConfigError, match="every"):
         StateFile(tmp_path / "b.state", every_s=-1)
+
+
+def test_a_state_file_that_cannot_be_written(tmp_path, monkeypatch, caplog):
+    def run(path, made_until=None):
+        seen = []
+        plan = Plan(burn_in=0, transitions=4, thin=1)
+        file = StateFile(path, every_s=0)
+        sample(
+            Bowl(),
+            torch.zeros(1, 2),
+            SGLD(0.1),
+            plan=plan,
+            generator=seeded(),
+            keep=file,
+            progress=lambda told: (seen.append(told.transition), full(told.transition == made_until)),
+        )
+        return seen
+
+    def full(now):
+        if now:
+            monkeypatch.setattr("torch.save", no_space)
+
+    def no_space(*args, **settings):
+        raise OSError(28, "No space left on device")
+
+    # A wrong place is known before any work; a disk that fills up later does not cost the samples
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        run(tmp_path / "file" / "a.state")
+    assert run(tmp_path / "a.state", made_until=2) == [0, 1, 2, 3, 4]
+    assert "a.state cannot be written" in caplog.text
+
+
+def test_registration_energies_are_sampled():
+    generator = seeded(3)
+    fixed = torch.rand(2, 1, 12, 10, generator=generator)
+    images = full_images(fixed, fixed.roll(1, 2), spacing_mm=torch.tensor([1.5, 2.0]))
+    pairs = PairEnergy(
+        Energy(SSD(weight=1.0), Diffusion(weight=1.0)),
+        StationaryVelocity(4),
+        images,
+        data_weight=500,
+        weight=500,
+    )
+    energy = pairs.chains(3)
+    labels = (fixed > 0.5).to(torch.uint8)
+    moments = Moments(pairs=2)
+    counts = LabelCounts(labels, {"bright": 1}, spacing_mm=images.spacing_mm, fixed_labels=labels)
+    probe = Probe.at_random(labels, count=20, generator=generator)
+    outcome = sample(
+        energy,
+        from_identity(pairs.identity(), chains=3).z,
+        SGHMC(0.02, friction=5.0),
+        plan=Plan(burn_in=10, transitions=40, thin=10),
+        generator=generator,
+        pairs=2,
+        variance=torch.ones(pairs.shape),
+        field=lambda z: energy.deformation(z).displacement,
+        listeners=[moments, counts, probe],
+        scalars=lambda z: dict(zip(("data", "prior"), energy.parts(z), strict=True)),
+        safety=Safety(fold_percent=50, energy_rise=1e6),
+    )
+    assert outcome.kept.tolist() == [4] * 6
+    assert moments.mean().shape == (2, 2, 12, 10)
+    assert counts.sizes(1).shape == (12, 1)
+    assert probe.chains(1).shape == (3, 4, 2, 20)
+    parts = 500 * probe.scalar("data") + probe.scalar("prior")
+    torch.testing.assert_close(parts, probe.scalar("energy"), rtol=1e-5, atol=0)
 
 
 SCRIPT = """

@@ -70,7 +70,10 @@ def test_correlated_gaussian(sampler):
     assert apart(found, torch.linalg.inv(precision)) < 0.05
 
 
-def test_four_chains_agree():
+@pytest.mark.parametrize(
+    "sampler", [SGLD(0.3), SGHMC(0.4, friction=1.0)], ids=lambda each: type(each).__name__
+)
+def test_four_chains_agree(sampler):
     probe = Probe(torch.arange(1)[None])
     start = 2 * torch.randn(4, 10, 1, generator=torch.Generator().manual_seed(4))
     precision = correlated()
@@ -82,13 +85,13 @@ def test_four_chains_agree():
     sample(
         Columns(),
         start,
-        SGHMC(0.4, friction=1.0),
-        plan=Plan(burn_in=100, transitions=4000, thin=1),
+        sampler,
+        plan=Plan(burn_in=100, transitions=3000, thin=1),
         generator=torch.Generator().manual_seed(0),
         listeners=[probe],
     )
     chains = probe.chains()[..., 0]
-    assert chains.shape == (4, 4000, 10)
+    assert chains.shape == (4, 3000, 10)
     assert float(rank_rhat(chains).max()) < 1.01
     assert float(rank_rhat(probe.scalar("energy"))) < 1.01
 
@@ -139,12 +142,12 @@ def test_starts():
 
     mean, std = torch.tensor([[1.0, -1.0], [3.0, 0.0]]), torch.tensor([[0.5, 2.0], [1.0, 0.1]])
     factor = torch.tensor([[[1.0, 1.0]], [[0.0, 0.3]]])
-    start = from_variational(mean, std.log(), factor, chains=20_000, generator=generator)
-    draws = start.z.unflatten(0, (20_000, 2))
+    start = from_variational(mean, std.log(), factor, chains=5000, generator=generator)
+    draws = start.z.unflatten(0, (5000, 2))
     for pair in range(2):
-        torch.testing.assert_close(draws[:, pair].mean(0), mean[pair], atol=0.05, rtol=0)
+        torch.testing.assert_close(draws[:, pair].mean(0), mean[pair], atol=0.1, rtol=0)
         law = torch.diag(std[pair] ** 2) + factor[pair].mT @ factor[pair]
-        torch.testing.assert_close(torch.cov(draws[:, pair].mT), law, atol=0.1, rtol=0.05)
+        torch.testing.assert_close(torch.cov(draws[:, pair].mT), law, atol=0.15, rtol=0.06)
     torch.testing.assert_close(start.variance, std**2)  # of the diagonal alone
 
 
