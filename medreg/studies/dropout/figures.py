@@ -47,9 +47,9 @@ class MeanFigure:
             self._loss(axes[0, 2])
         caption = (
             "One unknown mean, noise 1, prior N(0, 1). Left: predictive density after 1000 observations of θ* = "
-            f"{self.far:g}; dropout with p = 0.5 has a second mode at 0. Middle: the variance of the posterior falls as "
-            "1/n, that of dropout stays at p(1 − p)θ². Right: what dropout loses in expected log density as n → ∞; it "
-            "tends to ln 1/(1 − p)."
+            f"{self.far:g}; dropout with p = 0.5 has a second mode at 0. Middle: the variance of the posterior falls "
+            "as 1/n, that of dropout stays at p(1 − p)θ². Right: what dropout loses in expected log density as n → ∞; "
+            "it tends to ln 1/(1 − p)."
         )
         return Picture.of(
             figure, "dropout_mean", caption=caption, alt="Density, variance over n, loss over θ."
@@ -166,8 +166,8 @@ class CurvesFigure:
                 axes[2 * place + 1].set_ylim(0)
                 axes[2 * place + 1].set_title(f"density of y at x = {problem.centre:g}")
         caption = (
-            "First data set. Mean ± 2 SD of the predictive distribution, noise included, with the training points; beside "
-            "each its density in the middle of the gap."
+            "First data set. Mean ± 2 SD of the predictive distribution, noise included, with the training points; "
+            "beside each its density in the middle of the gap."
         )
         return Picture.of(
             figure, self.name, caption=caption, alt=f"Predictive distributions of {', '.join(curves)}."
