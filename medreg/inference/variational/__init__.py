@@ -4,5 +4,6 @@ Two ways in: `fit` takes a log density over a vector, `VariationalModule` any `t
 """
 
 from medreg.inference.variational.fit import fit
+from medreg.inference.variational.module import VariationalModule
 
-__all__ = ["fit"]
+__all__ = ["VariationalModule", "fit"]

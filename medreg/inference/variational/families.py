@@ -33,6 +33,8 @@ LARGEST_FULL = 1000  # entries whose full covariance is still factorised at ever
 class Family(nn.Module, ABC):
     """Parameters of a variational distribution over vectors (*B, D)."""
 
+    rank: int
+
     def __init__(self, dim: int, batch: Sequence[int] = ()) -> None:
         super().__init__()
         if dim < 1:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from medreg.errors import ConfigError, require_choice
+from medreg.errors import ConfigError
+from medreg.inference.variational.choice import make_family
 from medreg.inference.variational.distribution import Distribution
-from medreg.inference.variational.families import Diagonal, Family, Fresh, Full, Mixture, Structured
+from medreg.inference.variational.families import Family, Fresh, Mixture
 from medreg.inference.variational.fitting import Fitting, LogDensity, checked
 
-FamilyName = Literal["diagonal", "structured", "mixture", "full"]
 Callback = Callable[[Fitting, Tensor], None]
 
 
@@ -107,7 +107,7 @@ def fit(
             of a mixture start `scale` apart.
         scale: rough size of the entries: σ starts at a tenth of it.
         callback: called after every step with the fitting and the estimate of the bound.
-        state: `fitting.state()` of a callback, or `posterior.state`: the same call goes on from it, on a CPU to the bit.
+        state: `fitting.state()` of a callback, or `posterior.state`; the same call goes on, bit by bit on a CPU.
         elbo_samples: for the bound at the end.
         dtype: of the parameters.
         device: of the parameters.
@@ -116,7 +116,10 @@ def fit(
         ConfigError: an option that makes no sense, each in a sentence.
         NumericalError: a density that is not finite; names the step.
     """
-    chosen = _family(family, dim, rank, components, _batch_shape(batch), dtype, device)
+    chosen = make_family(
+        family, dim, rank=rank, usual_rank=1, components=components, batch=_batch_shape(batch), dtype=dtype,
+        device=device,
+    )  # fmt: skip
     fitting = Fitting(
         chosen, steps=steps, lr=lr, schedule=schedule, betas=betas, mode=mode, pairs=pairs, estimator=estimator,
         seed=seed,
@@ -125,13 +128,20 @@ def fit(
     chosen.initialise(fresh, mean=_start(start, chosen, fresh))
     if state is not None:
         fitting.load_state(state)
+    return _run(fitting, log_density, callback, elbo_samples)
+
+
+def _run(
+    fitting: Fitting, log_density: LogDensity, callback: Callback | None, elbo_samples: int
+) -> Posterior:
+    """Take the steps that are left, and evaluate."""
     while not fitting.finished:
         bound = fitting.step(log_density)
         if callback is not None:
             callback(fitting, bound)
-    kept, distribution = fitting.state(), chosen.distribution().detached()
+    state, distribution = fitting.state(), fitting.family.distribution().detached()
     last = evaluate(distribution, log_density, fitting, elbo_samples)
-    return Posterior(distribution, *last, kept["history"], kept, fitting.generator)
+    return Posterior(distribution, *last, state["history"], state, fitting.generator)
 
 
 @torch.no_grad()
@@ -154,33 +164,6 @@ def _batch_shape(batch: int | None) -> tuple[int, ...]:
     if batch < 1:
         raise ConfigError(f"batch is {batch}; a fit needs at least one problem.")
     return (batch,)
-
-
-def _family(
-    name: str,
-    dim: int,
-    rank: int | None,
-    components: int | None,
-    batch: tuple[int, ...],
-    dtype: torch.dtype,
-    device: torch.device | str,
-) -> Family:
-    require_choice("family", name, get_args(FamilyName))
-    if rank is not None and name in ("diagonal", "full") and rank != 0:
-        raise ConfigError(
-            f"rank is {rank}, but family={name} has no rank; take family=structured or leave it out."
-        )
-    if components is not None and name != "mixture":
-        raise ConfigError(f"components is {components}, but family={name} has one; take family=mixture.")
-    rank = min(1, dim) if rank is None else rank
-    where: dict[str, Any] = {"batch": batch, "dtype": dtype, "device": device}
-    if name == "diagonal":
-        return Diagonal(dim, **where)
-    if name == "full":
-        return Full(dim, **where)
-    if name == "structured":
-        return Structured(dim, rank, **where)
-    return Mixture(dim, rank, 2 if components is None else components, **where)
 
 
 def _normal_draws(dim: int, scale: float, seed: int, dtype: torch.dtype, device: torch.device | str) -> Fresh:

@@ -57,7 +57,7 @@ class Fitting:
         seed: int = 0,
     ) -> None:
         _check(steps, lr, schedule, pairs)
-        samples_per_draw(mode, getattr(family, "rank", 0))
+        samples_per_draw(mode, family.rank)
         self.family, self.steps, self.lr, self.schedule, self.decay = family, steps, lr, schedule, decay
         self.mode, self.pairs = mode, pairs
         self.estimator = check_estimator(estimator, family.distribution())
@@ -74,7 +74,7 @@ class Fitting:
     @property
     def samples(self) -> int:
         """Evaluations of the density per step and component."""
-        return self.pairs * samples_per_draw(self.mode, getattr(self.family, "rank", 0))
+        return self.pairs * samples_per_draw(self.mode, self.family.rank)
 
     @property
     def finished(self) -> bool:
