@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from medreg.errors import CompositionError, ConfigError, require_choice
+from medreg.geometry.banded import filtered
 from medreg.geometry.separable import apply_per_axis
 
 Form = Literal["root", "released"]
@@ -49,7 +50,7 @@ class SobolevFilter(nn.Module):
     The object holds no tensors: it works on any grid, 2-D and 3-D, a control grid too, of any precision and device.
 
     Args:
-        half_width: s of the kernel, grid points.
+        half_width: s of the kernel, grid points; 0 leaves everything as it is, parameters without a grid too.
         strength: λ of the kernel, squared grid points.
         form: "root" or "released".
         boundary: outside the grid its "mirror" image, which makes S symmetric, or its border value
@@ -86,19 +87,23 @@ class SobolevFilter(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """Parameters θ (B, C, *grid) of a latent field (B, C, *grid)."""
+        if not self.half_width:
+            return latent
         keys = self._keys(latent)
         if self.form == "root":
-            return apply_per_axis(latent, keys, _root)
+            return filtered(latent, keys, _root)
         result: Tensor = _StraightThrough.apply(latent, keys)
         return result
 
     def latent(self, theta: Tensor) -> Tensor:
         """The z with A z = θ, for starting points, (B, C, *grid); fine patterns of θ are amplified."""
+        if not self.half_width:
+            return theta
         return apply_per_axis(theta, self._keys(theta), _root_inverse if self.form == "root" else _inverse)
 
     def smooth(self, field: Tensor) -> Tensor:
         """S applied to a field (B, C, *grid), whichever the form."""
-        return apply_per_axis(field, self._keys(field), _filter)
+        return _smoothed(field, self._keys(field)) if self.half_width else field
 
     def extra_repr(self) -> str:
         """Settings for printing."""
@@ -118,11 +123,16 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, latent: Tensor, keys: Sequence[tuple[Any, ...]]) -> Tensor:
-        return apply_per_axis(latent, keys, _filter)
+        return _smoothed(latent, keys)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return gradients[0], None
+
+
+def _smoothed(field: Tensor, keys: Sequence[tuple[Any, ...]]) -> Tensor:
+    mirror = keys[0][3] == "mirror"
+    return filtered(field, keys, _filter) if mirror else apply_per_axis(field, keys, _filter)
 
 
 def _filter(key: tuple[Any, ...]) -> Tensor:

@@ -14,6 +14,7 @@ from medreg.losses.reduction import precise
 
 _CHUNK = 2**15  # voxels at a time: the terms of all components stay in the second-level cache
 _LARGEST = 60.0  # exponent of a component beside the widest one: exp(60) is far from overflow in float32
+_SMALLEST = -60.0  # below it a component is nothing; denormal numbers would cost a hundred times the time
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -22,7 +23,7 @@ class Sums:
     """What one sweep over the voxels found, of P samples and K components.
 
     Attributes:
-        value: (P,) −Σ m ln p.
+        value: (P,) −Σ m ln p; of a sweep without moments.
         counts: (P, K) Σ m γ_k, γ the responsibilities.
         squares: (P, K) Σ m γ_k r².
         precision: (P, N) Σ_k γ_k/σ_k² at each voxel: the gradient of −ln p is r times this.
@@ -35,13 +36,14 @@ class Sums:
 
 
 @torch.no_grad()
-def sweep(residual: Tensor, mask: Tensor | None, numbers: Tensor) -> Sums:
+def sweep(residual: Tensor, mask: Tensor | None, numbers: Tensor, *, moments: bool = True) -> Sums:
     """Go through the voxels once.
 
     Args:
         residual: (P, N).
         mask: (P, N) weights, or None.
         numbers: (P, 2K): ln σ_k, then the logits of the shares ρ_k.
+        moments: whether `counts` and `squares` are wanted, or else `value`; the others stay zero.
     """
     kind = precise(residual.device)
     offset, precisions, widest = _terms(numbers)
@@ -50,6 +52,7 @@ def sweep(residual: Tensor, mask: Tensor | None, numbers: Tensor) -> Sums:
     # Relative to the widest component no exponent falls below all others: ln p stays finite in the far tails.
     shift = (offset - base[:, None]).clamp_max(_LARGEST).to(residual.dtype)[:, :, None]
     slope = (-0.5 * (precisions - least[:, None])).to(residual.dtype)[:, :, None]
+    half = 0.5 * least[:, None].to(residual.dtype)
     weights = precisions.to(residual.dtype)[:, None]
     precision = torch.empty_like(residual)
     value = torch.zeros(len(residual), dtype=kind, device=residual.device)
@@ -57,14 +60,20 @@ def sweep(residual: Tensor, mask: Tensor | None, numbers: Tensor) -> Sums:
     for first in range(0, residual.shape[1], _CHUNK):
         part = slice(first, first + _CHUNK)
         square = residual[:, part].square()
-        terms = torch.exp_(torch.baddbmm(shift, slope, square[:, None]))
+        terms = torch.exp_(torch.baddbmm(shift, slope, square[:, None]).clamp_min_(_SMALLEST))
         total = terms.sum(1)
         torch.div(torch.bmm(weights, terms)[:, 0], total, out=precision[:, part])
-        weight = torch.reciprocal(total) if mask is None else mask[:, part] / total
-        counts += torch.bmm(terms, weight[:, :, None])[:, :, 0]
-        squares += torch.bmm(terms, (weight * square)[:, :, None])[:, :, 0]
-        nats = (0.5 * least[:, None]).to(square) * square - total.log_()
-        value += (nats if mask is None else nats * mask[:, part]).sum(1)
+        if moments:
+            weight = torch.reciprocal(total) if mask is None else mask[:, part] / total
+            both = torch.stack([weight, weight * square], 2)
+            sums = torch.bmm(terms, both)
+            counts += sums[:, :, 0]
+            squares += sums[:, :, 1]
+        else:
+            nats = torch.addcmul(total.log_().neg_(), square, half)
+            value += (nats if mask is None else nats.mul_(mask[:, part])).sum(1)
+    if moments:
+        return Sums(value, counts, squares, precision)
     number = residual.shape[1] if mask is None else mask.sum(1, dtype=kind)
     return Sums(value - base * number, counts, squares, precision)
 
@@ -117,7 +126,7 @@ class MixtureLoss:
         """Return value and gradient from one sweep."""
         residual = inputs[0].detach()
         flat = residual.flatten(1)
-        found = sweep(flat, self.mask, self.numbers) if self.found is None else self.found
+        found = sweep(flat, self.mask, self.numbers, moments=False) if self.found is None else self.found
         if not wanted[0]:
             return Evaluation(found.value, (None,))
         gradient = flat * found.precision
