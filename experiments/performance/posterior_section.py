@@ -21,7 +21,7 @@ from medreg.kernels.allocator import keep_freed_memory
 SECTION = "posterior"
 NOTEBOOK, VI, TRANSITION, CHAINS = "notebook", "vi", "transition", "chains"
 FULL_SIZES, QUICK_SIZES = ("64", "96"), ("24",)
-CHAIN_SIZES, QUICK_CHAIN_SIZES = ("16", "24", "32", "64", "96"), ("16",)
+CHAIN_SIZES, QUICK_CHAIN_SIZES = ("16", "24", "32", "64"), ("16",)
 _PARITY = Size(1, (24, 24, 24))
 _SMALL = Size(1, (16, 16, 16))  # loads code and starts threads
 
@@ -84,7 +84,7 @@ def _measure(session: Session, item: str, size: Size | None, threads: int) -> No
     if not works:
         session.measured.add(rows)
         return
-    budget = Budget(1.0, slow=3.0) if session.settings.quick else Budget(20.0, slow=15.0, least=5)
+    budget = Budget(1.0, slow=3.0) if session.settings.quick else Budget(8.0, slow=5.0)
     found = take_turns(
         {one: work.run for one, work in works.items()}, budget=budget, device=session.settings.device
     )

@@ -248,6 +248,7 @@ class ChainInference(PosteriorInference):
                 self.sampler,
                 plan=self.plan,
                 generator=generator,
+                pairs=energy.pairs,
                 variance=start.variance,
                 field=lambda z: several.deformation(z).displacement,
                 listeners=listeners,

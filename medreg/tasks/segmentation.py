@@ -56,16 +56,24 @@ class SegmentationTask(Task):
         Raises:
             CompositionError: the network gives another number of classes than the data have.
         """
-        sizes = image.shape[2:]
-        padding = [part for size in reversed(sizes) for part in (0, -size % self.multiple)]
-        scores = self.model(nn.functional.pad(image, padding))
+        return self._cut(self.model(self._padded(image)), image)
+
+    def _padded(self, image: Tensor) -> Tensor:
+        """Return the image padded with 0 to what the network takes."""
+        padding = [part for size in reversed(image.shape[2:]) for part in (0, -size % self.multiple)]
+        return nn.functional.pad(image, padding)
+
+    def _cut(self, scores: Tensor, image: Tensor) -> Tensor:
+        """Return scores on the grid of the image; refuse another number of classes than the data have."""
         classes = len(self.evaluator.labels) + 1
         if scores.shape[1] != classes:
             raise CompositionError(
                 f"The network gives {scores.shape[1]} classes, but the data have {classes - 1} structures and the "
                 f"background; set model.out_channels={classes}."
             )
-        return scores[(..., *(slice(size) for size in sizes))]
+        for axis, size in enumerate(image.shape[2:], start=2):
+            scores = scores.narrow(axis, 0, size)
+        return scores
 
     def predict(self, image: Tensor) -> Tensor:
         """Return the code of the most probable structure of every voxel, (B, 1, *S); 0 where there is none."""

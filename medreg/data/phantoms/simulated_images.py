@@ -13,6 +13,8 @@ from scipy import ndimage
 from medreg.errors import ConfigError
 
 Array = NDArray[np.float64]
+LEAST_SHARE = 0.005  # of the image that every structure shows
+MOST_DRAWS = 100  # of their places
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class ImageOptions:
         edge_voxels: over which a structure fades into the background.
         texture: standard deviation of the grey values inside a textured structure; structures differ by about 0.3.
         grain_voxels: standard deviation of the Gaussian that makes the texture smooth.
-        flat: share of that texture elsewhere.
+        flat: share of that texture in the other structures.
+        background: share of that texture outside all structures.
     """
 
     structures: int
@@ -34,13 +37,14 @@ class ImageOptions:
     texture: float
     grain_voxels: float
     flat: float
+    background: float
 
     def __post_init__(self) -> None:
         positive = min(self.structures, self.edge_voxels, self.grain_voxels, *self.radius)
-        if positive <= 0 or len(self.radius) != 2 or min(self.texture, self.flat) < 0:
+        if positive <= 0 or len(self.radius) != 2 or min(self.texture, self.flat, self.background) < 0:
             raise ConfigError(
                 "data.dataset.prepare.image needs at least one structure, two positive numbers as radius, positive "
-                "edge_voxels and grain_voxels, and texture and flat that are not negative."
+                "edge_voxels and grain_voxels, and texture, flat and background that are not negative."
             )
 
 
@@ -48,17 +52,13 @@ def picture(
     shape: Sequence[int], options: ImageOptions, generator: np.random.Generator
 ) -> tuple[Array, NDArray[np.uint8]]:
     """Draw a moving image, grey values about 0 to 1, and its label map, both (*S)."""
-    image = np.full(shape, 0.2)
-    labels = np.zeros(shape, dtype=np.uint8)
-    shown = np.full(shape, options.flat)
-    points = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij")).astype(np.float64)
+    distances, labels = _structures(shape, options, generator)
+    image, shown = np.full(shape, 0.2), np.full(shape, options.background)
     greys = 0.35 + 0.6 * generator.permutation(options.structures) / max(1, options.structures - 1)
-    for code, grey in enumerate(greys, start=1):
-        distance = _distance(points, shape, options.radius, generator)
+    for code, (grey, distance) in enumerate(zip(greys, distances, strict=True), start=1):
         weight = 1 / (1 + np.exp(np.clip(4 * distance / options.edge_voxels, -50, 50)))
         image += weight * (grey - image)
         shown += weight * ((1.0 if code % 2 else options.flat) - shown)
-        labels[distance <= 0] = code
     grain = smooth(generator.standard_normal(shape), options.grain_voxels)
     return image + options.texture * shown * grain, labels
 
@@ -67,6 +67,22 @@ def smooth(noise: Array, width_voxels: float) -> Array:
     """White noise smoothed by a Gaussian and brought back to unit variance over the image."""
     field = ndimage.gaussian_filter(noise, width_voxels, mode="wrap")
     return np.asarray((field - field.mean()) / field.std())
+
+
+def _structures(
+    shape: Sequence[int], options: ImageOptions, generator: np.random.Generator
+) -> tuple[list[Array], NDArray[np.uint8]]:
+    """Distances to the ellipsoids and the label map, drawn again until none is hidden behind later ones."""
+    points = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij")).astype(np.float64)
+    for _ in range(MOST_DRAWS):
+        distances = [_distance(points, shape, options.radius, generator) for _ in range(options.structures)]
+        labels = np.zeros(shape, dtype=np.uint8)
+        for code, distance in enumerate(distances, start=1):
+            labels[distance <= 0] = code
+        counts = np.bincount(labels.ravel(), minlength=options.structures + 1)[1:]
+        if counts.min() >= LEAST_SHARE * labels.size:
+            break
+    return distances, labels
 
 
 def _distance(

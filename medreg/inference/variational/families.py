@@ -239,7 +239,9 @@ class Mixture(Family):
 
 
 class Full(Family):
-    """The normal with any covariance, by its Cholesky factor.
+    """The normal with any covariance, by its Cholesky factor L = M diag(e^d) with ones on the diagonal of M.
+
+    A step of M is then relative to the width of its column; a step of L itself is not, and too long for narrow ones.
 
     Raises:
         ConfigError: more entries than can be factorised at every step.
@@ -266,7 +268,19 @@ class Full(Family):
 
     def distribution(self) -> FullNormal:
         """The normal at the present parameters."""
-        return FullNormal(self.location, self.below.tril(-1) + torch.diag_embed(self.log_diagonal.exp()))
+        widths = self.log_diagonal.exp()
+        return FullNormal(
+            self.location, self.below.tril(-1) * widths.unsqueeze(-2) + torch.diag_embed(widths)
+        )
+
+    @torch.no_grad()
+    def start(self, mean: Tensor, lower: Tensor) -> None:
+        """Set explicit starting values, broadcast to (*B, D) and (*B, D, D): the mean and a Cholesky factor."""
+        widths = lower.diagonal(dim1=-2, dim2=-1)
+        self.location.copy_(mean.expand_as(self.location))
+        self.log_diagonal.copy_(widths.log().expand_as(self.log_diagonal))
+        self.below.copy_((lower / widths.unsqueeze(-2)).expand_as(self.below))
+        self.project()
 
     @torch.no_grad()
     def initialise(self, fresh: Fresh, *, mean: Tensor | None = None, level: float = LEVEL) -> None:

@@ -54,10 +54,10 @@ def bootstrap(
     """Value of a statistic of pooled counts and its standard error over cases, as `resampled`.
 
     Returns:
-        the statistic of all cases and its error, of the same shape; the error is NaN for fewer than two cases.
+        the statistic of all cases and its error, of the same shape; NaN for fewer than two cases or infinite counts.
     """
     value = np.asarray(statistic(counts.sum(0)), dtype=np.float64)
-    if len(counts) < 2:
+    if len(counts) < 2 or not np.isfinite(counts).all():
         return value, np.full_like(value, math.nan)
     return value, resampled(statistic, counts, draws=draws, seed=seed).std(axis=0, ddof=1)
 

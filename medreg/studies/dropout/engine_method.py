@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medreg.errors import NumericalError
 from medreg.inference.comparators.linear_gaussian import LinearGaussian, NormalPosterior
 from medreg.inference.comparators.predictive import Predictive
 from medreg.inference.variational.analytic import GaussianTarget, maximise
@@ -121,10 +122,12 @@ class BestStructured(Method):
     Attributes:
         rank: r.
         starts: of which the best is taken.
+        steps: of L-BFGS, at most.
     """
 
     rank: int = 1
-    starts: int = 2
+    starts: int = 1
+    steps: int = 1000
 
     def fit(self, problem: Problem, seed: int) -> Sequence[Fitted]:
         """Data set by data set."""
@@ -132,11 +135,25 @@ class BestStructured(Method):
         return [self._fitted(own, model, seed) for model in own.models]
 
     def _fitted(self, problem: LinearProblem, model: LinearGaussian, seed: int) -> Fitted:
+        target = GaussianTarget(model.posterior.mean, model.precision, model.log_evidence)
+        climbs = [self._climb(target, problem.dim, seed + number) for number in range(self.starts)]
+        found = [(model.elbo(q), q) for q in climbs if q is not None]
+        if not found:
+            raise NumericalError(
+                f"No climb of a structured normal of rank {self.rank} came to an end; take more starts or another rank."
+            )
+        return of_normal(problem, model, max(found, key=lambda pair: pair[0])[1])
+
+    def _climb(self, target: GaussianTarget, dim: int, seed: int) -> NormalPosterior | None:
+        """Climb from one start; None where a line search ran so far away that the covariance was singular."""
+
         def family(number: int) -> Structured:
-            generator, found = generator_of(seed + number), Structured(problem.dim, self.rank, dtype=DTYPE)
-            found.initialise(lambda shape: torch.randn(*shape, problem.dim, generator=generator, dtype=DTYPE))
+            generator, found = generator_of(seed), Structured(dim, self.rank, dtype=DTYPE)
+            found.initialise(lambda shape: torch.randn(*shape, dim, generator=generator, dtype=DTYPE))
             return found
 
-        target = GaussianTarget(model.posterior.mean, model.precision, model.log_evidence)
-        q = maximise(target, family, starts=self.starts)
-        return of_normal(problem, model, NormalPosterior(q.mean, q.covariance()))
+        try:
+            q = maximise(target, family, starts=1, steps=self.steps)
+        except torch.linalg.LinAlgError:
+            return None
+        return NormalPosterior(q.mean, q.covariance())

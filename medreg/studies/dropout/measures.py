@@ -14,7 +14,7 @@ from medreg.studies.dropout.fitted import Fitted, Method
 from medreg.studies.dropout.problems import DTYPE, DataSet, Problem
 
 Measured = tuple[str, str, str, float, str]  # case, structure, metric, value, unit
-RADIUS = 1e-3  # of the ball around the truth
+RADIUS = 1e-6  # of the ball around the truth
 FACTOR = 10.0  # by which targets are scaled
 GAP = torch.linspace(-1, 1, 41, dtype=DTYPE)  # where benchmarks C and D have no data
 

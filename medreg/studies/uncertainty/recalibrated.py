@@ -36,13 +36,9 @@ def recalibrated(method: Method, validation: Method, *, seed: int = 0) -> list[F
 
 
 def factor_of(validation: Method) -> float:
-    """Factor of the SD fitted to validation cases; NaN where they have no z-scores.
-
-    Raises:
-        DataError: an SD of zero, which no factor mends.
-    """
+    """Factor of the SD fitted to validation cases; NaN without z-scores, or with an SD of zero, which none mends."""
     squares = cube(validation.counts, "squares")
-    if squares is None:
+    if squares is None or not np.isfinite(squares.pooled).all():
         return math.nan
     total = squares.pooled[0]
     return fit_factor(float(total[1]), float(total[0]))

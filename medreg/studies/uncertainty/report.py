@@ -80,9 +80,7 @@ def compare_calibration(
         if method.name in fits:
             fit = fits[method.name]
             figures += recalibrated(method, fit, seed=seed)
-            notes.append(
-                f"{method.name}: SD × {factor_of(fit):.3f}, fitted to {len(fit.cases)} validation cases."
-            )
+            notes.append(_fit_note(method.name, factor_of(fit), len(fit.cases)))
     curves = pd.concat([curves_of(method, seed=seed) for method in methods], ignore_index=True)
     return Comparison(
         tuple(methods), tuple(figures), tuple(differences(methods, seed=seed)), curves, tuple(notes)
@@ -137,6 +135,14 @@ def sentences(found: Comparison) -> list[str]:
             f"n = {d.n}): {verdict}."
         )
     return [*said, *found.notes]
+
+
+def _fit_note(name: str, factor: float, cases: int) -> str:
+    if math.isnan(factor):
+        return (
+            f"{name}: no factor mends its SD, which is zero or unknown somewhere in {cases} validation cases."
+        )
+    return f"{name}: SD × {factor:.3f}, fitted to {cases} validation cases."
 
 
 def _table(title: str, metrics: Sequence[str], figures: Sequence[Figure], found: Comparison) -> Table:

@@ -119,8 +119,7 @@ def test_targets_of_inference_are_judged(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_from_command_to_report(tmp_path, monkeypatch):
-    monkeypatch.setattr(our_posterior, "STEPS", 20)
+def test_from_command_to_report(tmp_path):
     command = ["posterior", "--quick", "--sizes", "12x14x16", "--threads", "1"]
     assert main([*command, "--output", str(tmp_path)]) == 0
     frame = pd.read_csv(tmp_path / "bench.csv")

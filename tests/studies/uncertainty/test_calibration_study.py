@@ -129,6 +129,23 @@ def test_recalibration_stands_beside_the_raw_figures(tmp_path):
     assert any("SD × 2.0" in note or "SD × 1.9" in note for note in found.notes)
 
 
+def test_an_sd_of_zero_has_no_factor_and_costs_nothing_else(tmp_path):
+    folders = [
+        run_folder(tmp_path / "test", cases=range(3)),
+        run_folder(tmp_path / "val", cases=range(50, 53)),
+    ]
+    for folder in folders:
+        table = pd.read_csv(folder / "calibration.csv")
+        table.loc[table["kind"] == "squares", "observed"] = math.inf
+        table.to_csv(folder / "calibration.csv", index=False)
+    found = compare_calibration([str(folders[0])], validation=[str(folders[1])])
+    assert FACTOR not in {figure.form for figure in found.figures}
+    assert LEVELS in {figure.form for figure in found.figures}
+    assert any("no factor mends" in note for note in found.notes)
+    assert value(found, "z_rms").value == math.inf
+    assert write_comparison(found, tmp_path / "out").is_file()
+
+
 def test_files_and_command(tmp_path, capsys):
     good, sure = (
         run_folder(tmp_path / "good", cases=range(4)),

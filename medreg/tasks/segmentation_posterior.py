@@ -1,0 +1,98 @@
+"""Segmentation with a predictive distribution: mean probabilities over draws, and whether they are true."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from medreg.errors import CompositionError, ConfigError
+from medreg.metrics.overlap import label_index
+from medreg.metrics.runtime import RuntimeMeter
+from medreg.metrics.uncertainty.labels import label_calibration
+from medreg.models.segmentation_samples import SampledSegmentation
+from medreg.tasks.base import Batch
+from medreg.tasks.results import CaseResult, case_arrays, cost_rows
+from medreg.tasks.segmentation import SegmentationTask
+
+
+class PosteriorSegmentationTask(SegmentationTask):
+    """Train what a sampled network minimises; evaluate the mean of the probabilities of its draws.
+
+    Beside the rows of `SegmentationTask` come calibration error, Brier score and log-likelihood in a band around the
+    structures.
+
+    Args:
+        model: a network with draws.
+        draws: K a case, where the network lets choose.
+        band_mm: half-width of the band around the true structures, in which probabilities are judged.
+        seed: of the draws.
+        **options: of `SegmentationTask`; its loss is that of validation.
+
+    Raises:
+        ConfigError: no draw.
+        CompositionError: a network without draws.
+    """
+
+    requires: ClassVar[frozenset[str]] = SegmentationTask.requires | {"spacing_mm"}
+
+    def __init__(
+        self, model: SampledSegmentation, *, draws: int, band_mm: float, seed: int, **options: Any
+    ) -> None:
+        if not isinstance(model, SampledSegmentation):
+            raise CompositionError(
+                f"{type(model).__name__} has no draws; take model=unet_single, unet_dropout, unet_ensemble or "
+                "unet_variational, or task=segmentation."
+            )
+        if draws < 1:
+            raise ConfigError(f"task.draws is {draws}; a predictive distribution needs one or more.")
+        super().__init__(model, **options)
+        self.draws, self.band_mm, self.seed = draws, band_mm, seed
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Return the objective of one batch, in nats a voxel."""
+        image = batch["image"]
+        classes = label_index(batch["label"], list(self.evaluator.labels.values()))[:, 0]
+
+        def likelihood(scores: Tensor) -> Tensor:
+            loss = F.cross_entropy(self._cut(scores, image), classes.long(), reduction="none")
+            return -loss.flatten(1).sum(1)
+
+        size = len(image) * int(self.trainer.num_training_batches)  # images of an epoch
+        voxels = image[0, 0].numel()
+        loss = self.sampled.objective(self._padded(image), likelihood, size=size) / voxels
+        self.check_finite(loss, batch)
+        self.train_means.add({"loss": loss}, size=len(image))
+        return loss
+
+    def test_step(self, batch: Batch, batch_index: int) -> CaseResult:  # type: ignore[override]
+        """Score one case."""
+        with RuntimeMeter(self.device) as meter:
+            probabilities = self.probabilities(batch["image"])
+            found = self._codes(probabilities)
+        calibration = label_calibration(
+            probabilities[:, 1:].clamp_max(1), batch["label"], self.evaluator.labels,
+            spacing_mm=batch["spacing_mm"][0].cpu(), band_mm=self.band_mm,
+        )  # fmt: skip
+        shown = {"image": batch["image"], "label": batch["label"], "prediction": found}
+        rows = [*self.evaluator(batch, found), *calibration.rows, *cost_rows(meter.usage)]
+        return CaseResult(
+            case=batch["case"][0],
+            rows={self.name: rows},
+            arrays=case_arrays(batch, {name: array[:, 0] for name, array in shown.items()}),
+        )
+
+    def probabilities(self, image: Tensor) -> Tensor:
+        """Mean probabilities over draws, (B, L + 1, *S): the same draws for the same seed."""
+        generator = torch.Generator(image.device).manual_seed(self.seed)
+        with torch.no_grad():
+            scores = self.sampled.draws(self._padded(image), self.draws, generator)
+        return self._cut(scores.softmax(2).mean(0), image)
+
+    @property
+    def sampled(self) -> SampledSegmentation:
+        """The network."""
+        assert isinstance(self.model, SampledSegmentation)
+        return self.model
