@@ -324,6 +324,8 @@ def option_keys() -> frozenset[str]:
         ["model=mad"],
         ["similarity=mad"],
         ["model=unet"],
+        ["model=bayes"],
+        ["model=bayes", "inference=vi"],
         ["model=affine_refined", "data=brain_phantom_slices"],
         [],
     )

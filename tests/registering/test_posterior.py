@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import yaml
 from gaussian_posterior import ReturnedTranslations, ToldTranslations
 from tiny_task import identity_run
 
@@ -182,3 +183,34 @@ def test_requests_are_said_shortly_or_in_full():
     assert wanted(True).kind == "auto"
     assert wanted("sgld") == PosteriorRequest("sgld")
     assert wanted(PosteriorRequest("vi", 7)).samples == 7
+
+
+def test_a_run_on_a_crop_is_sampled_on_the_grid_of_the_file(tmp_path, monkeypatch):
+    """Inside the crop the spread is that of the model; beyond it the field fades, and its spread with it."""
+    monkeypatch.setenv("MEDREG_ALLOW", "gaussian_posterior")
+    run = identity_run(tmp_path / "run", size=[12, 10, 8])
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["model"] = {
+        "_target_": "gaussian_posterior.ToldTranslations",
+        "mean": [1.0, 0.0, 0.0],
+        "sd": [0.5, 0.2, 0.1],
+        "chains": 2,
+    }
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (fixed, labels), (moving, moving_labels) = blob((24, 20, 16)), blob((24, 20, 16), shift=1)
+    result = register(
+        fixed,
+        moving,
+        ckpt=run,
+        posterior=True,
+        moving_labels=moving_labels,
+        fixed_labels=labels,
+        output=tmp_path,
+    )
+    assert result.posterior.count == 50
+    sd = result.posterior.displacement_sd_mm
+    np.testing.assert_allclose(sd[:, 12, 10, 8], [0.5, 0.3, 0.2], rtol=1e-4)
+    assert sd[:, 0, 0, 0].max() < 0.5 * sd[:, 12, 10, 8].max()
+    np.testing.assert_allclose(result.posterior.mean_displacement[:, 12, 10, 8], [1, 0, 0], atol=1e-4)
+    assert list(result.posterior.probabilities) == ["label 4"]
+    assert any("sees only" in note for note in result.notes)
