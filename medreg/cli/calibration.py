@@ -43,17 +43,17 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print, and write what was asked for."""
-    from rich.console import Console
-
     from medreg.reporting.formats import to_rich
+    from medreg.reporting.terminal import wide_enough
     from medreg.studies.uncertainty.report import compare_calibration, sentences, tables_of, write_comparison
 
     if args.output is not None:
         check_folder(args.output, "--output")
     found = compare_calibration(args.runs, validation=args.validation, common=args.common, seed=args.seed)
-    console = Console()
-    for table in tables_of(found):
-        console.print(to_rich(table))
+    shown = [to_rich(table) for table in tables_of(found)]
+    console = wide_enough(shown)
+    for table in shown:
+        console.print(table)
     for sentence in sentences(found):
         console.print(sentence, highlight=False, markup=False)
     if args.output is not None:

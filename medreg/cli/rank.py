@@ -17,7 +17,6 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "simple": {"simple": True},
 }
 DRAWS = 1000  # of the bootstrap
-WIDEST = 240  # characters of a printed line
 INITIAL = "unregistered (given by --initial)"
 
 
@@ -56,10 +55,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Rank, print, and write what was asked for."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
     from medreg.reporting.formats import to_rich
+    from medreg.reporting.terminal import wide_enough
     from medreg.studies.learn2reg.bootstrap import bootstrap
     from medreg.studies.learn2reg.rank_files import printed_tables, write_ranking
 
@@ -69,10 +66,7 @@ def run(args: argparse.Namespace) -> int:
     stability = bootstrap(ranking, draws=args.bootstrap, seed=args.seed) if args.bootstrap > 0 else {}
     tables = printed_tables(ranking, stability=stability, published=args.published)
     shown = [to_rich(table) for table in tables]
-    console = Console()
-    # A narrow terminal would squeeze the names away; too wide a line is the lesser evil.
-    wanted = max(Measurement.get(console, console.options.update(max_width=WIDEST), t).maximum for t in shown)
-    console = Console(width=max(console.width, wanted))
+    console = wide_enough(shown)
     for table in shown:
         console.print(table)
     for note in (ranking.scheme.sentence(), *notes):

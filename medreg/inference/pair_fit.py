@@ -63,7 +63,6 @@ class PairFit:
         Raises:
             NumericalError: the energy is not finite.
         """
-
         with torch.enable_grad():
             return self._run(energy, seed, kept)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,9 @@ from medreg.reporting.tables import (
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table as RichTable
 
+WIDEST = 240  # characters of a printed line
 FEW_STRUCTURES = 8
 FEW_METHODS = 4
 
@@ -59,6 +61,17 @@ def print_summary(folder: str | Path, *, console: Console | None = None) -> None
     for label, path in places.items():
         if path.exists():
             console.print(Text(f"{label:<10} {path}"), soft_wrap=True)
+
+
+def wide_enough(shown: Sequence[RichTable]) -> Console:
+    """A console on which the tables fit: a narrow one squeezes the names away; too wide a line is the lesser evil."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console()
+    options = console.options.update(max_width=WIDEST)
+    wanted = max((Measurement.get(console, options, table).maximum for table in shown), default=0)
+    return Console(width=max(console.width, wanted))
 
 
 def _tables(rows: pd.DataFrame, name: str) -> Iterator[Table]:

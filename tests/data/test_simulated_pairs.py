@@ -206,7 +206,9 @@ def test_numbers_that_make_no_data_set_are_refused(tmp_path, changes):
         simulated(tmp_path, **changes)
 
 
-@pytest.mark.parametrize("name", ["simulated_pairs", "simulated_pairs_unlike", "simulated_pairs_slices"])
+@pytest.mark.parametrize(
+    "name", ["simulated_pairs", "simulated_pairs_unlike", "simulated_pairs_sliding", "simulated_pairs_slices"]
+)
 def test_batches_are_what_was_drawn(tmp_path, name):
     sizes = [
         "dataset.prepare.pairs=2",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from medreg.reporting.tables import Table
 from medreg.studies.table.claims import ClaimAnswer, answer, parse_claim
 from medreg.studies.table.estimates import Comparison, TableResults, compare_rows, estimate
 from medreg.studies.table.figure import table_figure
+from medreg.studies.table.further_figures import further_figures
 from medreg.studies.table.places import Place
 from medreg.studies.table.published import read_published
 from medreg.studies.table.sheets import (
@@ -91,11 +92,12 @@ def write_report(report: Report, folder: Path) -> Path:
     drawn = table_figure(report.results, report.published)
     alt = "Rows of the table, one panel a column."
     picture = None if drawn is None else Picture.of(drawn, "figure", caption=CAPTION, alt=alt)
-    save_pictures([] if picture is None else [picture], folder)
-    return write_text(folder / "table.html", render(_page(report, commands, picture)))
+    more = further_figures(report.results)
+    save_pictures([*more] if picture is None else [picture, *more], folder)
+    return write_text(folder / "table.html", render(_page(report, commands, picture, more)))
 
 
-def _page(report: Report, commands: str, picture: Picture | None) -> Page:
+def _page(report: Report, commands: str, picture: Picture | None, more: Sequence[Picture]) -> Page:
     results, table = report.results, report.results.table
     return Page(
         title=table.title,
@@ -103,12 +105,14 @@ def _page(report: Report, commands: str, picture: Picture | None) -> Page:
         status="",
         facts={term: text for term, text in (("Data", table.data), ("Protocol", table.protocol)) if text},
         command=report.command,
-        sections=list(_sections(report, commands, picture)),
+        sections=list(_sections(report, commands, picture, more)),
         again=report.command,
     )
 
 
-def _sections(report: Report, commands: str, picture: Picture | None) -> Iterator[Section]:
+def _sections(
+    report: Report, commands: str, picture: Picture | None, more: Sequence[Picture]
+) -> Iterator[Section]:
     results, first = report.results, report.sheets[0]
     about = results.table.scales[results.scale].about  # type: ignore[index]
     told = [paragraph(text) for text in (results.table.about, results.table.source, about) if text]
@@ -116,6 +120,8 @@ def _sections(report: Report, commands: str, picture: Picture | None) -> Iterato
     yield Section("Results", (*told, to_html(first), *shown))
     for sheet in report.sheets[1:]:
         yield Section(sheet.title, (to_html(Table("", sheet.header, sheet.rows, sheet.notes)),))
+    if more:
+        yield Section("Figures", tuple(figure(one) for one in more))
     yield Section("Commands", (verbatim(commands),))
 
 

@@ -177,6 +177,7 @@ class TableFile(Strict):
         probe_steps: steps of the two short trainings that measure what a step costs, for `match: cpu_time`.
         scales: by name.
         claims: to be answered.
+        figures: further figures of the page, nodes with `_target_`; see `medreg.studies.table.further_figures`.
     """
 
     title: str
@@ -193,6 +194,7 @@ class TableFile(Strict):
     probe_steps: Annotated[tuple[int, int], AfterValidator(_growing)] = (10, 40)
     scales: dict[Literal["smoke", "laptop", "paper"], ScaleSpec]
     claims: tuple[ClaimSpec, ...] = ()
+    figures: tuple[dict[str, Any], ...] = ()
 
     @field_validator("columns", mode="before")
     @classmethod

@@ -146,22 +146,18 @@ def _fit_note(name: str, factor: float, cases: int) -> str:
 
 
 def _table(title: str, metrics: Sequence[str], figures: Sequence[Figure], found: Comparison) -> Table:
-    columns = []
+    """One row a figure, one column a method: names of figures are long, and methods many."""
+    rows = []
     for metric in metrics:
         mine = {f.method: f for f in figures if f.metric == metric and f.structure in ("all", "mean")}
-        columns.append([mine.get(method.name) for method in found.methods])
-    cells = [_cells(column, metric) for column, metric in zip(columns, metrics, strict=True)]
-    header = ("method", *(heading(metric, unit_of(metric)) for metric in metrics))
-    rows = tuple(
-        (Cell(method.name), *(column[place] for column in cells))
-        for place, method in enumerate(found.methods)
-    )
+        cells = _cells([mine.get(method.name) for method in found.methods], metric)
+        rows.append((Cell(heading(metric, unit_of(metric))), *cells))
     notes = [f"± one standard error over n = {len(found.methods[0].cases)} cases."]
     if any(metric in FLOORED for metric in metrics):
         notes.append(
             "Calibration error, in small: what a perfect prediction would show by chance for so many cases."
         )
-    return Table(title, header, rows, tuple(notes))
+    return Table(title, ("figure", *(method.name for method in found.methods)), tuple(rows), tuple(notes))
 
 
 def _cells(column: Sequence[Figure | None], metric: str) -> list[Cell]:
@@ -179,16 +175,19 @@ def _cells(column: Sequence[Figure | None], metric: str) -> list[Cell]:
 
 
 def _by_structure(found: Comparison) -> list[Table]:
-    """ECE of each structure, one row a method and form."""
+    """ECE of each structure, one column a method and form."""
     figures = [f for f in found.figures if f.metric == "label_ece"]
-    names = list(dict.fromkeys(f.structure for f in figures))
+    if not figures:
+        return []
+    columns = list(dict.fromkeys((f.method, f.form) for f in figures))
+    by_place = {(f.structure, f.method, f.form): f for f in figures}
     rows = []
-    for method, form in dict.fromkeys((f.method, f.form) for f in figures):
-        mine = {f.structure: f for f in figures if (f.method, f.form) == (method, form)}
-        texts = [Cell(spread(mine[n].value, mine[n].error, 3)) if n in mine else Cell(NONE) for n in names]
-        rows.append((Cell(method), Cell(form), *texts))
-    title = heading("label_ece", "1")
-    return [Table(title, ("method", "form", *names), tuple(rows))] if rows else []
+    for name in dict.fromkeys(f.structure for f in figures):
+        cells = [by_place.get((name, *column)) for column in columns]
+        texts = [Cell(NONE if f is None else spread(f.value, f.error, 3)) for f in cells]
+        rows.append((Cell(name), *texts))
+    header = ("structure", *(method if form == RAW else f"{method}, {form}" for method, form in columns))
+    return [Table(heading("label_ece", "1"), header, tuple(rows))]
 
 
 def _has_other_forms(figure: Figure, found: Comparison) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 import torch
@@ -257,3 +258,11 @@ def test_single_precision_and_large_entries():
     assert q.mean.dtype == torch.float32
     torch.testing.assert_close(q.mean, torch.full((3,), 300.0), rtol=0, atol=1.0)
     torch.testing.assert_close(q.variance().sqrt(), torch.full((3,), 50.0), rtol=0.02, atol=0)
+
+
+def test_a_step_costs_little_of_the_processor():
+    """Of the notebook's kind: 32 joint samples of rank 8. Processor time, so that neighbours do not matter."""
+    fit(quadratic, 8, rank=8, mode="unscented", pairs=1, steps=5, elbo_samples=1)
+    before = time.process_time()
+    fit(quadratic, 8, rank=8, mode="unscented", pairs=1, steps=200, elbo_samples=1)
+    assert (time.process_time() - before) / 200 < 0.005

@@ -157,6 +157,10 @@ def test_a_module_that_cannot_be_vectorised_is_looped():
     model = VariationalModule(net)
     assert model(torch.ones(4, 2)).shape[1:] == (4, 1)
     assert model.evaluator.loops
+    model = VariationalModule(net)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        model(torch.ones(4, 3))  # torch's own words, and the module is not to blame
+    assert not model.evaluator.loops
     with pytest.raises(ConfigError, match="take vectorise=loop"):
         VariationalModule(net, vectorise="vmap")(torch.ones(4, 2))
 
@@ -175,8 +179,9 @@ def test_dropout_is_off_or_refused():
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return nn.functional.dropout(self.linear(x), 0.5, training=True)
 
-    with pytest.raises(ConfigError, match="draws random numbers"):
-        VariationalModule(Always())(torch.ones(1, 2))
+    for vectorise in ("auto", "vmap", "loop"):
+        with pytest.raises(ConfigError, match="draws random numbers"):
+            VariationalModule(Always(), vectorise=vectorise)(torch.ones(1, 2))
 
 
 def test_batch_norm_keeps_its_statistics():

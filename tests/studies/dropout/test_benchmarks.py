@@ -58,7 +58,9 @@ def test_dropout_has_modes_on_the_bumps_where_the_truth_has_one(bumps, probabili
     assert min(modes(one, bumps) for one in found) >= few
     assert [modes(one, bumps) for one in Exact().fit(bumps, 1)] == [1, 1]
     at_data = [one.density(2.0) for one in found]
-    assert all(float(torch.trapezoid(density, grid)) == pytest.approx(1, abs=1e-3) for grid, density in at_data)
+    assert all(
+        float(torch.trapezoid(density, grid)) == pytest.approx(1, abs=1e-3) for grid, density in at_data
+    )
 
 
 def test_dropout_is_too_wide_on_data_and_its_width_in_the_gap_is_set_by_p(bumps):
@@ -185,7 +187,11 @@ def test_loss_of_log_density_is_seen_in_the_mean_of_many_test_points():
     ("call", "error", "words"),
     [
         (lambda: Line().make(0), ConfigError, "data_sets is 0"),
-        (lambda: LinearDropout().fit(Network(hidden=2).make(1), 1), CompositionError, "closed form of linear"),
+        (
+            lambda: LinearDropout().fit(Network(hidden=2).make(1), 1),
+            CompositionError,
+            "closed form of linear",
+        ),
         (lambda: NetworkDropout().fit(Line().make(1), 1), CompositionError, "is a method of networks"),
         (lambda: LinearDropout(draws=0).fit(Line().make(1), 1), ConfigError, "draws is 0"),
         (lambda: Ensemble(steps=0).fit(Line().make(1), 1), ConfigError, "steps is 0"),
