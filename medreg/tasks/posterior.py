@@ -33,6 +33,7 @@ from medreg.tasks.registration import RegistrationTask, still
 from medreg.tasks.results import UNREGISTERED, CaseResult, case_arrays, cost_rows
 
 log = logging.getLogger("medreg")
+MANY_LABELS = 12  # whose probabilities are drawn; files are written of all
 
 
 class PosteriorTask(RegistrationTask):
@@ -194,6 +195,10 @@ class PosteriorTask(RegistrationTask):
     ) -> CaseResult:
         """Add the arrays that are drawn, the tables, and what writes the files."""
         probability = slicewise(summary)
+        if (
+            probability is not None
+        ):  # more outlines than that are not drawn, and a map each would fill the memory
+            probability = probability[:, :MANY_LABELS]
         arrays: dict[str, Tensor | None] = {
             "displacement_mean": summary.mean,
             "displacement_sd_mm": sd_mm,
@@ -201,7 +206,10 @@ class PosteriorTask(RegistrationTask):
         }
         found: Mapping[str, Tensor] = case_arrays({}, arrays)
         if probability is not None:
-            found = {**found, "label_probability_codes": torch.tensor(list(summary.labels.values()))}
+            found = {
+                **found,
+                "label_probability_codes": torch.tensor(list(summary.labels.values())[:MANY_LABELS]),
+            }
         place = {key: batch[key].cpu() for key in ("affine", "slice_index") if key in batch}
         tables = {"traces": list(summary.trace_rows()), table.TABLE: calibration}
         return replace(

@@ -12,6 +12,32 @@ from torch import Tensor
 from medreg.errors import CompositionError, DataError
 from medreg.inference.sampling.draw import Draw
 
+BLOCK = 64  # samples of a chain in one piece of memory
+
+
+class _Chain:
+    """The samples of one chain in a few large pieces of memory.
+
+    As small tensors of their own they would lie between the large arrays of a sampling, whose places could not be used
+    again: memory would grow by a whole field with every sample.
+    """
+
+    def __init__(self, samples: Tensor | None = None) -> None:
+        self.count = 0
+        self._blocks: list[Tensor] = []
+        for sample in () if samples is None else samples:
+            self.append(sample)
+
+    def append(self, sample: Tensor) -> None:
+        place = self.count % BLOCK
+        if not place:
+            self._blocks.append(torch.empty(BLOCK, *sample.shape, dtype=sample.dtype))
+        self._blocks[-1][place] = sample
+        self.count += 1
+
+    def samples(self) -> Tensor:
+        return torch.cat(self._blocks)[: self.count]
+
 
 class Probe:
     """Every sample at some voxels, and the numbers of every sample, chain by chain.
@@ -22,7 +48,7 @@ class Probe:
 
     def __init__(self, positions: Tensor) -> None:
         self.positions = positions
-        self._fields: list[list[Tensor]] = []  # slot, sample: (D, V)
+        self._fields: list[_Chain] = []  # slot: samples (D, V)
         self._scalars: list[dict[str, list[float]]] = []
         self._transitions: list[list[int]] = []
 
@@ -55,21 +81,21 @@ class Probe:
     def __call__(self, draw: Draw) -> None:
         """Take in the fields of the chains that run."""
         while len(self._fields) < len(draw.alive):
-            self._fields.append([])
+            self._fields.append(_Chain())
             self._scalars.append({})
             self._transitions.append([])
         numbers = {"energy": draw.energies, **draw.scalars}
         numbers = {name: value.detach().cpu().double() for name, value in numbers.items()}
         for slot, field in draw.slots():
             places = self.positions[slot % self.pairs].to(field.device)
-            self._fields[slot].append(field.flatten(1)[:, places].cpu())
+            self._fields[slot].append(field.flatten(1)[:, places])
             self._transitions[slot].append(draw.transition)
             for name, value in numbers.items():
                 self._scalars[slot].setdefault(name, []).append(value[slot].item())
 
     def series(self, pair: int = 0) -> list[Tensor]:
         """The samples (n_c, D, V) of every chain of a pair; one that was stopped has fewer."""
-        return [torch.stack(chain) for chain in self._fields[pair :: self.pairs] if chain]
+        return [chain.samples() for chain in self._fields[pair :: self.pairs] if chain.count]
 
     def chains(self, pair: int = 0) -> Tensor:
         """The chains of a pair that were not stopped, (C, n, D, V), as diagnostics want them.
@@ -115,14 +141,14 @@ class Probe:
     def state(self) -> dict[str, Any]:
         """Everything but the positions, as tensors and plain values."""
         return {
-            "fields": [torch.stack(chain) if chain else None for chain in self._fields],
+            "fields": [chain.samples() if chain.count else None for chain in self._fields],
             "scalars": self._scalars,
             "transitions": self._transitions,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""
-        self._fields = [[] if chain is None else list(chain) for chain in state["fields"]]
+        self._fields = [_Chain(chain) for chain in state["fields"]]
         self._scalars, self._transitions = copy.deepcopy((state["scalars"], state["transitions"]))
 
 
