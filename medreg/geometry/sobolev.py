@@ -50,7 +50,7 @@ class SobolevFilter(nn.Module):
     The object holds no tensors: it works on any grid, 2-D and 3-D, a control grid too, of any precision and device.
 
     Args:
-        half_width: s of the kernel, grid points.
+        half_width: s of the kernel, grid points; 0 leaves everything as it is, parameters without a grid too.
         strength: λ of the kernel, squared grid points.
         form: "root" or "released".
         boundary: outside the grid its "mirror" image, which makes S symmetric, or its border value
@@ -87,6 +87,8 @@ class SobolevFilter(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """Parameters θ (B, C, *grid) of a latent field (B, C, *grid)."""
+        if not self.half_width:
+            return latent
         keys = self._keys(latent)
         if self.form == "root":
             return filtered(latent, keys, _root)
@@ -95,11 +97,13 @@ class SobolevFilter(nn.Module):
 
     def latent(self, theta: Tensor) -> Tensor:
         """The z with A z = θ, for starting points, (B, C, *grid); fine patterns of θ are amplified."""
+        if not self.half_width:
+            return theta
         return apply_per_axis(theta, self._keys(theta), _root_inverse if self.form == "root" else _inverse)
 
     def smooth(self, field: Tensor) -> Tensor:
         """S applied to a field (B, C, *grid), whichever the form."""
-        return _smoothed(field, self._keys(field))
+        return _smoothed(field, self._keys(field)) if self.half_width else field
 
     def extra_repr(self) -> str:
         """Settings for printing."""

@@ -135,7 +135,9 @@ def test_covariance_of_langevin_noise(form, shape):
     """The drift of θ is S∇E; the noise A of the root keeps H⁻¹, that of the released form makes it S H⁻¹."""
     noise_of = matrix_of(SobolevFilter(half_width=2, strength=0.5, form=form), shape)
     released = matrix_of(SobolevFilter(half_width=2, strength=0.5, form="released"), shape)
-    precision = laplacian(shape) + 0.3 * torch.eye(len(released), dtype=torch.float64)  # commutes with S: both mirror
+    precision = laplacian(shape) + 0.3 * torch.eye(
+        len(released), dtype=torch.float64
+    )  # commutes with S: both mirror
     covariance = torch.linalg.inv(precision)
     if form == "released":
         covariance = released @ covariance

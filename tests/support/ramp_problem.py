@@ -65,7 +65,9 @@ class Ridged(Diffusion):
         self.ridge = ridge
 
     def density(self, field, *, spacing_mm):
-        return super().density(field, spacing_mm=spacing_mm) + self.ridge * field.square().sum(1, keepdim=True)
+        return super().density(field, spacing_mm=spacing_mm) + self.ridge * field.square().sum(
+            1, keepdim=True
+        )
 
     def stencil(self, field, spacing):
         return None
@@ -78,9 +80,7 @@ def laplacian(shape):
         differences = torch.eye(size, dtype=torch.float64).diff(dim=0)
         product = torch.ones(1, 1, dtype=torch.float64)
         for other, extent in enumerate(shape):
-            factor = (
-                differences.T @ differences if other == axis else torch.eye(extent, dtype=torch.float64)
-            )
+            factor = differences.T @ differences if other == axis else torch.eye(extent, dtype=torch.float64)
             product = torch.kron(product, factor)
         total = total + product
     return total

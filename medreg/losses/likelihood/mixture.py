@@ -119,10 +119,10 @@ class GaussianMixture(Likelihood):
     def _start(self, warped: Tensor, fixed: Tensor, mask: Tensor | None) -> None:
         residual = self.residual(warped, fixed, mask)
         weights = samples_mask(mask, len(warped))
-        reference = self.residual.transformed(
-            fixed if mask is None else fixed.masked_fill(for_samples(mask, len(fixed)) == 0, 0.0), None
-        )
-        floor = _FINEST * reference.flatten(1).std(1).view(-1, self.pairs).mean(0)
+        seen = fixed[: self.pairs]
+        if mask is not None:
+            seen = seen.masked_fill(mask[: self.pairs] == 0, 0.0)
+        floor = _FINEST * self.residual.transformed(seen, None).flatten(1).std(1)
         number = voxel_count(residual, weights).expand(len(residual))
         # Chains of a pair have their second moments in common.
         moments = torch.stack([number, masked_sum(residual, weights), masked_sum(residual.square(), weights)])
@@ -144,17 +144,21 @@ class GaussianMixture(Likelihood):
         seen = residual.detach()
         found: Sums | None = None
         if adapt:
-            numbers, share = [], []
-            for chain in self.chains_of(len(seen)):
-                share.append(self._fit(seen[chain], None if weights is None else weights[chain]))
-                numbers.append(self._tuned.values)
-            numbers, share = torch.cat(numbers), torch.cat(share)
+            numbers, share = self._adapted(seen, weights)
         else:
             numbers = for_samples(self._tuned.values, len(seen))
             found = sweep(seen.flatten(1), _flat(weights, seen), numbers, moments=False)
             share = self._share(seen, found, weights)
         self.share = share
         return share * fused(MixtureLoss(numbers, _flat(weights, seen), found), residual)
+
+    def _adapted(self, residual: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The numbers (S, 2K) that each chain has after its step, and the shares α (S,) before it."""
+        numbers, shares = [], []
+        for chain in self.chains_of(len(residual)):
+            shares.append(self._fit(residual[chain], None if weights is None else weights[chain]))
+            numbers.append(self._tuned.values)
+        return torch.cat(numbers), torch.cat(shares)
 
     def _share(self, residual: Tensor, found: Sums, weights: Tensor | None) -> Tensor:
         if self.decimation is None:

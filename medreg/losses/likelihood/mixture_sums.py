@@ -12,7 +12,7 @@ from torch import Tensor
 from medreg.losses.fused import Evaluation
 from medreg.losses.reduction import precise
 
-_CHUNK = 2**15  # voxels at a time: the terms of all components stay in the second-level cache
+_CHUNK = 2**15  # voxels at a time on a processor: the terms of all components stay in the second-level cache
 _LARGEST = 60.0  # exponent of a component beside the widest one: exp(60) is far from overflow in float32
 _SMALLEST = -60.0  # below it a component is nothing; denormal numbers would cost a hundred times the time
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -57,8 +57,9 @@ def sweep(residual: Tensor, mask: Tensor | None, numbers: Tensor, *, moments: bo
     precision = torch.empty_like(residual)
     value = torch.zeros(len(residual), dtype=kind, device=residual.device)
     counts, squares = torch.zeros_like(numbers[:, ::2]), torch.zeros_like(numbers[:, ::2])
-    for first in range(0, residual.shape[1], _CHUNK):
-        part = slice(first, first + _CHUNK)
+    chunk = _CHUNK if residual.device.type == "cpu" else max(residual.shape[1], 1)
+    for first in range(0, residual.shape[1], chunk):
+        part = slice(first, first + chunk)
         square = residual[:, part].square()
         terms = torch.exp_(torch.baddbmm(shift, slope, square[:, None]).clamp_min_(_SMALLEST))
         total = terms.sum(1)
@@ -71,7 +72,7 @@ def sweep(residual: Tensor, mask: Tensor | None, numbers: Tensor, *, moments: bo
             squares += sums[:, :, 1]
         else:
             nats = torch.addcmul(total.log_().neg_(), square, half)
-            value += (nats if mask is None else nats.mul_(mask[:, part])).sum(1)
+            value += (nats if mask is None else nats.mul_(mask[:, part])).sum(1, dtype=kind)
     if moments:
         return Sums(value, counts, squares, precision)
     number = residual.shape[1] if mask is None else mask.sum(1, dtype=kind)

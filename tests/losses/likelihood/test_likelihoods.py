@@ -59,7 +59,9 @@ LIKELIHOODS = {
 def reference(numbers):
     """The mixture of numbers (1, 2K) by torch."""
     log_scales, logits = numbers[0].chunk(2)
-    return MixtureSameFamily(Categorical(logits=logits), Normal(torch.zeros_like(log_scales), log_scales.exp()))
+    return MixtureSameFamily(
+        Categorical(logits=logits), Normal(torch.zeros_like(log_scales), log_scales.exp())
+    )
 
 
 def test_a_known_mixture_is_found():
@@ -83,7 +85,9 @@ def test_the_sums_are_those_of_torch(masked, dtype):
     """Far more voxels than one chunk, in the far tails too."""
     residual = 3 * torch.randn(2, 50_000, dtype=dtype, generator=torch.Generator().manual_seed(0))
     residual[0, :5] = 300.0
-    numbers = torch.tensor([[-4.0, 0.0, 1.0, 0.3, 0.0, -2.0], [0.5, -1.0, 0.0, 0.0, 1.0, 0.0]], dtype=torch.float64)
+    numbers = torch.tensor(
+        [[-4.0, 0.0, 1.0, 0.3, 0.0, -2.0], [0.5, -1.0, 0.0, 0.0, 1.0, 0.0]], dtype=torch.float64
+    )
     mask = texture(2, 50_000, seed=3).to(dtype) if masked else None
     weights = torch.ones(2, 50_000, dtype=torch.float64) if mask is None else mask.double()
     found, moments = sweep(residual, mask, numbers, moments=False), sweep(residual, mask, numbers)

@@ -142,7 +142,8 @@ def smooth_noise(shape, fwhm):
 
 
 @pytest.mark.parametrize(
-    ("fwhm", "normalised", "squared"), [(0, 1.0, 0.592), (1.5, 0.245, 0.260), (2, 0.108, 0.136), (3, 0.033, 0.047)]
+    ("fwhm", "normalised", "squared"),
+    [(0, 1.0, 0.592), (1.5, 0.245, 0.260), (2, 0.108, 0.136), (3, 0.033, 0.047)],
 )
 def test_decimation_of_smoothed_noise(fwhm, normalised, squared):
     field = smooth_noise((96, 96, 96), fwhm)

@@ -1,4 +1,4 @@
-"""Priors: the energy is a sum over voxels, the densities are those of their formulas, what is learnt goes where it must."""
+"""Priors: sums over voxels, densities as in their formulas, learnt numbers that go where they must."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from medreg.losses.prior.fixed import Fixed
 from medreg.losses.prior.gamma import Gamma
 from medreg.losses.prior.lognormal import LogNormal
 from medreg.losses.prior.potential import Potential
+from medreg.losses.prior.replicated import ReplicatedDiffusion
 from medreg.losses.prior.student import Student
 from medreg.losses.regularisation.bending import Bending
 from medreg.losses.regularisation.diffusion import Diffusion
@@ -84,6 +85,20 @@ def test_gradients(name, shape):
     assert torch.autograd.gradcheck(lambda v: value(prior, v), u)
 
 
+@pytest.mark.parametrize("spacing", [None, (2.0, 1.0, 0.5)])
+def test_the_released_energy_counts_the_last_difference_twice(spacing):
+    u = field(5, 4, 3)
+    scale = torch.tensor(spacing or (1.0, 1.0, 1.0), dtype=torch.float64)
+    differences = [(u * scale.view(1, 3, 1, 1, 1)).diff(dim=a + 2).square() / scale[a] ** 2 for a in range(3)]
+    known = sum(
+        d.flatten(1).sum(1) + d.narrow(a + 2, d.shape[a + 2] - 1, 1).flatten(1).sum(1)
+        for a, d in enumerate(differences)
+    )
+    regulariser = ReplicatedDiffusion(weight=1.0, units="voxel" if spacing is None else "mm")
+    prior = prepared(Fixed(regulariser=regulariser, weight=1.0))
+    torch.testing.assert_close(prior.energies(Deformation(u, u), spacing_mm=scale), known)
+
+
 def test_fixed_and_regulariser():
     u = field(7, 5)
     y = prepared(PRIORS["fixed"]()).energies(Deformation(u, u))
@@ -108,14 +123,18 @@ def test_gamma_is_the_joint_density_and_settles_at_its_mode():
     for _ in range(2000):
         value(prior, u)
         prior.adapt()
-    torch.testing.assert_close(prior.tuned.values[:, 0].exp(), unknowns / (y / 2 + 2 / unknowns), rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        prior.tuned.values[:, 0].exp(), unknowns / (y / 2 + 2 / unknowns), rtol=1e-3, atol=0
+    )
 
 
 @pytest.mark.parametrize(("shape", "inverse_scale"), [(1.0, 0.5), (2.5, 3.0)])
 def test_student_is_the_marginal_of_fixed(shape, inverse_scale):
     """By quadrature over ln w; the densities agree but for one constant."""
     unknowns = 12
-    prior = prepared(Student(regulariser=diffusion(), shape=shape, inverse_scale=inverse_scale), unknowns=unknowns)
+    prior = prepared(
+        Student(regulariser=diffusion(), shape=shape, inverse_scale=inverse_scale), unknowns=unknowns
+    )
     energies = torch.tensor([0.3, 2.0, 9.0, 40.0], dtype=torch.float64)
     logs = torch.linspace(-25, 12, 200_001, dtype=torch.float64)
     w = logs.exp()
@@ -128,8 +147,13 @@ def test_student_is_the_marginal_of_fixed(shape, inverse_scale):
 
 @pytest.mark.parametrize(
     ("size", "weight", "loc", "scale"),
-    [(128, 1.4, 15.318231, 61.27), (128, 2.0, 14.961556, 59.85), (128, 1.6, 15.184699, 60.74), (96, 0.75, 15.079339, 60.32)],
-)  # fmt: skip
+    [
+        (128, 1.4, 15.318231, 61.27),
+        (128, 2.0, 14.961556, 59.85),
+        (128, 1.6, 15.184699, 60.74),
+        (96, 0.75, 15.079339, 60.32),
+    ],
+)
 def test_where_the_lognormal_starts(size, weight, loc, scale):
     prior = prepared(lognormal(weight), unknowns=3 * size**3)
     m, log_s = prior.tuned.values[0].tolist()
