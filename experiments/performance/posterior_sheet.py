@@ -45,7 +45,7 @@ def parity_sheet(frame: pd.DataFrame) -> Sheet:
         [str(quantity).removesuffix("_difference"), str(name), f"{value:.1g}"]
         for quantity, name, value in zip(rows["quantity"], rows["contender"], rows["value"], strict=True)
     ]
-    note = f"Length of the difference over that of the release's; {rows['note'].iloc[-1]}." if out else ""
+    note = f"Mean size of the difference over that of the release's; {rows['note'].iloc[-1]}." if out else ""
     return Sheet("posterior_values", "Agreement of posteriors", ("term", "release", "difference"), out, note)
 
 

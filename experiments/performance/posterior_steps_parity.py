@@ -21,16 +21,10 @@ from medreg.inference.variational.modes import Noise as JointNoise
 
 Pair = tuple[Tensor, Tensor]
 
-_MARGIN = 6  # voxels: the filter reaches 3, and the difference after it 1
-_SHIFT = 0.37  # voxels: between points of the grid, where linear interpolation has a derivative
 
-
-def flat_at_the_border(shape: tuple[int, ...], *, seed: int, shift: float = _SHIFT) -> Tensor:
-    """Standard normal numbers, and the constant `shift` at the border, where the release's energy is not ours."""
-    field = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    inside = torch.zeros(shape[2:])
-    inside[(slice(_MARGIN, -_MARGIN),) * len(shape[2:])] = 1.0
-    return field * inside + shift
+def field(shape: tuple[int, ...], *, seed: int) -> Tensor:
+    """Standard normal numbers."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def iteration(theirs: Released, ours: PosteriorEnergy) -> dict[str, Pair]:
@@ -40,7 +34,7 @@ def iteration(theirs: Released, ours: PosteriorEnergy) -> dict[str, Pair]:
         theirs: its trainer.
         ours: the posterior of one pair with the same numbers.
     """
-    local, shared = flat_at_the_border(ours.shape, seed=11, shift=0.0), torch.ones(1)
+    local, shared = field(ours.shape, seed=11), torch.ones(1)
     with _noise_of(local.flip(1), shared), theirs.without_jitter():
         theirs.iterate(lean=True)
     family = Structured(math.prod(ours.shape[1:]), 1, parametrisation="direct")
@@ -69,8 +63,8 @@ def transition(theirs: Released, ours: PosteriorEnergy) -> dict[str, Pair]:
     """What two chains have moved by after one transition from the same state with the same noise."""
     energy = ours.chains(CHAINS)
     energy.adaptive = True
-    noise = flat_at_the_border(energy.shape, seed=12, shift=0.0)
-    start = flat_at_the_border(energy.shape, seed=13)
+    noise = field(energy.shape, seed=12)
+    start = field(energy.shape, seed=13)
     with torch.no_grad():
         theirs.own.v_curr_state.copy_(start.flip(1))
     with _noise_of(noise.flip(1), torch.zeros(1)), theirs.without_jitter():

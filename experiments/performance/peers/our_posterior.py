@@ -33,6 +33,7 @@ from medreg.losses.likelihood.decimation import VirtualDecimation
 from medreg.losses.likelihood.mixture import GaussianMixture
 from medreg.losses.likelihood.residual import LocallyStandardised
 from medreg.losses.prior.lognormal import LogNormal
+from medreg.losses.prior.replicated import ReplicatedDiffusion
 from medreg.losses.regularisation.diffusion import Diffusion
 from medreg.losses.tuning import Rate
 
@@ -62,8 +63,9 @@ def posterior(
         warm_up=25,
         decimation=VirtualDecimation(residual="squared_released" if released else "normalised"),
     )
+    regulariser = ReplicatedDiffusion if released else Diffusion
     prior = LogNormal(
-        regulariser=Diffusion(weight=1.0, units="voxel"),
+        regulariser=regulariser(weight=1.0, units="voxel"),
         weight=1.6,
         log_scale_prior=(2.8, 5.0),
         rate=Rate(0.01, 0.001),
