@@ -319,6 +319,7 @@ def option_keys() -> frozenset[str]:
         ["model=mad"],
         ["similarity=mad"],
         ["model=unet"],
+        ["model=unet_variational", "data=cardiac_phantom_segmentation"],
         ["model=affine_refined", "data=brain_phantom_slices"],
         [],
     )
