@@ -124,7 +124,10 @@ class VariationalInference(PosteriorInference):
             raise ConfigError(f"inference.samples is {samples!r}; give a whole number of at least 1.")
         self.variational, self._samples = variational, samples
 
-    chains = 1  # type: ignore[assignment]
+    @property
+    def chains(self) -> int:
+        """Samples come one by one."""
+        return 1
 
     @property
     def samples(self) -> int:

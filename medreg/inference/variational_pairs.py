@@ -120,7 +120,9 @@ class VariationalFit:
         directions = identity.new_full((1, 1, 1), self.factor)
         if self.rank > 1:
             shape = (1, self.rank, unknowns)
-            directions = self.factor * torch.randn(shape, generator=noise, device=identity.device).to(identity)
+            directions = self.factor * torch.randn(shape, generator=noise, device=identity.device).to(
+                identity
+            )
         family.start(identity.flatten(1), self.std, directions)
         return Fitting(
             family,
@@ -167,12 +169,12 @@ class VariationalPosterior:
     @property
     def log_std(self) -> Tensor:
         """Ln σ (P, ...), without the part of the shared directions."""
-        return self.distribution.log_std.reshape(self.shape)  # type: ignore[attr-defined, no-any-return]
+        return self.distribution.log_std.reshape(self.shape)
 
     @property
     def factor(self) -> Tensor:
         """The directions u (P, r, ...)."""
-        directions: Tensor = self.distribution.factor  # type: ignore[attr-defined]
+        directions: Tensor = self.distribution.factor
         return directions.reshape(self.shape[0], -1, *self.shape[1:])
 
     def sample(self, generator: torch.Generator) -> Tensor:
