@@ -13,7 +13,8 @@ from medreg.config.compose import compose
 from medreg.config.instantiate import build
 from medreg.models.base import RegistrationModel
 
-OTHERS = {"mad", "unet"}  # a distance and a segmentation: neither registers by itself
+SEGMENTATIONS = {"unet", "unet_single", "unet_dropout", "unet_ensemble", "unet_variational"}
+OTHERS = {"mad", *SEGMENTATIONS}  # a distance and segmentations: none registers by itself
 NAMES = sorted(
     {file.stem for file in (Path(__file__).resolve().parents[2] / "configs" / "model").glob("*.yaml")}
     - OTHERS
