@@ -13,6 +13,10 @@ from medreg.errors import ConfigError, require_choice
 from medreg.inference.variational.selection import Selection
 
 VECTORISE = ("auto", "vmap", "loop")
+RANDOM = (
+    "The module draws random numbers while it is evaluated (dropout?); switch that off, since the randomness is in the "
+    "parameters here."
+)
 
 
 class Evaluator:
@@ -54,20 +58,31 @@ class Evaluator:
             except torch.OutOfMemoryError:
                 raise
             except (RuntimeError, ValueError, NotImplementedError) as error:
-                self._give_up(error)
-        return stack([call(vector) for vector in vectors])
+                self._explain(error)
+        outputs = _one_by_one(call, vectors)
+        self.loops = True  # and the module is not to blame for an input that fits nowhere
+        return outputs
 
-    def _give_up(self, error: Exception) -> None:
+    def _explain(self, error: Exception) -> None:
+        """Raise what a loop would not mend."""
         if "randomness" in str(error):
-            raise ConfigError(
-                "The module draws random numbers while it is evaluated (dropout?); switch that off, since the "
-                "randomness is in the parameters here."
-            ) from error
+            raise ConfigError(RANDOM) from error
         if self.vectorise == "vmap":
             raise ConfigError(
                 f"The module cannot be vectorised; take vectorise=loop. torch says: {error}"
             ) from error
-        self.loops = True
+
+
+def _one_by_one(call: Callable[[Tensor], Any], vectors: Tensor) -> Any:
+    before = _random_state(vectors.device)
+    outputs = stack([call(vector) for vector in vectors])
+    if not torch.equal(before, _random_state(vectors.device)):
+        raise ConfigError(RANDOM)
+    return outputs
+
+
+def _random_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 def stack(outputs: list[Any]) -> Any:

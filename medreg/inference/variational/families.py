@@ -19,13 +19,13 @@ from medreg.inference.variational.distribution import Distribution
 from medreg.inference.variational.full import FullNormal
 from medreg.inference.variational.mixture import NormalMixture
 from medreg.inference.variational.normal import LowRankNormal
+from medreg.inference.variational.segments import root_mean_squares, spread, sums
 
 Parametrisation = Literal["normalised", "direct"]
 # A fresh initial value of the vector: shape (*B) → (*B, D).
 Fresh = Callable[[tuple[int, ...]], Tensor]
 SOFTENING = 1e-3  # ε of the column norms √(‖U‖² + ε); Le Folgoc et al., released engine
 LEVEL = 0.1  # of σ and of the columns, relative to the RMS of a fresh tensor; the same
-SMALLEST_LEVEL = 1e-3  # stands for the RMS of a tensor that starts as zeros, such as a bias; the same
 LOG_STD_LIMITS = (-12.0, 4.0)
 LARGEST_FULL = 1000  # entries whose full covariance is still factorised at every step
 
@@ -141,7 +141,7 @@ class Structured(Family):
         assert self.directions is not None
         self.directions.copy_(rows)
         if self.log_lengths is not None:
-            squares = _sums(rows.square(), self.segments)
+            squares = sums(rows.square(), self.segments)
             self.log_lengths.copy_(0.5 * (squares + SOFTENING).log())
 
     @torch.no_grad()
@@ -149,21 +149,21 @@ class Structured(Family):
         self, fresh: Fresh, *, mean: Tensor | None = None, level: float = LEVEL, length: float | None = None
     ) -> None:
         """See `Family.initialise`; `length` of all columns replaces the one that follows from `level`."""
-        scales = _root_mean_squares(fresh(self.batch), self.segments, level)
+        scales = root_mean_squares(fresh(self.batch), self.segments, level)
         self.location.copy_(
             torch.zeros_like(self.location) if mean is None else mean.expand_as(self.location)
         )
-        self.log_std.copy_(_spread(scales.log(), self.segments))
+        self.log_std.copy_(spread(scales.log(), self.segments))
         if self.directions is not None:
             rows = fresh((*self.batch, self.rank))
-            lengths = _root_mean_squares(rows, self.segments, level)
+            lengths = root_mean_squares(rows, self.segments, level)
             lengths = lengths if length is None else torch.full_like(lengths, length)
             if self.log_lengths is not None:
                 self.directions.copy_(rows)
                 self.log_lengths.copy_(lengths.log())
             else:
-                norms = (_sums(rows.square(), self.segments) + SOFTENING).sqrt()
-                self.directions.copy_(rows * _spread(lengths / norms, self.segments))
+                norms = (sums(rows.square(), self.segments) + SOFTENING).sqrt()
+                self.directions.copy_(rows * spread(lengths / norms, self.segments))
         self.project()
 
     @torch.no_grad()
@@ -239,7 +239,9 @@ class Mixture(Family):
 
 
 class Full(Family):
-    """The normal with any covariance, by its Cholesky factor.
+    """The normal with any covariance, by its Cholesky factor L = M diag(e^d) with ones on the diagonal of M.
+
+    A step of M is then relative to the width of its column; a step of L itself is not, and too long for narrow ones.
 
     Raises:
         ConfigError: more entries than can be factorised at every step.
@@ -266,12 +268,24 @@ class Full(Family):
 
     def distribution(self) -> FullNormal:
         """The normal at the present parameters."""
-        return FullNormal(self.location, self.below.tril(-1) + torch.diag_embed(self.log_diagonal.exp()))
+        widths = self.log_diagonal.exp()
+        return FullNormal(
+            self.location, self.below.tril(-1) * widths.unsqueeze(-2) + torch.diag_embed(widths)
+        )
+
+    @torch.no_grad()
+    def start(self, mean: Tensor, lower: Tensor) -> None:
+        """Set explicit starting values, broadcast to (*B, D) and (*B, D, D): the mean and a Cholesky factor."""
+        widths = lower.diagonal(dim1=-2, dim2=-1)
+        self.location.copy_(mean.expand_as(self.location))
+        self.log_diagonal.copy_(widths.log().expand_as(self.log_diagonal))
+        self.below.copy_((lower / widths.unsqueeze(-2)).expand_as(self.below))
+        self.project()
 
     @torch.no_grad()
     def initialise(self, fresh: Fresh, *, mean: Tensor | None = None, level: float = LEVEL) -> None:
         """A diagonal covariance at first."""
-        scales = _root_mean_squares(fresh(self.batch), [self.dim], level)
+        scales = root_mean_squares(fresh(self.batch), [self.dim], level)
         self.location.copy_(
             torch.zeros_like(self.location) if mean is None else mean.expand_as(self.location)
         )
@@ -283,21 +297,3 @@ class Full(Family):
     def project(self) -> None:
         """Clamp the logarithm of the diagonal."""
         self.log_diagonal.clamp_(*LOG_STD_LIMITS)
-
-
-def _sums(values: Tensor, segments: Sequence[int]) -> Tensor:
-    """Over each segment: (…, D) → (…, T)."""
-    return torch.stack([part.sum(-1) for part in values.split(list(segments), dim=-1)], dim=-1)
-
-
-def _spread(values: Tensor, segments: Sequence[int]) -> Tensor:
-    """One number a segment repeated over it: (…, T) → (…, D)."""
-    counts = torch.tensor(list(segments), device=values.device)
-    return values.repeat_interleave(counts, dim=-1)
-
-
-def _root_mean_squares(values: Tensor, segments: Sequence[int], level: float) -> Tensor:
-    """`level` × RMS of every segment, (…, T); `level` × 10⁻³ where it is zero."""
-    counts = torch.tensor(list(segments), device=values.device, dtype=values.dtype)
-    scale = (_sums(values.square(), segments) / counts).sqrt()
-    return level * torch.where(scale > 0, scale, torch.full_like(scale, SMALLEST_LEVEL))

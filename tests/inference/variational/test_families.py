@@ -86,9 +86,7 @@ def test_the_full_family_is_any_covariance():
     family = Full(3, dtype=F64)
     covariance = torch.tensor([[2.0, 0.3, 0.1], [0.3, 1.0, -0.4], [0.1, -0.4, 0.5]], dtype=F64)
     lower = torch.linalg.cholesky(covariance)
-    with torch.no_grad():
-        family.below.copy_(lower)
-        family.log_diagonal.copy_(lower.diagonal().log())
+    family.start(torch.zeros(3), lower)
     torch.testing.assert_close(family.distribution().covariance(), covariance)
 
 

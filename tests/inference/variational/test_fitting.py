@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 import torch
@@ -233,3 +234,35 @@ def test_log_prob_of_a_posterior():
     x = torch.randn(4, 3, dtype=F64)
     known = torch.distributions.MultivariateNormal(q.mean, q.covariance()).log_prob(x)
     torch.testing.assert_close(q.log_prob(x), known)
+
+
+@pytest.mark.parametrize("family", ["diagonal", "structured", "mixture", "full"])
+@pytest.mark.parametrize("batch", [None, 1, 3])
+def test_the_shapes_of_a_posterior(family, batch):
+    q = fit(quadratic, 3, family, batch=batch, steps=2, elbo_samples=4)
+    lead = () if batch is None else (batch,)
+    assert q.mean.shape == q.variance().shape == (*lead, 3)
+    assert q.covariance().shape == (*lead, 3, 3)
+    assert q.sample(4).shape == (4, *lead, 3)
+    assert q.log_prob(q.sample(4)).shape == (4, *lead)
+    assert q.elbo.shape == q.elbo_error.shape == lead
+    assert q.history.shape == (2, *lead)
+    assert not torch.equal(q.sample(4), q.sample(4))
+
+
+def test_single_precision_and_large_entries():
+    def wide(x: torch.Tensor) -> torch.Tensor:
+        return -0.5 * ((x - 300) / 50).square().sum(-1)
+
+    q = fit(wide, 3, "structured", rank=1, steps=800, lr=5.0, scale=100.0, dtype=torch.float32)
+    assert q.mean.dtype == torch.float32
+    torch.testing.assert_close(q.mean, torch.full((3,), 300.0), rtol=0, atol=1.0)
+    torch.testing.assert_close(q.variance().sqrt(), torch.full((3,), 50.0), rtol=0.02, atol=0)
+
+
+def test_a_step_costs_little_of_the_processor():
+    """Of the notebook's kind: 32 joint samples of rank 8. Processor time, so that neighbours do not matter."""
+    fit(quadratic, 8, rank=8, mode="unscented", pairs=1, steps=5, elbo_samples=1)
+    before = time.process_time()
+    fit(quadratic, 8, rank=8, mode="unscented", pairs=1, steps=200, elbo_samples=1)
+    assert (time.process_time() - before) / 200 < 0.005

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -156,6 +157,10 @@ def test_a_module_that_cannot_be_vectorised_is_looped():
     model = VariationalModule(net)
     assert model(torch.ones(4, 2)).shape[1:] == (4, 1)
     assert model.evaluator.loops
+    model = VariationalModule(net)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        model(torch.ones(4, 3))  # torch's own words, and the module is not to blame
+    assert not model.evaluator.loops
     with pytest.raises(ConfigError, match="take vectorise=loop"):
         VariationalModule(net, vectorise="vmap")(torch.ones(4, 2))
 
@@ -174,8 +179,9 @@ def test_dropout_is_off_or_refused():
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return nn.functional.dropout(self.linear(x), 0.5, training=True)
 
-    with pytest.raises(ConfigError, match="draws random numbers"):
-        VariationalModule(Always())(torch.ones(1, 2))
+    for vectorise in ("auto", "vmap", "loop"):
+        with pytest.raises(ConfigError, match="draws random numbers"):
+            VariationalModule(Always(), vectorise=vectorise)(torch.ones(1, 2))
 
 
 def test_batch_norm_keeps_its_statistics():
@@ -212,10 +218,7 @@ def test_a_linear_layer_has_the_evidence_of_the_closed_form():
     model = linear_model(family="full", estimator="sampled")
     assert isinstance(model.family, Full)
     lower = torch.linalg.cholesky(torch.linalg.inv(target().precision))
-    with torch.no_grad():
-        model.family.location.copy_(target().mean)
-        model.family.below.copy_(lower)
-        model.family.log_diagonal.copy_(lower.diagonal().log())
+    model.family.start(target().mean, lower)
     assert float(model.elbo(FEATURES, TARGETS, normal(0.5)).detach()) == pytest.approx(
         target().log_evidence, abs=1e-9
     )
@@ -381,3 +384,21 @@ def test_other_bad_input():
         model.loss(torch.full((1, 2), math.nan), torch.ones(1, 1), normal(1.0))
     with pytest.raises(ConfigError, match="std is 0"):
         normal(0.0)
+
+
+def test_a_copy_goes_its_own_way():
+    model = VariationalModule(mlp())
+    twin = copy.deepcopy(model)
+    assert torch.equal(model(FEATURES), twin(FEATURES))
+    twin.family.location.data.add_(1)
+    assert not torch.equal(model.family.location, twin.family.location)
+
+
+def test_deterministic_parameters_are_trained_beside():
+    model = VariationalModule(mlp(), random="last", rank=1)
+    before = model.module[0].weight.detach().clone()
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.1)
+    model.loss(FEATURES, TARGETS, normal(0.5)).backward()
+    optimiser.step()
+    assert not torch.equal(model.module[0].weight, before)
+    assert model.module[4].weight.grad is None  # stands in for what is drawn
