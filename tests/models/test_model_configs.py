@@ -18,6 +18,8 @@ OTHERS |= {"ensemble", "equivariance"}  # made of trained runs, see tests/runs/t
 OTHERS |= {
     "learned_similarity"
 }  # trains a similarity, not a field, see tests/tasks/test_similarity_learning.py
+SEGMENTATIONS = {"unet", "unet_single", "unet_dropout", "unet_ensemble", "unet_variational"}
+OTHERS = {"mad", *SEGMENTATIONS}  # a distance and segmentations: none registers by itself
 NAMES = sorted(
     {file.stem for file in (Path(__file__).resolve().parents[2] / "configs" / "model").glob("*.yaml")}
     - OTHERS

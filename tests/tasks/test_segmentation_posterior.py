@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from monai.losses import DiceCELoss
 from pytorch_lightning import Trainer
 from torch import nn
 
+from medreg.config.compose import compose
+from medreg.config.instantiate import build
 from medreg.errors import CompositionError, ConfigError
 from medreg.metrics.segmentation import SegmentationEvaluator
 from medreg.models.segmentation_samples import (
@@ -115,6 +118,19 @@ def test_posterior_draws_survive_a_checkpoint():
     one, two = (m.draws(image, 4, generator.manual_seed(3)) for m in (model, other))
     assert torch.equal(one, two)
     assert one.std(0).max() > 0
+
+
+@pytest.mark.parametrize("name", ["unet_single", "unet_dropout", "unet_ensemble", "unet_variational"])
+def test_the_options_make_a_network_that_draws_and_pickles(name):
+    config = compose(
+        [f"model={name}", "data=cardiac_phantom_segmentation", "model.network.channels=[4,4,4,4]"]
+    )
+    assert config.task._target_.endswith("PosteriorSegmentationTask")
+    model = pickle.loads(pickle.dumps(build(config.model))).eval()
+    image = torch.rand(2, 1, 16, 24)
+    found = model.draws(image, 3, torch.Generator().manual_seed(0))
+    assert found.shape[1:] == (2, 4, 16, 24)
+    assert model(image).shape == (2, 4, 16, 24)
 
 
 @pytest.mark.parametrize(

@@ -78,12 +78,11 @@ def test_the_gap_falls_with_the_rank_of_the_best_normal():
     field = Laplace("diagonal").fit(problem, 1)[0]
     one, full = (BestStructured(rank, starts=2, steps=100).fit(problem, 1)[0] for rank in (1, 5))
     assert field.gap > one.gap + 0.5 > full.gap + 0.5
-    assert full.gap < 1e-6
-    assert float((sd(full, problem) / exact - 1).abs().max()) < 1e-3
+    assert full.gap < 1e-4
+    assert float((sd(full, problem) / exact - 1).abs().max()) < 1e-2
     assert modes(full, problem) == modes(one, problem) == 1
 
 
-@pytest.mark.slow
 def test_engine_reaches_the_true_predictive_sd_on_the_bumps(bumps):
     """What the study claims: within 15 % of the truth at the six points, with one mode."""
     exact = Exact().fit(bumps, 1)
