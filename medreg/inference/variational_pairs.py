@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from medreg.inference.variational.families import Structured
 from medreg.inference.variational.fitting import Fitting
 
 Tell = Callable[[int, Tensor, Tensor], None]  # iteration, z (2P, ...), energies (2P,)
+Parts = dict[str, Tensor]  # of one pair: mean (N,), log_std (N,) and factor (r, N), flattened
 MIRRORED = 2  # samples of a draw: μ ± δ
 
 
@@ -59,13 +59,13 @@ class VariationalFit:
         for name in ("std", "lr"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(
-                    f"inference.variational.{name} is {getattr(self, name)}; it must be above 0."
+                    f"{name} of a variational fit is {getattr(self, name)}; it must be above 0."
                 )
         for name, least in (("rank", 0), ("iterations", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(
-                    f"inference.variational.{name} is {value!r}; give a whole number of at least {least}."
+                    f"{name} of a variational fit is {value!r}; give a whole number of at least {least}."
                 )
 
     def fit(
@@ -75,6 +75,7 @@ class VariationalFit:
         seed: int,
         keep: StateFile | None = None,
         tell: Tell | None = None,
+        earlier: Sequence[Parts | None] = (),
     ) -> VariationalPosterior:
         """Fit q to the posterior of every pair, all at once.
 
@@ -85,12 +86,14 @@ class VariationalFit:
             seed: of the noise.
             keep: file of the whole state, None keeps none.
             tell: told after every iteration.
+            earlier: where earlier fits of the pairs ended, None for a pair without one; those of another size are
+                passed over.
 
         Raises:
             NumericalError: an energy or a gradient that is not finite; names the iteration.
             CheckpointError: the file belongs to another fit.
         """
-        fitting = self._begin(energy, seed)
+        fitting = self._begin(energy, seed, earlier)
         mirrored = energy.chains(MIRRORED)
         mirrored.adaptive = True
         made_by = {**asdict(self), "betas": list(self.betas), "seed": seed, "shape": list(energy.shape)}
@@ -105,7 +108,7 @@ class VariationalFit:
                 keep.write(state, made_by=made_by)
         return VariationalPosterior(fitting.family, energy.shape, fitting.history)  # type: ignore[arg-type]
 
-    def _begin(self, energy: PosteriorEnergy, seed: int) -> Fitting:
+    def _begin(self, energy: PosteriorEnergy, seed: int, earlier: Sequence[Parts | None]) -> Fitting:
         identity = energy.identity()
         pairs, unknowns = len(identity), identity[0].numel()
         family = Structured(
@@ -124,6 +127,7 @@ class VariationalFit:
                 identity
             )
         family.start(identity.flatten(1), self.std, directions)
+        _go_on(family, earlier)
         return Fitting(
             family,
             steps=self.iterations,
@@ -181,10 +185,23 @@ class VariationalPosterior:
         """One z of every pair, (P, ...)."""
         return self.distribution.sample(1, generator)[0].reshape(self.shape)
 
-    def history_rows(self) -> list[dict[str, Any]]:
-        """Return the bound of every pair after every iteration, as rows of a table."""
+    def parts(self) -> list[Parts]:
+        """Return what a later fit of every pair may go on from, on the CPU."""
+        names = ("mean", "log_std", "factor")
+        tensors = (self.mean.flatten(1), self.log_std.flatten(1), self.factor.flatten(2))
         return [
-            {"pair": pair, "iteration": number, "elbo": value}
-            for number, bound in enumerate(self.history)
-            for pair, value in enumerate(bound.tolist())
+            {name: each.cpu().clone() for name, each in zip(names, pair, strict=True)}
+            for pair in zip(*tensors, strict=True)
         ]
+
+
+@torch.no_grad()
+def _go_on(family: Structured, earlier: Sequence[Parts | None]) -> None:
+    """Put earlier fits in place of the usual start."""
+    for number, each in enumerate(earlier):
+        if each is None or each["mean"].shape != family.location.shape[1:]:
+            continue
+        family.location[number] = each["mean"].to(family.location)
+        family.log_std[number] = each["log_std"].to(family.location)
+        if family.directions is not None and each["factor"].shape == family.directions.shape[1:]:
+            family.directions[number] = each["factor"].to(family.location)

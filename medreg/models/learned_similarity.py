@@ -12,10 +12,9 @@ from medreg.geometry.precision import outside_inference_mode
 from medreg.geometry.sobolev import SobolevFilter
 from medreg.geometry.transformation import Transformation
 from medreg.inference.level import LevelImages, full_images
-from medreg.inference.pair_fit import Kept, PairFit
 from medreg.inference.posterior import PosteriorEnergy
 from medreg.inference.registration import Registration, check_pair
-from medreg.inference.variational.normal import LowRankNormal
+from medreg.inference.variational_pairs import Parts, VariationalFit, VariationalPosterior
 from medreg.losses.likelihood.potential import Potential
 from medreg.losses.prior.base import Prior
 from medreg.losses.similarity.learned import LearnedSimilarity
@@ -51,14 +50,14 @@ class SimilarityRegistration(SamplingModel):
         transformation: Transformation,
         prior: Prior,
         smoothing: SobolevFilter | None,
-        fit: PairFit,
+        fit: VariationalFit,
         jitter: float,
         samples: int,
         seed: int,
     ) -> None:
         super().__init__(samples=samples, seed=seed)
         self.ndim, self.similarity, self.transformation = ndim, similarity, transformation
-        self.prior, self.smoothing, self.pair_fit, self.jitter = prior, smoothing, fit, jitter
+        self.prior, self.smoothing, self.variational, self.jitter = prior, smoothing, fit, jitter
 
     def posterior(
         self, images: LevelImages, *, seed: int, similarity: LearnedSimilarity | None = None
@@ -75,15 +74,11 @@ class SimilarityRegistration(SamplingModel):
         )
 
     def fitted(
-        self,
-        energy: PosteriorEnergy,
-        *,
-        seed: int,
-        kept: Sequence[Kept | None] = (),
-    ) -> tuple[LowRankNormal, Tensor]:
-        """The q of every pair and the bounds of the steps; the encoder is a constant meanwhile."""
+        self, energy: PosteriorEnergy, *, seed: int, earlier: Sequence[Parts | None] = ()
+    ) -> VariationalPosterior:
+        """The q of every pair; the encoder is a constant meanwhile."""
         with frozen(self.similarity):
-            return self.pair_fit(energy, seed=seed, kept=kept)
+            return self.variational.fit(energy, seed=seed, earlier=earlier)
 
     def forward(
         self,
@@ -108,20 +103,18 @@ class SimilarityRegistration(SamplingModel):
         def solve(*tensors: Tensor | None) -> Registration:
             images = full_images(*tensors)  # type: ignore[arg-type]
             energy = self.posterior(images, seed=self.seed, similarity=similarity)
-            normal, _ = self.fitted(energy, seed=self.seed)
+            fit = self.fitted(energy, seed=self.seed)
             generator = torch.Generator(images.fixed.device).manual_seed(self.seed)
 
             def one(k: int) -> Tensor:
-                latent = normal.sample(1, generator)[0].reshape(energy.shape)
-                return energy.deformation(latent).displacement
+                return energy.deformation(fit.sample(generator)).displacement
 
             with torch.no_grad():
-                mean = normal.mean.reshape(energy.shape)
-                deformation = energy.deformation(mean)
+                deformation = energy.deformation(fit.mean)
             return Registration(
                 deformation.displacement,
                 deformation.regularised,
-                energy.parameters(mean),
+                energy.parameters(fit.mean),
                 samples=self.draw(one, draws, listeners),
             )
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from medreg.errors import CompositionError
 from medreg.inference.level import LevelImages, full_images
-from medreg.inference.pair_fit import parts_of
 from medreg.inference.posterior import PosteriorEnergy
 from medreg.losses.energy import Energy
 from medreg.losses.regularisation.none import NoRegularisation
@@ -98,15 +97,15 @@ class SimilarityLearningTask(RegistrationTask):
             f"pair {pair}"
             for pair in zip(*(batch[key] for key in ("fixed_id", "moving_id")), _slices(batch), strict=True)
         ]
-        normal, bounds = self.model.fitted(energy, seed=seed, kept=[self.kept.get(key) for key in keys])
-        for key, part in zip(keys, parts_of(normal), strict=True):
+        fit = self.model.fitted(energy, seed=seed, earlier=[self.kept.get(key) for key in keys])
+        for key, part in zip(keys, fit.parts(), strict=True):
             self.kept.put(key, part)
         with torch.no_grad():
-            latent = normal.sample(1, torch.Generator(self.device).manual_seed(seed))[0]
-            warped = energy.evaluate(latent.reshape(energy.shape)).warped
+            latent = fit.sample(torch.Generator(self.device).manual_seed(seed))
+            warped = energy.evaluate(latent).warped
         loss = self._contrasted(batch, energy, warped, chance)
         self.check_finite(loss, batch)
-        self.train_means.add({"loss": loss, "bound": bounds[-1].mean()}, size=len(keys))
+        self.train_means.add({"loss": loss, "bound": fit.history[-1].mean()}, size=len(keys))
         return loss.float()
 
     def _contrasted(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_run import run, run_folder, run_process, tiny_acdc
@@ -10,7 +12,6 @@ from medreg.config.compose import compose
 from medreg.config.instantiate import build
 from medreg.errors import ConfigError, DataError
 from medreg.inference.level import full_images
-from medreg.inference.pair_fit import PairFit, parts_of
 from medreg.io.checkpoint import read
 from medreg.tasks.contrast import Contrast, FixedImages
 from medreg.tasks.kept import KeptTensors
@@ -26,7 +27,7 @@ SMALL = (
 
 def task_of(*overrides, ndim=2, keep="null"):
     torch.manual_seed(0)
-    config = compose([*SMALL, f"++data.ndim={ndim}", "model.fit.steps=5", f"task.keep={keep}", *overrides])
+    config = compose([*SMALL, f"++data.ndim={ndim}", "model.fit.iterations=5", f"task.keep={keep}", *overrides])
     return build(config.task)
 
 
@@ -54,30 +55,29 @@ def test_a_fit_lowers_the_bound_and_goes_on_where_it_was(shape, rank):
     batch = batch_of(shape)
     images = full_images(batch["fixed_image"], batch["moving_image"], batch["spacing_mm"])
     energy = task.model.posterior(images, seed=0)
-    fit = PairFit(steps=30, learning_rate=0.05, std=0.5, factor=0.1, rank=rank)
-    normal, bounds = fit(energy, seed=0)
+    settings = task.model.variational
+    fit = replace(settings, iterations=30, lr=0.05, rank=rank).fit(energy, seed=0)
+    bounds = torch.stack(fit.history)
     assert bounds.shape == (30, 2)
     assert (bounds[-5:].mean(0) > bounds[:5].mean(0)).all()
-    assert normal.rank == rank
-    _, warm = PairFit(steps=1, learning_rate=0.05, std=0.5, factor=0.1, rank=rank)(
-        energy, seed=0, kept=[parts_of(normal)[0], None]
+    assert fit.factor.shape[1] == rank
+    warm = (
+        replace(settings, iterations=1, lr=0.05, rank=rank)
+        .fit(energy, seed=0, earlier=[fit.parts()[0], None])
+        .history
     )
-    assert float(warm[0, 0]) > float(bounds[0, 0])
-    assert float(warm[0, 1]) == pytest.approx(float(bounds[0, 1]), rel=1e-3)
+    assert float(warm[0][0]) > float(bounds[0, 0])
+    assert float(warm[0][1]) == pytest.approx(float(bounds[0, 1]), rel=1e-3)
 
 
-def test_fits_of_other_sizes_and_impossible_settings():
-    with pytest.raises(ConfigError, match=r"model\.fit"):
-        PairFit(steps=0, learning_rate=0.1, std=0.5, factor=0.1)
-    with pytest.raises(ConfigError, match="std"):
-        PairFit(steps=1, learning_rate=0.1, std=0.0, factor=0.1)
+def test_fits_of_other_sizes_are_passed_over():
     task = task_of()
     batch = batch_of()
     energy = task.model.posterior(full_images(batch["fixed_image"], batch["moving_image"]), seed=0)
     other = {"mean": torch.zeros(3), "log_std": torch.zeros(3), "factor": torch.zeros(1, 3)}
-    fresh, _ = task.model.fitted(energy, seed=0)
+    fresh = task.model.fitted(energy, seed=0)
     energy.generator.manual_seed(0)
-    again, _ = task.model.fitted(energy, seed=0, kept=[other, None])
+    again = task.model.fitted(energy, seed=0, earlier=[other, None])
     assert torch.equal(fresh.mean, again.mean)
 
 
@@ -147,7 +147,7 @@ def test_what_is_kept_comes_back(folder, tmp_path):
 
 @pytest.mark.parametrize("similarity", ["learned_ssd", "learned_lcc"])
 def test_training_lowers_its_objective(similarity):
-    task = task_of(f"similarity={similarity}", "model.fit.steps=2")
+    task = task_of(f"similarity={similarity}", "model.fit.iterations=2")
     optimiser = torch.optim.Adam(task.model.parameters(), lr=1e-3)
     batch, losses = batch_of(), []
     task.train_means.take()
@@ -170,7 +170,7 @@ def test_training_lowers_its_objective(similarity):
 def tiny(data, *more):
     return [
         *SMALL, f"data.dataset.root={data}", "data.split.published=false", "data.split.val=0.2",
-        "data.split.test=0.4", "data.loader.batch_size=2", "model.fit.steps=3", "trainer.max_epochs=4",
+        "data.split.test=0.4", "data.loader.batch_size=2", "model.fit.iterations=3", "trainer.max_epochs=4",
         "trainer.check_val_every_n_epoch=2", "logger=none", "report=false", "pictures=1", *more,
     ]  # fmt: skip
 
