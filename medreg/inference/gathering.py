@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -33,9 +33,8 @@ class LabelQuestion:
 class Gatherer:
     """A listener: told the samples of the displacement of one case, it keeps their summary, not them.
 
-    Understands both ways of telling: a `Draw` of chains, and `(displacement, number)` of models that just draw. A slot
-    that is not finite counts as stopped: a chain that diverged leaves what it had sampled before. Moments, ranks and
-    probe take every slot for itself; numbers of whole samples, such as volumes, need all slices of a chain.
+    A slot that is not finite counts as stopped: a chain that diverged leaves what it had sampled before. Moments, ranks
+    and probe take every slot for itself; numbers of whole samples, such as volumes, need all slices of a chain.
 
     Args:
         pairs: P, the slices of a stack that belong to the case, or 1.
@@ -65,14 +64,9 @@ class Gatherer:
         self.left_out = 0
         self._numbers: dict[str, list[float]] = {}
 
-    def __call__(self, told: Draw | Tensor, number: int | None = None) -> None:
-        """Take in one sample of every chain.
-
-        Args:
-            told: what a sampler tells; or (C·P, D, *S) voxels, chain c at c·P … (c + 1)·P.
-            number: of the sample in its chain, beside a tensor.
-        """
-        draw = self._checked(told, number)
+    def __call__(self, draw: Draw) -> None:
+        """Take in one sample (C·P, D, *S), voxels, of every chain, chain c at c·P … (c + 1)·P."""
+        draw = self._checked(draw)
         if not draw.alive.any():
             return
         for listener in (self.moments, self.ranks, self.probe):
@@ -82,17 +76,11 @@ class Gatherer:
             if bool(alive.all()):
                 self._take(draw, chain)
 
-    def _checked(self, told: Draw | Tensor, number: int | None) -> Draw:
+    def _checked(self, draw: Draw) -> Draw:
         """The draw with the slots that are finite."""
-        field = (told.field if isinstance(told, Draw) else told).detach()
-        finite = torch.isfinite(field.flatten(1).sum(1)).cpu()
-        if isinstance(told, Draw):
-            alive, transition, energies, scalars = told.alive, told.transition, told.energies, told.scalars
-        else:
-            alive, transition, scalars = torch.ones_like(finite), number or 0, {}
-            energies = torch.full((len(field),), torch.nan)
-        self.left_out += int((alive & ~finite).sum())
-        return Draw(transition, field, alive & finite, energies, scalars)
+        finite = torch.isfinite(draw.field.detach().flatten(1).sum(1)).cpu()
+        self.left_out += int((draw.alive & ~finite).sum())
+        return replace(draw, field=draw.field.detach(), alive=draw.alive & finite)
 
     def _take(self, draw: Draw, chain: int) -> None:
         """Note the numbers of one whole sample."""

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from medreg.errors import ConfigError
 from medreg.inference.registration import Registration, check_pair
+from medreg.inference.sampling.draw import Draw, Listener
 from medreg.models.base import RegistrationModel
-from medreg.models.sampling import Listener, SamplingModel
+from medreg.models.sampling import SamplingModel
 
 
 class Ensemble(SamplingModel):
@@ -64,7 +65,7 @@ class Ensemble(SamplingModel):
             share = answer.displacement / len(self.members)
             mean = share if mean is None else mean + share
             for listener in listeners:
-                listener(answer.displacement, k)
+                listener(Draw.independent(answer.displacement, k))
             if not listeners and draws != 0:
                 kept.append(answer.displacement)
         assert mean is not None

@@ -14,8 +14,9 @@ from medreg.geometry.compose import compose
 from medreg.geometry.grid import matrix_to_displacement
 from medreg.geometry.warp import warp, warp_labels
 from medreg.inference.registration import Registration, check_pair
+from medreg.inference.sampling.draw import Listener
 from medreg.models.base import RegistrationModel
-from medreg.models.sampling import Listener, SamplingModel
+from medreg.models.sampling import SamplingModel
 
 Perturbed = Literal["moving", "both"]
 

@@ -14,11 +14,12 @@ from medreg.geometry.transformation import Transformation
 from medreg.inference.level import LevelImages, full_images
 from medreg.inference.posterior import PosteriorEnergy
 from medreg.inference.registration import Registration, check_pair
+from medreg.inference.sampling.draw import Listener
 from medreg.inference.variational_pairs import Parts, VariationalFit, VariationalPosterior
 from medreg.losses.likelihood.potential import Potential
 from medreg.losses.prior.base import Prior
 from medreg.losses.similarity.learned import LearnedSimilarity
-from medreg.models.sampling import Listener, SamplingModel
+from medreg.models.sampling import SamplingModel
 
 
 class SimilarityRegistration(SamplingModel):

@@ -7,18 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from medreg.errors import CompositionError
 from medreg.geometry.pair_transform import PairTransform, from_slices
 from medreg.inference.registration import Registration
-from medreg.inference.sampling.draw import Draw
+from medreg.inference.sampling.draw import Draw, Listener
 from medreg.inference.sampling.run import ChainsStopped
 from medreg.models.asking import ask
 from medreg.models.base import RegistrationModel
-
-Listener = Callable[..., None]  # told a `Draw`, or a displacement (C·B, D, *S) and its number
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def ask_posterior(
         model: any registration model that draws samples.
         batch: as `asking.ask` takes it.
         use_masks: whether images are compared within their masks.
-        listener: told every sample, as a `Draw` or as `listener(displacement (C·B, D, *S), number)`.
+        listener: told every sample.
         count: number of samples; None for the model's own.
         so_far: mean (B, D, *S) of what the listener has been told, None of nothing: the answer where all chains stop.
         **context: what only some models take, see `asking.ask`.
@@ -90,7 +87,7 @@ def _fed(registration: Registration, model: RegistrationModel, listener: Listene
             "model that draws from a posterior, such as model=bayes."
         )
     for number, sample in enumerate(registration.samples):
-        listener(sample, number)
+        listener(Draw.independent(sample, number))
     return registration
 
 
@@ -110,16 +107,13 @@ class AsTransforms:
     slice_axis: int | None
     transform_of: Callable[[Tensor], PairTransform]
 
-    def __call__(self, told: Draw | Tensor, number: int | None = None) -> None:
+    def __call__(self, draw: Draw) -> None:
         """Take in one sample of every chain."""
-        if not isinstance(told, Draw):
-            alive = torch.ones(len(told), dtype=torch.bool)
-            told = Draw(number or 0, told, alive, torch.full((len(told),), torch.nan))
         maps = []
-        for sample in told.field.detach().float().cpu().split(self.pairs):
+        for sample in draw.field.detach().float().cpu().split(self.pairs):
             volume = sample if self.slice_axis is None else from_slices(sample, self.slice_axis)
             maps.append(self.transform_of(volume))
-        self.told(maps, told)
+        self.told(maps, draw)
 
     def state(self) -> dict[str, Any]:
         """What is gathered is not kept across processes: one pair is registered in one go."""

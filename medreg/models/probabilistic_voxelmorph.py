@@ -13,10 +13,11 @@ from medreg.geometry.compose import resize_displacement
 from medreg.geometry.precision import at_least_single
 from medreg.geometry.svf import exponential
 from medreg.inference.registration import Registration, check_pair
+from medreg.inference.sampling.draw import Listener
 from medreg.losses.divergence import Form, smoothness_divergence
 from medreg.models.blocks.conv import CONVOLUTIONS
 from medreg.models.blocks.pooled_unet import PooledUNet
-from medreg.models.sampling import Listener, SamplingModel
+from medreg.models.sampling import SamplingModel
 
 _MEAN_STD, _SPREAD_STD = 1e-5, 1e-10  # of the first weights of the two maps; released code
 _LOG_VARIANCE = -10.0  # first bias of the log-variance: starts sure of itself; released code

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from medreg.errors import ConfigError
 from medreg.inference.registration import Registration
+from medreg.inference.sampling.draw import Draw, Listener
 from medreg.models.base import RegistrationModel
-
-Listener = Callable[[Tensor, int], None]  # told a displacement (B, D, *S), voxels, and its number k
 
 
 class SamplingModel(RegistrationModel):
@@ -80,7 +79,7 @@ class SamplingModel(RegistrationModel):
             for k in range(count):
                 displacement = one(k)
                 for listener in listeners:
-                    listener(displacement, k)
+                    listener(Draw.independent(displacement, k))
                 if not listeners:
                     kept.append(displacement)
         return torch.stack(kept) if kept else None

@@ -12,8 +12,9 @@ from medreg.errors import ConfigError
 from medreg.geometry.precision import at_least_single
 from medreg.geometry.transformation import Transformation
 from medreg.inference.registration import Registration, check_pair
+from medreg.inference.sampling.draw import Listener
 from medreg.models.blocks.unet import UNet
-from medreg.models.sampling import Listener, SamplingModel, dropping, seeded
+from medreg.models.sampling import SamplingModel, dropping, seeded
 
 
 class VoxelMorph(SamplingModel):

@@ -17,12 +17,13 @@ SHAPE = (7, 6, 5)
 MEMORY = """
 import resource, sys, torch
 from medreg.inference.gathering import Gatherer
+from medreg.inference.sampling.draw import Draw
 from medreg.inference.sampling.streaming import Probe
 mask = torch.ones(1, 1, 48, 48, 48)
 probe = Probe.at_random(mask, count=500, generator=torch.Generator())
 gatherer = Gatherer(pairs=1, spacing_mm=torch.ones(3), probe=probe)
 for number in range(int(sys.argv[1])):
-    gatherer(torch.randn(2, 3, 48, 48, 48), number)
+    gatherer(Draw.independent(torch.randn(2, 3, 48, 48, 48), number))
 assert gatherer.summary() is not None
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
@@ -59,7 +60,7 @@ def as_draw(field, number):
 def test_the_summary_is_that_of_all_samples(chains_tell):
     gatherer, samples = fresh(), drawn(9)
     for number, field in enumerate(samples):
-        gatherer(as_draw(field, number)) if chains_tell else gatherer(field, number)
+        gatherer(as_draw(field, number) if chains_tell else Draw.independent(field, number))
     found, flat = gatherer.summary(), samples.flatten(0, 1)
     torch.testing.assert_close(found.mean[0], flat.mean(0), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(found.std()[0], flat.std(0), rtol=1e-5, atol=1e-6)
@@ -81,7 +82,7 @@ def test_a_slice_that_stops_ends_whole_samples_but_not_the_others():
     gatherer, samples = fresh(pairs=2), drawn(6, slots=4)
     samples[3:, 1] = torch.nan  # slice 1 of chain 0
     for number, field in enumerate(samples):
-        gatherer(field, number)
+        gatherer(Draw.independent(field, number))
     found = gatherer.summary()
     assert gatherer.moments.count == [12, 9]
     assert found.count == 10.5

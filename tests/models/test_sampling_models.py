@@ -149,7 +149,7 @@ def test_listeners_hear_what_would_be_kept(make):
     model = make(2).eval()
     kept = model(fixed, moving)
     heard = []
-    told = model(fixed, moving, listeners=[lambda u, k: heard.append((k, u))], draws=2)
+    told = model(fixed, moving, listeners=[lambda draw: heard.append((draw.transition, draw.field))], draws=2)
     assert told.samples is None
     assert [k for k, _ in heard] == [0, 1]
     assert torch.equal(torch.stack([u for _, u in heard]), kept.samples[:2])
@@ -201,7 +201,7 @@ def test_ensemble_is_the_mean_of_its_members():
     torch.testing.assert_close(answer.std()[0, :, 0, 0], torch.tensor([2.0, 2.0]) / math.sqrt(2))
     assert answer.samples.shape == (2, 2, 2, 6, 8)
     heard = []
-    assert model(fixed, moving, listeners=[lambda u, k: heard.append(k)]).samples is None
+    assert model(fixed, moving, listeners=[lambda draw: heard.append(draw.transition)]).samples is None
     assert heard == [0, 1]
     assert model(fixed, moving, draws=0).samples is None
     assert not any(parameter.requires_grad for parameter in model.parameters())

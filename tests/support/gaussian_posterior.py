@@ -69,7 +69,7 @@ class ToldTranslations(Translations):
             slots = len(displacement)
             draw = Draw(number, displacement, torch.ones(slots, dtype=torch.bool), torch.randn(slots))
             for listener in listeners:
-                listener(displacement, number) if self.draws.shape[1] == 1 else listener(draw)
+                listener(Draw.independent(displacement, number) if self.draws.shape[1] == 1 else draw)
         return self.answer(fixed)
 
 

@@ -27,7 +27,9 @@ SMALL = (
 
 def task_of(*overrides, ndim=2, keep="null"):
     torch.manual_seed(0)
-    config = compose([*SMALL, f"++data.ndim={ndim}", "model.fit.iterations=5", f"task.keep={keep}", *overrides])
+    config = compose(
+        [*SMALL, f"++data.ndim={ndim}", "model.fit.iterations=5", f"task.keep={keep}", *overrides]
+    )
     return build(config.task)
 
 

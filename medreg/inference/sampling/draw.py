@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -28,6 +30,12 @@ class Draw:
     alive: Tensor
     energies: Tensor
     scalars: Mapping[str, Tensor] = dataclass_field(default_factory=dict)
+
+    @classmethod
+    def independent(cls, field: Tensor, number: int) -> Draw:
+        """Return a sample (S, ...) that a model has drawn without chains: it has a number and no energy."""
+        alive = torch.ones(len(field), dtype=torch.bool)
+        return cls(number, field, alive, torch.full((len(field),), math.nan, dtype=torch.float64))
 
     def slots(self) -> Iterator[tuple[int, Tensor]]:
         """Index and field (...) of every chain that still runs."""
