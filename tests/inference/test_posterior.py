@@ -225,7 +225,7 @@ def test_a_prior_on_control_points():
     settings = {"transformation": FreeFormVelocity(4, 2), "smoothing": None, "masks": False}
     regulariser = Diffusion(weight=1.0, units="voxel")
     on_points = posterior(
-        shape, prior=Fixed(regulariser=regulariser, weight=2.0), on="parameters", **settings
+        shape, prior=Fixed(regulariser=regulariser, weight=2.0), prior_on="parameters", **settings
     )
     on_field = posterior(shape, prior=Fixed(regulariser=regulariser, weight=2.0), **settings)
     z = latent(on_points)
@@ -341,7 +341,7 @@ def test_bad_input_is_a_sentence():
     with pytest.raises(ConfigError, match="jitter"):
         posterior(shape, jitter=-0.1)
     with pytest.raises(ConfigError, match=r"model\.on"):
-        posterior(shape, on="velocity")
+        posterior(shape, prior_on="velocity")
     energy = posterior(shape)
     wrong = torch.zeros(2, *energy.shape[1:], dtype=torch.float64)
     with pytest.raises(DataError, match="chains"):

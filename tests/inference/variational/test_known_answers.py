@@ -166,7 +166,10 @@ def notebook_kl(target: MultivariateNormal, schedule: str, estimator: str) -> fl
 @pytest.mark.parametrize(
     "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("estimator", ["sampled", "closed", "stl"])
+@pytest.mark.parametrize(
+    "estimator",
+    ["sampled", pytest.param("closed", marks=pytest.mark.slow), pytest.param("stl", marks=pytest.mark.slow)],
+)
 def test_the_notebook_problem(seed, estimator):
     constant = notebook_kl(notebook_target(seed), "constant", estimator)
     decayed = notebook_kl(notebook_target(seed), "cosine", estimator)

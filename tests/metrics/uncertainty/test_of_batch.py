@@ -111,6 +111,7 @@ def pooled(cases: int, stretch: float) -> dict[str, tuple[float, float]]:
     return {figure.metric: (figure.value, figure.error) for figure in figures_of(method)}
 
 
+@pytest.mark.slow
 def test_the_exact_posterior_is_calibrated_over_200_simulations():
     found = pooled(200, 1.0)
     assert found["calibration_error"][0] < 0.01

@@ -83,6 +83,7 @@ def test_the_gap_falls_with_the_rank_of_the_best_normal():
     assert modes(full, problem) == modes(one, problem) == 1
 
 
+@pytest.mark.slow
 def test_engine_reaches_the_true_predictive_sd_on_the_bumps(bumps):
     """What the study claims: within 15 % of the truth at the six points, with one mode."""
     exact = Exact().fit(bumps, 1)
