@@ -340,7 +340,7 @@ def test_bad_input_is_a_sentence():
             posterior(shape, images=full_images(**images))
     with pytest.raises(ConfigError, match="jitter"):
         posterior(shape, jitter=-0.1)
-    with pytest.raises(ConfigError, match=r"model\.on"):
+    with pytest.raises(ConfigError, match=r"model\.prior_on"):
         posterior(shape, prior_on="velocity")
     energy = posterior(shape)
     wrong = torch.zeros(2, *energy.shape[1:], dtype=torch.float64)
