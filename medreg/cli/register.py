@@ -179,7 +179,9 @@ def run(args: argparse.Namespace) -> int:
             surface=not args.no_surface,
             overrides=args.set,
             device=args.device,
-            posterior=PosteriorRequest(args.posterior, args.samples, args.keep_samples),
+            posterior=PosteriorRequest(
+                args.posterior, args.samples, args.keep_samples, Path(args.output) / "posterior" / "state"
+            ),
             smoothness=SmoothnessRequest(
                 args.smoothness,
                 args.smoothness_map,

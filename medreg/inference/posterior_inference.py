@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,23 +35,24 @@ class Kept:
     """Where the state of an inference is kept while it runs.
 
     Attributes:
-        folder: made if need be; the files in it are removed by `remove`.
+        folder: made if need be, and nobody else's.
         every_s: seconds from one state to the next.
     """
 
     folder: Path
     every_s: float = 30.0
 
+    def of(self, name: str) -> Kept:
+        """The place of one inference, such as that of certain images, so that no other goes on from it."""
+        return Kept(self.folder / name, self.every_s)
+
     def file(self, stage: str) -> StateFile:
         """The file of one stage."""
         return StateFile(self.folder / f"{stage}.state", every_s=self.every_s)
 
     def remove(self) -> None:
-        """Forget all stages, and the folder where nothing else is in it."""
-        for stage in ("fit", "sampling"):
-            self.file(stage).remove()
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        """Forget all states."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)

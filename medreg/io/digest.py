@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 DIGITS = 16
 
 
@@ -20,3 +22,10 @@ def digest_of_file(file: Path) -> str:
     """Return 16 hexadecimal digits of the content of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:DIGITS]
+
+
+def digest_of_array(array: np.ndarray) -> str:
+    """Return 16 hexadecimal digits of shape, type and values."""
+    found = hashlib.sha256(f"{array.shape} {array.dtype}".encode())
+    found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()[:DIGITS]

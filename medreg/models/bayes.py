@@ -19,6 +19,7 @@ from medreg.inference.progress import Callback, Progress
 from medreg.inference.registration import Registration, check_pair
 from medreg.inference.sampling.draw import Listener
 from medreg.inference.sampling.moments import Moments
+from medreg.io.digest import digest_of, digest_of_array
 from medreg.losses.likelihood.base import Likelihood
 from medreg.losses.prior.base import Prior
 from medreg.models.solver import Solver
@@ -131,6 +132,7 @@ class BayesianRegistration(Solver):
     ) -> Registration:
         """Run the inference on the pairs of a batch."""
         energy = self.energy(images)
+        keep = None if keep is None else keep.of(self._fingerprint(images))
         moments = Moments(pairs=energy.pairs)
 
         def tell(stage: int, iteration: int, z: Tensor, energies: Tensor) -> None:
@@ -141,6 +143,14 @@ class BayesianRegistration(Solver):
             energy, seed=self.seed, listeners=(moments, *listeners), keep=keep, tell=tell
         )
         return self._answer(energy, found, moments)
+
+    def _fingerprint(self, images: LevelImages) -> str:
+        """What a state belongs to beside the settings of the inference: the images and the model."""
+        arrays = {
+            name: None if each is None else digest_of_array(each.detach().cpu().numpy())
+            for name, each in vars(images).items()
+        }
+        return digest_of({"images": arrays, "model": str(self), "smoothing": str(self.smoothing)})
 
     @torch.no_grad()
     def _answer(self, energy: PosteriorEnergy, found: Inferred, moments: Moments) -> Registration:
@@ -157,7 +167,7 @@ class BayesianRegistration(Solver):
 
     def extra_repr(self) -> str:
         """Settings for printing."""
-        return f"jitter={self.jitter}, on={self.on}, seed={self.seed}"
+        return f"jitter={self.jitter}, prior_on={self.prior_on}, seed={self.seed}"
 
 
 def found_parameters(energy: PosteriorEnergy, found: Inferred) -> Tensor:

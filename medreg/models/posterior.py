@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
-from medreg.errors import CompositionError
+from medreg.errors import CheckpointError, CompositionError
 from medreg.geometry.pair_transform import PairTransform, from_slices
+from medreg.inference.posterior_inference import Kept
 from medreg.inference.registration import Registration
 from medreg.inference.sampling.draw import Draw, Listener
 from medreg.inference.sampling.run import ChainsStopped
@@ -91,33 +93,73 @@ def _fed(registration: Registration, model: RegistrationModel, listener: Listene
     return registration
 
 
-@dataclass(frozen=True)
+def go_on(ask: Callable[..., Sampled], model: RegistrationModel, kept: Kept | None) -> Sampled:
+    """Ask a model that can go on from where a killed process was; what was kept for it goes when it has answered.
+
+    Args:
+        ask: asks, and takes `keep` if the model does.
+        model: any.
+        kept: where its state is kept; None for nowhere.
+    """
+    if kept is None or not takes(model, "keep"):
+        return ask()
+    try:
+        found = ask(keep=kept)
+    except CheckpointError as error:
+        kept.remove()
+        found = ask(keep=kept)
+        found = Sampled(
+            found.registration, (*found.notes, f"it began anew, since its state was of no use: {error}")
+        )
+    kept.remove()
+    return found
+
+
+class MapListener(Protocol):
+    """Who is told of samples as maps between two images."""
+
+    def __call__(self, maps: list[PairTransform], draw: Draw) -> None:
+        """Take in one sample of every chain."""
+
+    def state(self) -> dict[str, Any]:
+        """All that was gathered; empty before the first sample."""
+
+    def load_state(self, state: Mapping[str, Any], like: PairTransform) -> None:
+        """Go on from what `state` gave, with maps like one of them."""
+
+
+@dataclass
 class AsTransforms:
     """A listener that tells every sample on as maps between two images, of all chains at once.
 
     Attributes:
-        told: called with the maps of the chains, which of them run (C,), and the number of the sample.
+        told: told of the maps of the chains.
         pairs: P, the slices of the image, or 1 for a volume.
         slice_axis: axis across slices, None for a volume.
         transform_of: from a displacement (1, 3, *S) of the model's grid to the map.
     """
 
-    told: Callable[[list[PairTransform], Draw], None]
+    told: MapListener
     pairs: int
     slice_axis: int | None
     transform_of: Callable[[Tensor], PairTransform]
+    _shape: tuple[int, ...] = ()
 
     def __call__(self, draw: Draw) -> None:
         """Take in one sample of every chain."""
         maps = []
         for sample in draw.field.detach().float().cpu().split(self.pairs):
             volume = sample if self.slice_axis is None else from_slices(sample, self.slice_axis)
+            self._shape = tuple(volume.shape)
             maps.append(self.transform_of(volume))
         self.told(maps, draw)
 
     def state(self) -> dict[str, Any]:
-        """What is gathered is not kept across processes: one pair is registered in one go."""
-        return {}
+        """What was gathered, and the size of a displacement."""
+        return {"told": self.told.state(), "shape": list(self._shape)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Nothing to load."""
+        """Go on from what `state` gave."""
+        if state["told"]:
+            self._shape = tuple(state["shape"])
+            self.told.load_state(state["told"], self.transform_of(torch.zeros(self._shape)))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -43,11 +43,13 @@ class PosteriorRequest:
         kind: inference of a model that comes with medreg, a file of configs/inference; `AUTO`; None for no posterior.
         samples: how many are drawn; None leaves it to the model.
         keep: how many are written as fields.
+        state: folder for the state while it is sampled, from which the same call goes on after a kill; None for none.
     """
 
     kind: str | None = None
     samples: int | None = None
     keep: int = 0
+    state: Path | None = None
 
     def check(self, *, own: bool, refined: bool) -> None:
         """Refuse what cannot be done, before any work.
@@ -192,10 +194,13 @@ class PairGatherer:
         pair: the images.
         labels: structure → code, of the moving labels.
         keep: number of samples that are kept as they are.
+        place: folder for the state while it is sampled; None for none.
     """
 
-    def __init__(self, pair: Pair, labels: Mapping[str, int], *, keep: int = 0) -> None:
-        self.pair, self.labels, self.keep = pair, dict(labels), keep
+    def __init__(
+        self, pair: Pair, labels: Mapping[str, int], *, keep: int = 0, place: Path | None = None
+    ) -> None:
+        self.pair, self.labels, self.keep, self.place = pair, dict(labels), keep, place
         self.notes: list[str] = []
         self._base: PairTransform | None = None
         self._gatherer: Gatherer | None = None
@@ -211,6 +216,15 @@ class PairGatherer:
             runs = runs.all(1, keepdim=True).expand(-1, pairs)
         energies = draw.energies.view(len(maps), -1).sum(1, keepdim=True).expand(-1, pairs) / pairs
         self._gatherer(Draw(draw.transition, torch.cat(fields), runs.flatten(), energies.flatten()))
+
+    def state(self) -> dict[str, Any]:
+        """All that was gathered; empty before the first sample."""
+        return {} if self._gatherer is None else self._gatherer.state()
+
+    def load_state(self, state: Mapping[str, Any], like: PairTransform) -> None:
+        """Go on from what `state` gave."""
+        self._base, self._gatherer = like, self._begun(like)
+        self._gatherer.load_state(state)
 
     def mean(self) -> Tensor | None:
         """Mean of the samples so far, (1, 3, *S) voxels of the fixed image; None without any."""

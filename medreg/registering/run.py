@@ -153,7 +153,7 @@ def run(
     gatherer = None
     if plan.posterior.kind is not None:
         wanted = moving_label_names(pair, labels, label_codes)
-        gatherer = PairGatherer(pair, wanted, keep=plan.posterior.keep)
+        gatherer = PairGatherer(pair, wanted, keep=plan.posterior.keep, place=plan.posterior.state)
     device = _device(plan.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medreg.data.intensity import Intensity, scale
 from medreg.geometry.pair_transform import PairTransform, to_slices
+from medreg.inference.posterior_inference import Kept
 from medreg.inference.progress import Callback, Progress
 from medreg.io.stack import grid_of, tensor_of
 from medreg.models.asking import ask, sliced, volume_of
@@ -19,7 +20,7 @@ from medreg.models.base import RegistrationModel
 from medreg.models.bayes import BayesianRegistration
 from medreg.models.greedy import Greedy
 from medreg.models.optimise import InstanceOptimisation
-from medreg.models.posterior import AsTransforms, ask_posterior
+from medreg.models.posterior import AsTransforms, Sampled, ask_posterior, go_on
 from medreg.registering.doubt import gained, shared_too_little
 from medreg.registering.linear import linear_stages, undone
 from medreg.registering.pair import Pair
@@ -121,10 +122,15 @@ def _sample(
         return mean if mean is None or axis is None else to_slices(mean, axis)
 
     extra: dict[str, Any] = {} if tell is None else {"callback": tell}
-    with torch.no_grad():
-        found = ask_posterior(
-            model.to(device), arranged, use_masks=True, listener=listener, count=count, so_far=so_far, **extra
+
+    def asked(**context: Any) -> Sampled:
+        return ask_posterior(
+            model, arranged, use_masks=True, listener=listener, count=count, so_far=so_far, **extra, **context
         )
+
+    model.to(device)
+    with torch.no_grad():
+        found = go_on(asked, model, None if gatherer.place is None else Kept(gatherer.place))
     field = volume_of(found.registration.displacement.detach().float().cpu(), axis)
     return Optimised(replace(before, displacement=field), found.notes)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,13 +25,12 @@ from medreg.config.renamed import with_names_of_today
 from medreg.data.preprocess import Preprocess
 from medreg.errors import CheckpointError, CompositionError
 from medreg.geometry.pair_transform import PairTransform
-from medreg.inference.sampling.draw import Draw
 from medreg.io.checkpoint import apply_weights, find, read
 from medreg.io.stack import stack_shape
 from medreg.models.asking import ask, sliced, volume_of
 from medreg.models.base import RegistrationModel
 from medreg.models.chosen_smoothness import ChosenSmoothness, read_choice, require_conditional
-from medreg.models.posterior import AsTransforms, ask_posterior
+from medreg.models.posterior import AsTransforms, MapListener, ask_posterior
 from medreg.models.sampling import without_samples
 from medreg.runs.record import RunRecord
 from medreg.runs.scans import PreparedScans, Scan, prepare
@@ -227,7 +226,7 @@ class TrainedRun:
         self,
         fixed: Scan,
         moving: Scan,
-        told: Callable[[list[PairTransform], Draw], None],
+        told: MapListener,
         *,
         smoothness: Smoothness = None,
         count: int | None = None,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medreg.errors import CheckpointError, CompositionError, ConfigError
+from medreg.errors import CompositionError, ConfigError
 from medreg.geometry.precision import usable
 from medreg.inference.gathering import Gatherer
 from medreg.inference.posterior_inference import Kept
@@ -24,7 +24,7 @@ from medreg.metrics.rows import MetricRow
 from medreg.metrics.runtime import RuntimeMeter
 from medreg.metrics.uncertainty import table
 from medreg.models.base import RegistrationModel
-from medreg.models.posterior import Sampled, ask_posterior, takes
+from medreg.models.posterior import Sampled, ask_posterior, go_on, takes
 from medreg.tasks.base import Batch, Task
 from medreg.tasks.posterior_case import calibration_of, gatherer_of, mask_of, slicewise
 from medreg.tasks.posterior_files import write_case
@@ -160,15 +160,7 @@ class PosteriorTask(RegistrationTask):
             return ask()
         case = digest_of({"case": batch["case"][0]})
         folder = Path(self.trainer.default_root_dir) / "store" / "sampling" / case
-        kept = Kept(folder, every_s=self.keep_state_s)
-        try:
-            found = ask(keep=kept)
-        except CheckpointError as error:
-            log.warning("Case %s begins anew: %s", batch["case"][0], error)
-            kept.remove()
-            found = ask(keep=kept)
-        kept.remove()
-        return found
+        return go_on(ask, self.model, Kept(folder, every_s=self.keep_state_s))
 
     def gatherer(self, batch: Batch) -> Gatherer:
         """Return what listens to the samples of a case."""

@@ -139,6 +139,14 @@ def test_goes_on_after_a_kill_with_the_same_bits(tmp_path, stage, iteration):
     assert not tmp_path.exists()
 
 
+def test_other_images_do_not_go_on_from_the_state(tmp_path):
+    fixed, moving, _ = pair()
+    keep = Kept(tmp_path, every_s=0.0)
+    model(chains(**QUICK))(fixed, moving, keep=keep)
+    other = model(chains(**QUICK))(fixed.flip(2), moving.flip(2), keep=keep)
+    assert torch.equal(other.displacement, model(chains(**QUICK))(fixed.flip(2), moving.flip(2)).displacement)
+
+
 def test_a_chain_that_folds_is_told_and_what_it_sampled_is_kept():
     fixed, moving, _ = pair()
     inference = chains(sampler=SGLD(0.1), safety=Safety(fold_percent=0.0))

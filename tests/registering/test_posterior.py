@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from tiny_task import identity_run
 from medreg.api import register
 from medreg.errors import CompositionError, ConfigError, DataError
 from medreg.geometry.pair_transform import PairTransform
+from medreg.inference.posterior_inference import Kept
 from medreg.inference.sampling.draw import Draw
 from medreg.io.field import read_displacement, voxel_to_lps_mm
 from medreg.io.image import Volume
@@ -214,3 +217,41 @@ def test_a_run_on_a_crop_is_sampled_on_the_grid_of_the_file(tmp_path, monkeypatc
     np.testing.assert_allclose(result.posterior.mean_displacement[:, 12, 10, 8], [1, 0, 0], atol=1e-4)
     assert list(result.posterior.probabilities) == ["label 4"]
     assert any("sees only" in note for note in result.notes)
+
+
+class Killed(Exception):
+    """Stands for a kill in the middle."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_the_same_call_goes_on_after_a_kill(tmp_path, monkeypatch, share):
+    monkeypatch.setattr("medreg.registering.solve.Kept", partial(Kept, every_s=0.0))
+    short = (
+        "inference.variational.iterations=12",
+        "inference.burn_in=4",
+        "inference.transitions=16",
+        "inference.thin=2",
+    )
+    (fixed, _), (moving, labels) = blob((10, 9, 8)), blob((10, 9, 8), shift=1)
+
+    def sampled(progress=None, place=None):
+        return register(
+            fixed, moving, moving_labels=labels, affine=False, initialise="world", surface=False, overrides=short,
+            posterior=PosteriorRequest("sgld", state=place), progress=progress,
+        ).posterior  # fmt: skip
+
+    def kill(stage, done):
+        if stage == "deformable" and done > share:
+            raise Killed
+
+    with pytest.raises(Killed):
+        sampled(kill, tmp_path / "state")
+    told = []
+    found = sampled(lambda stage, done: told.append(done), tmp_path / "state")
+    whole = sampled()
+    assert not (tmp_path / "state").exists()
+    assert min(told[2:]) > share - 0.1  # it did not begin anew
+    np.testing.assert_array_equal(found.displacement_sd_mm, whole.displacement_sd_mm)
+    np.testing.assert_array_equal(found.probabilities["label 4"], whole.probabilities["label 4"])
+    assert found.count == whole.count == 16
