@@ -326,6 +326,8 @@ def option_keys() -> frozenset[str]:
         ["model=unet"],
         ["model=bayes"],
         ["model=bayes", "inference=vi"],
+        ["model=bayes", "likelihood=gaussian"],
+        ["model=bayes", "likelihood=similarity"],
         ["model=unet_variational", "data=cardiac_phantom_segmentation"],
         ["model=affine_refined", "data=brain_phantom_slices"],
         [],
