@@ -157,7 +157,7 @@ class BayesianRegistration(Solver):
 
     def extra_repr(self) -> str:
         """Settings for printing."""
-        return f"jitter={self.jitter}, on={self.on}, seed={self.seed}"
+        return f"jitter={self.jitter}, prior_on={self.prior_on}, seed={self.seed}"
 
 
 def found_parameters(energy: PosteriorEnergy, found: Inferred) -> Tensor:
