@@ -13,7 +13,7 @@ import pytest
 from small_pairs import small_pairs
 from small_run import ROOT, environment, run, run_folder, run_process, start
 
-COST = ("runtime", "seconds", "memory", "_s", "mib")  # parts of the names of metrics that clocks and machines decide
+COST = {"time_s", "peak_memory_mib", "samples_per_second"}  # what clocks and the machine decide
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,8 @@ def options(tmp_path_factory):
     table = small_pairs(tmp_path_factory.mktemp("pairs"))
     return [
         "model=bayes", "inference=sgld", "data=folder", f"data.dataset.root={table}", "mode=test", "logger=none",
-        "report=false", "pictures=0", "inference.variational.iterations=150", "inference.burn_in=20",
-        "inference.transitions=160", "inference.thin=4", "transformation.steps=3", "task.keep_state_s=0",
+        "report=false", "pictures=0", "inference.variational.iterations=60", "inference.burn_in=10",
+        "inference.transitions=80", "inference.thin=4", "transformation.steps=3", "task.keep_state_s=0",
     ]  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def results(folder):
     """Everything in results.csv but what was measured with a clock or of the machine."""
     with (run_folder(folder) / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    found = [row for row in rows if not any(part in row["metric"] for part in COST)]
+    found = [row for row in rows if row["metric"] not in COST]
     assert {"displacement_sd_mm", "r_hat_max", "dice"} <= {row["metric"] for row in found}
     return found
 
@@ -57,6 +57,7 @@ def killed_while(folder, options, stage, states):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("stage", ["fit", "sampling"])
 def test_killed_in_the_middle_it_ends_with_the_same_bits(stage, options, undisturbed, tmp_path):
     killed_while(tmp_path, options, stage, 8)
@@ -100,6 +101,7 @@ print(int(drawn[0]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_memory_of_a_case_does_not_grow_with_its_samples(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
