@@ -33,7 +33,9 @@ def two_iterations(inference):
 
 def sampled(*chosen, inference="sgld", ndim=2, masks=True):
     """Two transitions on a pair of smooth noise, off-centre masks, anisotropic voxels; mean and SD, voxels."""
-    model = build(compose(["model=bayes", f"inference={inference}", *chosen, *two_iterations(inference)]).model)
+    model = build(
+        compose(["model=bayes", f"inference={inference}", *chosen, *two_iterations(inference)]).model
+    )
     generator = torch.Generator().manual_seed(0)
     shape = SHAPES[ndim]
     fixed, moving = gaussian_smooth(torch.rand(2, 1, *shape, generator=generator), 1.0).split(1)

@@ -101,7 +101,7 @@ def test_what_chains_sampled_before_they_folded_is_the_answer():
     pair = drawn_pair((20, 18))
     listeners = [Moments(), Probe(torch.arange(4)[None])]
     inference = chains(
-        SGLD(0.01), start="identity", precondition="none", burn_in=0, transitions=400, thin=1,
+        SGLD(0.03), start="identity", precondition="none", burn_in=0, transitions=400, thin=1,
         safety=Safety(fold_percent=0.1),
     )  # fmt: skip
     model = model_of(inference)
@@ -110,13 +110,15 @@ def test_what_chains_sampled_before_they_folded_is_the_answer():
     moments = listeners[0]
     assert len(found.sampling.stops) == 2
     assert all("fold" in stop.reason for stop in found.sampling.stops)
-    assert 2 < moments.count[0] < 800
+    assert moments.count[0] == sum(stop.transition - 1 for stop in found.sampling.stops) > 1  # of 800
     torch.testing.assert_close(found.displacement, moments.mean())
     assert any("samples are kept" in note for note in found.sampling.notes)
     assert found.sampling.notes[-1].startswith("no chain reached the end")
-    with pytest.raises(NumericalError, match="0 samples were kept"):
-        inference = chains(
-            SGLD(0.5), start="noise", precondition="none", burn_in=50, transitions=50, thin=1,
-            safety=Safety(fold_percent=0.1, every=1),
-        )  # fmt: skip
-        model_of(inference)(pair.fixed, pair.moving, listeners=[Moments()])
+    inference = chains(
+        SGLD(0.5), start="noise", precondition="none", burn_in=50, transitions=50, thin=1,
+        safety=Safety(fold_percent=0.1, every=1),
+    )  # fmt: skip
+    model = model_of(inference)
+    model.prior.weight = 1e-4
+    with pytest.raises(NumericalError, match="[^0-9]0 samples were kept"):
+        model(pair.fixed, pair.moving, listeners=[Moments()])

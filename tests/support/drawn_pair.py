@@ -34,7 +34,9 @@ class DrawnPair:
 def drawn_pair(shape, *, seed=0, flat=True):
     """Texture of unit variance, flat in the second half of the first axis on request; white noise of `SIGMA`."""
     motion = PriorMotion(WEIGHT, 0.3, STRIDE, STEPS, "control_grid")
-    truth = torch.from_numpy(motion.draw(shape, (1.0,) * len(shape), np.random.default_rng(seed))).float()[None]
+    truth = torch.from_numpy(motion.draw(shape, (1.0,) * len(shape), np.random.default_rng(seed))).float()[
+        None
+    ]
     generator = torch.Generator().manual_seed(seed)
     moving = gaussian_smooth(torch.randn(1, 1, *shape, generator=generator), 1.0)
     moving = moving / moving.std()
