@@ -1,4 +1,4 @@
-"""Bayesian registration from the command line: killed at any moment it ends with the same bits; its memory is bounded."""
+"""Bayesian registration by command: killed at any moment it ends with the same bits; its memory is bounded."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ samples, folder = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
 options = ["model=bayes", "inference=sgld", "likelihood=gaussian", "transformation=svffd", "transformation.steps=1"]
 options += ["inference.variational.iterations=3", "inference.burn_in=3", "inference.thin=1"]
-options += [f"inference.transitions={samples // 2}", "inference.variational.std=0.05", "inference.variational.factor=0.01"]
+options += ["inference.variational.std=0.05", "inference.variational.factor=0.01"]
+options += [f"inference.transitions={samples // 2}"]
 options += ["logger=none", "data.ndim=3", "prior=fixed", "metrics.surface=false"]
 task = build(compose(options).task)
 task.evaluator.labels, task.name = {"block": 7}, "bayes"

@@ -120,9 +120,7 @@ class VariationalFit:
         directions = identity.new_full((1, 1, 1), self.factor)
         if self.rank > 1:
             shape = (1, self.rank, unknowns)
-            directions = self.factor * torch.randn(shape, generator=noise, device=identity.device).to(
-                identity
-            )
+            directions = self.factor * torch.randn(shape, generator=noise, device=identity.device).to(identity)
         family.start(identity.flatten(1), self.std, directions)
         return Fitting(
             family,

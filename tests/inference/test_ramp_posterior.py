@@ -90,22 +90,13 @@ def test_full_covariance_vi_agrees_with_the_closed_form():
     energy = PosteriorEnergy(*parts(), images, jitter=0.0)
     count = math.prod(SHAPE)
 
-    def log_density(
-        scaled: torch.Tensor,
-    ) -> torch.Tensor:  # the other component has no data and stays at rest
+    def log_density(scaled: torch.Tensor) -> torch.Tensor:  # the other component has no data and stays at rest
         along = UNIT * scaled
         z = torch.stack([along, torch.zeros_like(along)], 1).reshape(-1, 2, *SHAPE)
         return -energy.chains(len(z))(z)
 
     found = fit(
-        log_density,
-        count,
-        "full",
-        start=torch.zeros(count),
-        steps=1500,
-        lr=0.05,
-        pairs=16,
-        estimator="closed",
+        log_density, count, "full", start=torch.zeros(count), steps=1500, lr=0.05, pairs=16, estimator="closed"
     )
     mean, covariance = closed_form(fixed, moving)
     assert (UNIT * found.mean - mean[0]).abs().max() < 1e-8  # mirrored pairs are exact on a quadratic
@@ -131,14 +122,7 @@ def test_chains_are_calibrated_over_200_simulations(name):
     )  # fmt: skip
     likelihood, prior, transformation = parts()
     model = BayesianRegistration(
-        likelihood,
-        prior,
-        transformation,
-        inference=inference,
-        smoothing=None,
-        jitter=0.0,
-        prior_on="field",
-        seed=0,
+        likelihood, prior, transformation, inference=inference, smoothing=None, jitter=0.0, prior_on="field", seed=0
     )
     moments, ranks = Moments(pairs=pairs), Ranks(torch.cat([truth, torch.zeros_like(truth)], 1))
     model(fixed, moving, fixed_mask=mask().expand(pairs, -1, -1, -1), listeners=[moments, ranks])

@@ -10,12 +10,7 @@ import torch
 from medreg.errors import ConfigError, DataError, NumericalError
 from medreg.geometry.ffd import FreeFormVelocity
 from medreg.geometry.warp import warp
-from medreg.inference.posterior_inference import (
-    ChainInference,
-    Kept,
-    PosteriorInference,
-    VariationalInference,
-)
+from medreg.inference.posterior_inference import ChainInference, Kept, PosteriorInference, VariationalInference
 from medreg.inference.sampling.hamiltonian import SGHMC
 from medreg.inference.sampling.langevin import SGLD
 from medreg.inference.sampling.moments import Moments
@@ -36,9 +31,7 @@ FIT = VariationalFit(
 SIGMA = 0.05
 
 
-def pair(
-    shape: tuple[int, ...] = (20, 16), pairs: int = 1
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def pair(shape: tuple[int, ...] = (20, 16), pairs: int = 1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Fixed, moving and the displacement between them."""
     generator = torch.Generator().manual_seed(0)
     moving = gaussian_smooth(torch.randn(pairs, 1, *shape, generator=generator), 1.5)
@@ -142,9 +135,7 @@ def test_a_chain_that_folds_is_told_and_what_it_sampled_is_kept():
     account = model(inference)(fixed, moving).sampling
     assert account is not None
     assert not account.stops
-    wild = chains(
-        variational=replace(FIT, iterations=1, std=6.0, lr=1e-6), burn_in=0, safety=Safety(fold_percent=0.0)
-    )
+    wild = chains(variational=replace(FIT, iterations=1, std=6.0, lr=1e-6), burn_in=0, safety=Safety(fold_percent=0.0))
     with pytest.raises(NumericalError, match="were stopped"):
         model(wild)(fixed, moving)
 

@@ -120,5 +120,5 @@ def test_what_chains_sampled_before_they_folded_is_the_answer():
     )  # fmt: skip
     model = model_of(inference)
     model.prior.weight = 1e-4
-    with pytest.raises(NumericalError, match="[^0-9]0 samples were kept"):
+    with pytest.raises(NumericalError, match=r"\b0 samples were kept"):
         model(pair.fixed, pair.moving, listeners=[Moments()])

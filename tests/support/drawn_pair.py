@@ -1,4 +1,4 @@
-"""A pair whose motion is drawn from the model's own prior, textured in one half and flat in the other, and its model."""
+"""A pair whose motion is drawn from the model's own prior, textured in one half and flat in the other."""
 
 from __future__ import annotations
 
