@@ -40,9 +40,9 @@ def test_half_the_error_and_more_doubt_where_there_is_nothing_to_see():
     pair = drawn_pair((32, 32, 32))
     inferences = {
         "vi": VariationalInference(variational=FIT, samples=100),
-        "sgld": chains(SGLD(0.02), burn_in=300, transitions=1500),
-        "sghmc": chains(SGHMC(0.4, friction=1.0), burn_in=100, transitions=400, thin=4),
-        "released": chains(SGLD(0.02, update="released"), burn_in=100, transitions=200, thin=4),
+        "sgld": chains(SGLD(0.02)),
+        "sghmc": chains(SGHMC(0.4, friction=1.0), burn_in=200, transitions=800, thin=4),
+        "released": chains(SGLD(0.02, update="released"), burn_in=200, transitions=400, thin=4),
     }
     off = {}
     for name, inference in inferences.items():
