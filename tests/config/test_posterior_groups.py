@@ -6,6 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from medreg.config.compose import compose
 from medreg.config.instantiate import build
 from medreg.config.paths import config_dir
 from medreg.geometry.svf import StationaryVelocity
@@ -71,6 +72,36 @@ def test_released_forms_are_switches():
     released = group("likelihood", "mixture_lcc", decimation={"residual": "squared_released"})
     assert released.decimation.residual == "squared_released"
     assert group("likelihood", "mixture_ssd", decimation=None).decimation is None
+
+
+@pytest.mark.parametrize("inference", ["sgld", "sghmc", "vi"])
+def test_what_is_correct_is_the_default(inference):
+    """Four places where the released code does something else, each a switch; both in the file and in the object."""
+    found = compose(["model=bayes", f"inference={inference}"])
+    model = build(found.model)
+    if inference == "sgld":
+        assert found.inference.sampler["update"] == model.inference.sampler.update == "sgld"  # noise is kept
+    assert found.smoothing.form == model.smoothing.form == "root"  # noise by S^½, drift by S
+    assert found.smoothing.boundary == model.smoothing.boundary == "mirror"
+    measured = found.likelihood.decimation.residual
+    assert measured == model.likelihood.decimation.residual == "normalised"  # not its square
+    assert found.prior.loc_prior_on == model.prior.loc_prior_on == "loc"  # not the log energy
+    assert "prior_on=field" in repr(model)
+
+
+def test_every_released_form_by_its_option():
+    options = ["inference.sampler.update=released", "smoothing.form=released", "smoothing.boundary=replicate"]
+    options += ["likelihood.decimation.residual=squared_released", "prior.loc_prior_on=energy_released"]
+    model = build(compose(["model=bayes", "inference=sgld", *options]).model)
+    assert model.inference.sampler.update == "released"
+    assert (model.smoothing.form, model.smoothing.boundary) == ("released", "replicate")
+    assert model.likelihood.decimation.residual == "squared_released"
+    assert model.prior.loc_prior_on == "energy_released"
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "mixture_ssd"])
+def test_decimation_of_every_likelihood_is_the_correct_one(likelihood):
+    assert group("likelihood", likelihood).decimation.residual == "normalised"
 
 
 def test_numbers_of_the_paper():

@@ -26,6 +26,21 @@ def test_jacobian_of_diagonal_fields_is_the_product(slopes, expected, mode):
     torch.testing.assert_close(volume, torch.full_like(volume, expected))
 
 
+def test_derivatives_and_determinants_of_known_fields():
+    """A uniform field has none; v_x = x, v_y = 1.5 y + 3 z + 1 has 1, 1.5 and 3; the identity 1, its double 8."""
+    x, y, z = identity_grid((6, 5, 4), dtype=torch.float64)[0]
+    field = torch.stack([x, 1.5 * y + 3 * z + 1, torch.zeros_like(x)])[None]
+    known = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.5, 3.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    identity = torch.eye(3, dtype=torch.float64)
+    for mode in ("forward", "central"):
+        slopes = jacobian_matrix(field, mode=mode)[0].flatten(2) - identity[..., None]
+        assert torch.equal(slopes, known[..., None].expand_as(slopes))
+        for uniform in (torch.zeros_like(field), torch.full_like(field, 7.0)):
+            assert torch.equal(determinant(uniform, mode=mode).unique(), torch.ones(1, dtype=torch.float64))
+        doubling = identity_grid((6, 5, 4), dtype=torch.float64)
+        assert torch.equal(determinant(doubling, mode=mode).unique(), torch.full((1,), 8.0).double())
+
+
 @pytest.mark.parametrize("shape", [(5, 6), (4, 5, 6)])
 def test_jacobian_of_any_linear_field_is_that_of_its_matrix(shape):
     ndim = len(shape)

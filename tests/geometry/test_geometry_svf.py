@@ -1,5 +1,7 @@
 """Scaling and squaring: closed forms, inverse consistency, and midir's release."""
 
+import math
+
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
@@ -25,6 +27,36 @@ def test_constant_velocity_translates_up_to_the_border(shape):
     torch.testing.assert_close(exponential(velocity, steps=7), velocity)
     zero = torch.zeros_like(velocity)
     assert (exponential(zero, steps=7) == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(31, 25), (18, 14, 16)])
+def test_twelve_squarings_of_a_constant_velocity_move_by_it(shape):
+    """The number of the released configurations: rounding is not piled up, 2.5 voxels stay 2.5 voxels."""
+    displacement = exponential(torch.full((1, len(shape), *shape), 2.5), steps=12)
+    inner = (..., *[slice(4, -4)] * len(shape))
+    assert torch.equal(displacement[inner], torch.full_like(displacement, 2.5)[inner])
+
+
+@pytest.mark.parametrize("rate", [0.1, -0.1])
+def test_linear_velocity_along_an_axis_grows_exponentially(rate):
+    """v = a (x − c) moves by (e^a − 1)(x − c); 65 voxels, eight at each border left out."""
+    away = (torch.arange(65, dtype=torch.float64) - 32).view(1, 1, -1, 1).expand(1, 1, 65, 9)
+    velocity = torch.cat([rate * away, torch.zeros_like(away)], 1)
+    displacement = exponential(velocity, steps=12)[:, :, 8:-8]
+    expected = math.expm1(rate) * away[:, :, 8:-8]
+    torch.testing.assert_close(displacement[:, :1], expected, rtol=0, atol=1e-4)
+    assert displacement[:, 1].abs().max() == 0
+
+
+def test_smooth_velocities_of_three_voxels_have_inverses():
+    """φ(v) ∘ φ(−v) is the identity within a twentieth of a voxel inside."""
+    shape = (40, 34, 37)
+    grid = identity_grid(shape, dtype=torch.float64)
+    waves = [torch.cos(2 * math.pi * grid[:, k : k + 1] / 36 + k) for k in range(3)]
+    velocity = torch.cat([waves[1] * waves[2], waves[0] * waves[2], waves[0] * waves[1]], 1)
+    velocity = 3 * velocity / velocity.abs().max()
+    residual = compose(exponential(velocity, steps=12), exponential(-velocity, steps=12))
+    assert residual[..., 8:-8, 8:-8, 8:-8].abs().max() < 0.05
 
 
 def test_linear_velocity_gives_the_matrix_exponential():

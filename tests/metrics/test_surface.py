@@ -101,6 +101,25 @@ def test_itk_distances_equal_simpleitk(shape):
     assert found.average_mm == pytest.approx(reference.GetAverageHausdorffDistance(), rel=1e-5)
 
 
+def test_offset_cubes_have_the_average_distance_of_simpleitks_contours():
+    """½ [mean of d(∂A, ∂B) + mean of d(∂B, ∂A)] over foreground voxels with a face-connected neighbour outside."""
+    first = square((24, 22, 20), (4, 14), (4, 14), (4, 14))
+    second = square((24, 22, 20), (7, 17), (6, 16), (5, 15))
+    spacing = (1.5, 0.8, 2.0)
+    contours = []
+    for mask in (first, second):
+        image = sitk.GetImageFromArray(mask.astype(np.uint8))
+        image.SetSpacing(spacing[::-1])
+        contours.append(sitk.LabelContour(image, fullyConnected=False))
+    reference = sitk.HausdorffDistanceImageFilter()
+    reference.Execute(*contours)
+    found = surface.surface_distances(first, second, spacing_mm=spacing)
+    average = 0.5 * (found.first_to_second.mean() + found.second_to_first.mean())
+    assert average == pytest.approx(reference.GetAverageHausdorffDistance(), abs=1e-4)
+    assert found.assd_mm == pytest.approx(average, abs=1e-4)  # cubes of one size: pooled or not is the same
+    assert found.hd_mm == pytest.approx(reference.GetHausdorffDistance(), abs=1e-4)
+
+
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.3, 0.8, 2.0), (1.0, 1.0), (0.7, 1.9)])
 def test_surfel_hd95_equals_the_surface_distance_package(spacing):
     shape = (16, 14, 12)[: len(spacing)]

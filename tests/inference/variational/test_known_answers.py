@@ -117,6 +117,7 @@ def test_a_low_rank_target_is_recovered():
     target = GaussianTarget(torch.zeros(8, dtype=F64), torch.linalg.inv(covariance))
     found = maximise(target, start(target, 2))
     assert float((found.covariance() - covariance).norm() / covariance.norm()) < 1e-4
+    assert float(target.gap(found)) < 1e-8
     assert target.gap(maximise(target, start(target, 1))) > 0.01
 
 

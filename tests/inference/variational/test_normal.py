@@ -9,6 +9,7 @@ import torch
 from torch.distributions import LowRankMultivariateNormal, MultivariateNormal, Normal, kl_divergence
 
 from medreg.errors import ConfigError
+from medreg.inference.variational.estimators import elbo
 from medreg.inference.variational.full import FullNormal
 from medreg.inference.variational.modes import MODES, draw_noise, samples_per_draw
 from medreg.inference.variational.normal import LowRankNormal, diagonal, kl, kl_diagonal
@@ -85,6 +86,22 @@ def test_equal_columns_have_finite_gradients():
     LowRankNormal(zeros, zeros, factor).entropy().backward()
     assert torch.isfinite(factor.grad).all()
     assert torch.autograd.gradcheck(lambda v: LowRankNormal(zeros, zeros, v).entropy(), factor)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 3])
+@pytest.mark.parametrize("mode", MODES)
+def test_sticking_the_landing_has_no_noise_at_a_normal_posterior(mode, rank):
+    """Every gradient is zero, not only its mean; that of the total derivative is not."""
+    q = random_normal(rank, seed=4)
+    target = reference(q)
+    leaves = [tensor.clone().requires_grad_() for tensor in (q.location, q.log_std, q.factor)]
+    draws = LowRankNormal(*leaves).draw(mode, seeded(1))
+    density = target.log_prob(draws.values)
+    used = leaves if rank else leaves[:2]
+    for gradient in torch.autograd.grad(elbo(draws, density, "stl"), used, retain_graph=True):
+        assert gradient.abs().max() < 1e-11
+    (noisy,) = torch.autograd.grad(elbo(draws, density, "sampled"), used[1:2])
+    assert noisy.abs().max() > 0.1
 
 
 @pytest.mark.parametrize("mode", MODES)
