@@ -26,6 +26,7 @@ from medreg.studies.table.work import EvaluationWork, Request, TrainingWork, Wor
 from medreg.study.store import Store
 
 State = Literal["there", "stale", "failed", "missing"]
+_ABSENT = object()  # an option that a configuration does not have; null is one that it has
 
 
 @dataclass(frozen=True)
@@ -142,11 +143,9 @@ class TablePlan:
         source = self.request(spec.of, seed).folder if spec.of is not None and spec.into is None else None
         settings, when = work.settings(seed, source), began(source) if source else None
         if spec.into is not None:
-            runs = self._runs(spec, seed, several=OmegaConf.is_list(OmegaConf.select(cfg, spec.into)))
-            settings[spec.into] = [str(run) for run in runs]
-            if not OmegaConf.is_list(OmegaConf.select(cfg, spec.into)):
-                settings[spec.into] = str(runs[0])
-            when = " ".join(str(began(run)) for run in runs)
+            runs = self._runs(row, seed, cfg)
+            settings[spec.into] = runs
+            when = " ".join(str(began(Path(run))) for run in ([runs] if isinstance(runs, str) else runs))
         with open_dict(cfg):
             for key, value in settings.items():
                 OmegaConf.update(cfg, key, value)
@@ -162,11 +161,18 @@ class TablePlan:
             code, OmegaConf.select(cfg, "data"), source, when,
         )  # fmt: skip
 
-    def _runs(self, spec: RowSpec, seed: int, *, several: bool) -> list[Path]:
-        """Return the folders of the runs that a row's option takes: of all seeds of `of`, or of its own."""
-        assert spec.of is not None
-        seeds = self.table.seeds_at(self.scale, spec.of) if several else (seed,)
-        return [self.request(spec.of, each).folder for each in seeds]
+    def _runs(self, row: str, seed: int, cfg: DictConfig) -> str | list[str]:
+        """Return what the option of a row that takes runs (`into`) is set to: a folder, or those of all seeds of `of`."""
+        spec = self.rows[row]
+        assert spec.of is not None and spec.into is not None
+        value = OmegaConf.select(cfg, spec.into, default=_ABSENT)
+        if value is _ABSENT:
+            raise self.source.error(
+                ("rows", row, "into"), f"the model of this row has no option {spec.into}; such are model.run and model.runs."
+            )
+        if not OmegaConf.is_list(value):
+            return str(self.request(spec.of, seed).folder)
+        return [str(self.request(spec.of, one).folder) for one in self.table.seeds_at(self.scale, spec.of)]
 
     def requests(self, rows: Iterable[str]) -> list[Request]:
         """Return the units of rows, seed by seed: stopped early, every row has something."""
