@@ -98,6 +98,7 @@ class PosteriorEnergy(EnergyFunction):
         self.generator = (
             torch.Generator(images.fixed.device).manual_seed(0) if generator is None else generator
         )
+        self._beginning: Tensor | None = None
         self._fixed, self._fixed_mask, self._spacing_mm = images.fixed, images.fixed_mask, images.spacing_mm
         likelihood.prepare(self.pairs, images.fixed)
         prior.prepare(self.pairs, math.prod(self.shape[1:]), images.fixed)
@@ -113,6 +114,14 @@ class PosteriorEnergy(EnergyFunction):
         return self.transformation.identity(
             len(fixed), self.images.shape, dtype=fixed.dtype, device=fixed.device
         )
+
+    def begin_at(self, theta: Tensor) -> None:
+        """Let fits begin at parameters θ (S, *parameter_shape) in place of the identity; U stays what it is."""
+        self._beginning = self.latent(theta).detach()
+
+    def beginning(self) -> Tensor:
+        """The z at which a fit begins, of the size of z: the identity, unless `begin_at` said another."""
+        return self.identity() if self._beginning is None else self._beginning
 
     def parameters(self, latent: Tensor) -> Tensor:
         """θ = A z, of the size of z."""

@@ -109,24 +109,22 @@ class VariationalFit:
         return VariationalPosterior(fitting.family, energy.shape, fitting.history)  # type: ignore[arg-type]
 
     def _begin(self, energy: PosteriorEnergy, seed: int, earlier: Sequence[Parts | None]) -> Fitting:
-        identity = energy.identity()
-        pairs, unknowns = len(identity), identity[0].numel()
+        first = energy.beginning()
+        pairs, unknowns = len(first), first[0].numel()
         family = Structured(
             unknowns,
             self.rank,
             batch=(pairs,),
             parametrisation="direct",
-            dtype=identity.dtype,
-            device=identity.device,
+            dtype=first.dtype,
+            device=first.device,
         )
-        noise = torch.Generator(identity.device).manual_seed(seed)
-        directions = identity.new_full((1, 1, 1), self.factor)
+        noise = torch.Generator(first.device).manual_seed(seed)
+        directions = first.new_full((1, 1, 1), self.factor)
         if self.rank > 1:
             shape = (1, self.rank, unknowns)
-            directions = self.factor * torch.randn(shape, generator=noise, device=identity.device).to(
-                identity
-            )
-        family.start(identity.flatten(1), self.std, directions)
+            directions = self.factor * torch.randn(shape, generator=noise, device=first.device).to(first)
+        family.start(first.flatten(1), self.std, directions)
         _go_on(family, earlier)
         return Fitting(
             family,

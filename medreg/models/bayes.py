@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medreg.errors import ConfigError
+from medreg.errors import CompositionError, ConfigError
 from medreg.geometry.precision import outside_inference_mode
 from medreg.geometry.sobolev import SobolevFilter
 from medreg.geometry.transformation import Transformation
@@ -39,6 +39,8 @@ class BayesianRegistration(Solver):
         smoothing: A, the root of a Sobolev filter; None for none.
         jitter: noise of φ while fitting and sampling, voxels, see `PosteriorEnergy`.
         prior_on: what the prior sees, "field" or "parameters".
+        start: a model with the same transformation, at whose answer the variational fit begins; None: at the identity.
+            The posterior is the same.
         seed: of all noise; the same seed gives the same bits on a CPU.
         padding: value outside the moving image: border or zeros.
 
@@ -58,13 +60,14 @@ class BayesianRegistration(Solver):
         jitter: float,
         prior_on: On,
         seed: int,
+        start: Solver | None = None,
         padding: Padding = "border",
     ) -> None:
         super().__init__()
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise ConfigError(f"model.seed is {seed!r}; give a whole number.")
         self.likelihood, self.prior, self.transformation = likelihood, prior, transformation
-        self.smoothing, self.inference = smoothing or None, inference
+        self.smoothing, self.inference, self.start = smoothing or None, inference, start or None
         self.jitter, self.prior_on, self.seed, self.padding = jitter, prior_on, seed, padding
 
     def forward(
@@ -133,6 +136,7 @@ class BayesianRegistration(Solver):
         """Run the inference on the pairs of a batch."""
         energy = self.energy(images)
         keep = None if keep is None else keep.of(self._fingerprint(images))
+        self._begin(energy)
         moments = Moments(pairs=energy.pairs)
 
         def tell(stage: int, iteration: int, z: Tensor, energies: Tensor) -> None:
@@ -151,6 +155,19 @@ class BayesianRegistration(Solver):
             for name, each in vars(images).items()
         }
         return digest_of({"images": arrays, "model": str(self), "smoothing": str(self.smoothing)})
+
+    def _begin(self, energy: PosteriorEnergy) -> None:
+        """Let fits begin at the answer of the model for it, where there is one."""
+        if self.start is None:
+            return
+        theta = self.start.solve(energy.images, None).parameters
+        if theta.shape != energy.shape:
+            raise CompositionError(
+                f"The start of the fit has parameters of shape {tuple(theta.shape)}, the posterior has "
+                f"{tuple(energy.shape)}; give it the transformation of the model, "
+                "start.transformation=${transformation}."
+            )
+        energy.begin_at(theta)
 
     @torch.no_grad()
     def _answer(self, energy: PosteriorEnergy, found: Inferred, moments: Moments) -> Registration:

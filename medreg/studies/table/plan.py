@@ -168,7 +168,8 @@ class TablePlan:
         value = OmegaConf.select(cfg, spec.into, default=_ABSENT)
         if value is _ABSENT:
             raise self.source.error(
-                ("rows", row, "into"), f"the model of this row has no option {spec.into}; such are model.run and model.runs."
+                ("rows", row, "into"),
+                f"the model of this row has no option {spec.into}; such are model.run and model.runs.",
             )
         if not OmegaConf.is_list(value):
             return str(self.request(spec.of, seed).folder)
