@@ -162,9 +162,10 @@ class TablePlan:
         )  # fmt: skip
 
     def _runs(self, row: str, seed: int, cfg: DictConfig) -> str | list[str]:
-        """Return what the option of a row that takes runs (`into`) is set to: a folder, or those of all seeds of `of`."""
+        """Return what the option of a row that takes runs (`into`) is set to: a folder, or those of all seeds."""
         spec = self.rows[row]
-        assert spec.of is not None and spec.into is not None
+        assert spec.of is not None
+        assert spec.into is not None
         value = OmegaConf.select(cfg, spec.into, default=_ABSENT)
         if value is _ABSENT:
             raise self.source.error(
