@@ -27,7 +27,8 @@ def check_names(table: TableFile, source: Source) -> None:
     for name, row in table.rows.items():
         if row.into is not None and (row.of is None or row.work is not None):
             raise source.error(
-                ("rows", name, "into"), "into: names the option that takes the run of a row; say of which, of: ROW."
+                ("rows", name, "into"),
+                "into: names the option that takes the run of a row; say of which, of: ROW.",
             )
         if row.of is not None:
             _known(source, ("rows", name, "of"), row.of, table.rows, "row")

@@ -36,7 +36,8 @@ def test_a_list_takes_the_runs_of_all_seeds_and_an_option_that_of_its_own(plan_o
     (ensemble,), (moved,) = plan.requests(["ensemble"]), plan.requests(["moved"])
     assert "model.runs=[" + ",".join(f"'{folder}'" for folder in folders) + "]" in ensemble.overrides
     assert f"model.run='{folders[0]}'" in moved.overrides
-    assert ensemble.source is None and moved.source is None
+    assert ensemble.source is None
+    assert moved.source is None
 
 
 def test_options_of_the_trained_row_do_not_hold_but_those_of_the_table_do(plan_of):
