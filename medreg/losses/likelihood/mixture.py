@@ -17,7 +17,9 @@ from medreg.losses.likelihood.residual import Residual, for_samples
 from medreg.losses.reduction import masked_sum, voxel_count
 from medreg.losses.tuning import Rate, Tuned
 
-_FINEST = 1e-4  # of the spread of the image: σ to start with where two images are one and the same
+# σ, of the spread of the image, below which nothing is told apart: where two images are one and the same at many voxels,
+# such as those of padding, a component would fall upon them and its density would grow without end.
+_FINEST = 1e-4
 
 
 class GaussianMixture(Likelihood):
@@ -70,6 +72,7 @@ class GaussianMixture(Likelihood):
         self.components, self.warm_up, self.rate = int(components), int(warm_up), rate
         self.scale_prior, self.dirichlet = (float(scale_prior[0]), float(scale_prior[1])), float(dirichlet)
         self._numbers: Tuned | None = None
+        self._finest = torch.zeros(0)  # (P, 1) least ln σ of each pair
         self.share: Tensor | None = None
 
     @property
@@ -84,13 +87,15 @@ class GaussianMixture(Likelihood):
 
     def state(self) -> dict[str, Any]:
         """Return the numbers of every pair and their optimiser."""
-        return super().state() | {"numbers": None if self._numbers is None else self._numbers.state()}
+        numbers = None if self._numbers is None else self._numbers.state()
+        return super().state() | {"numbers": numbers, "finest": self._finest}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         super().load_state(state)
         if state["numbers"] is not None:
             self._tuned.load_state(state["numbers"])
+            self._finest = state["finest"]
 
     def penalty(self) -> Tensor:
         """−ln prior of the widths and shares of each pair, (P,)."""
@@ -115,6 +120,7 @@ class GaussianMixture(Likelihood):
             pairs, 2 * self.components, dtype=voxel_count(like, None).dtype, device=like.device
         )
         self._numbers = Tuned(self.rate, numbers)
+        self._finest = torch.full_like(numbers[:, :1], -math.inf)
 
     def _start(self, warped: Tensor, fixed: Tensor, mask: Tensor | None) -> None:
         residual = self.residual(warped, fixed, mask)
@@ -129,9 +135,10 @@ class GaussianMixture(Likelihood):
         count, first, second = moments.view(3, -1, self.pairs).sum(1)
         spread = (second / count - (first / count).square()).clamp_min(0.0).sqrt()
         spread = torch.maximum(spread, floor.to(spread))
+        self._finest = floor.to(spread).log()[:, None]
         steps = torch.linspace(math.log(1 / 100), math.log(5), self.components).to(spread)
         steps = steps if self.components > 1 else torch.zeros_like(steps)
-        log_scales = spread.log()[:, None] + steps
+        log_scales = torch.maximum(spread.log()[:, None] + steps, self._finest)
         self._numbers = Tuned(self.rate, torch.cat([log_scales, torch.zeros_like(log_scales)], 1))
         chains = self.chains_of(len(warped))
         for step in range(self.warm_up):
@@ -183,6 +190,8 @@ class GaussianMixture(Likelihood):
             1 - self.components * rho
         )
         self._tuned.step(torch.cat([of_scales, of_logits], 1))
+        log_scales, logits = self._tuned.values.chunk(2, 1)
+        self._tuned.values = torch.cat([torch.maximum(log_scales, self._finest), logits], 1)
         return share
 
 

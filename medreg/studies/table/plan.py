@@ -162,7 +162,7 @@ class TablePlan:
         )  # fmt: skip
 
     def _runs(self, row: str, seed: int, cfg: DictConfig) -> str | list[str]:
-        """Return what the option of a row that takes runs (`into`) is set to: a folder, or those of all seeds."""
+        """Return what `into` of a row is set to: the folder of a run of `of`, or those of all its seeds."""
         spec = self.rows[row]
         assert spec.of is not None
         assert spec.into is not None
@@ -170,7 +170,7 @@ class TablePlan:
         if value is _ABSENT:
             raise self.source.error(
                 ("rows", row, "into"),
-                f"the model of this row has no option {spec.into}; such are model.run and model.runs.",
+                f"the model of this row has no option {spec.into}; there are model.run, model.runs.",
             )
         if not OmegaConf.is_list(value):
             return str(self.request(spec.of, seed).folder)

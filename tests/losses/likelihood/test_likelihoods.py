@@ -286,3 +286,22 @@ def test_one_image_twice_can_be_started():
     fixed = texture(1, 1, 9, 8)
     for likelihood in (mixture(), gaussian()):
         assert likelihood(fixed, fixed, adapt=True).isfinite().all()
+
+
+def test_pixels_that_are_one_and_the_same_do_not_swallow_a_component():
+    """Padding on both images: its residuals are exactly zero, and no width falls upon them without end."""
+    generator = torch.Generator().manual_seed(0)
+    fixed = torch.rand(1, 1, 24, 24, generator=generator)
+    fixed[..., :12, :] = 0
+    warped = fixed + 0.05 * torch.randn(fixed.shape, generator=generator) * (fixed > 0)
+    mixture = GaussianMixture(
+        residual=Difference(), components=4, scale_prior=(0.0, 2.3), dirichlet=0.5, rate=Rate(0.2), warm_up=25,
+        decimation=VirtualDecimation(),
+    )  # fmt: skip
+    mixture.start(warped, fixed)
+    for _ in range(300):
+        value = mixture(warped.requires_grad_(), fixed, adapt=True)
+    (gradient,) = torch.autograd.grad(value.sum(), warped)
+    assert gradient.isfinite().all()
+    assert value.isfinite().all()
+    assert float(mixture.scales.min()) >= 0.99e-4 * float(fixed.std())
