@@ -25,6 +25,11 @@ def check_names(table: TableFile, source: Source) -> None:
     if table.match != "none" and table.reference is None:
         raise source.error(("match",), "rows are matched to a reference; name one (reference: ROW).")
     for name, row in table.rows.items():
+        if row.into is not None and (row.of is None or row.work is not None):
+            raise source.error(
+                ("rows", name, "into"),
+                "into: names the option that takes the run of a row; say of which, of: ROW.",
+            )
         if row.of is not None:
             _known(source, ("rows", name, "of"), row.of, table.rows, "row")
             if table.rows[row.of].of is not None:

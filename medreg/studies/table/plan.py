@@ -26,6 +26,7 @@ from medreg.studies.table.work import EvaluationWork, Request, TrainingWork, Wor
 from medreg.study.store import Store
 
 State = Literal["there", "stale", "failed", "missing"]
+_ABSENT = object()  # an option that a configuration does not have; null is one that it has
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class TablePlan:
         """Return the kind of work of a row."""
         spec = self.rows[row]
         if spec.work is None:
-            return EvaluationWork() if spec.of else TrainingWork()
+            return EvaluationWork() if spec.of and spec.into is None else TrainingWork()
         try:
             found = build(spec.work)
         except MedregError as error:
@@ -109,13 +110,14 @@ class TablePlan:
     def overrides(self, row: str) -> list[str]:
         """Return the options of a row at this scale, the later of two that set the same."""
         spec, scale = self.rows[row], self.table.scales[self.scale]  # type: ignore[index]
-        if spec.of is not None and getattr(self.work(row), "own_options", False):
+        tested = None if spec.into else spec.of
+        if tested is not None and getattr(self.work(row), "own_options", False):
             return merged([*spec.overrides, *scale.rows.get(row, ())])
         words = ["logger=none", *self.table.common]
-        if spec.of is not None:
-            words += [*self.rows[spec.of].overrides, *scale.overrides, *scale.rows.get(spec.of, ())]
+        if tested is not None:
+            words += [*self.rows[tested].overrides, *scale.overrides, *scale.rows.get(tested, ())]
         words += spec.overrides
-        words += [] if spec.of is not None else scale.overrides
+        words += [] if tested is not None else scale.overrides
         words += [*scale.rows.get(row, ()), *self.matched.get(row, ()), *self.options]
         return merged(words)
 
@@ -138,10 +140,15 @@ class TablePlan:
     def request(self, row: str, seed: int) -> Request:
         """Return one unit of work with everything that determines it."""
         spec, work, cfg = self.rows[row], self.work(row), self.config(row).copy()
-        source = self.request(spec.of, seed).folder if spec.of is not None else None
-        settings = work.settings(seed, source)
+        source = self.request(spec.of, seed).folder if spec.of is not None and spec.into is None else None
+        settings, when = work.settings(seed, source), began(source) if source else None
+        if spec.into is not None:
+            runs = self._runs(row, seed, cfg)
+            settings[spec.into] = runs
+            when = " ".join(str(began(Path(run))) for run in ([runs] if isinstance(runs, str) else runs))
         with open_dict(cfg):
-            cfg.update(settings)
+            for key, value in settings.items():
+                OmegaConf.update(cfg, key, value)
         words = (*self.overrides(row), *(as_override(key, value) for key, value in settings.items()))
         plain = OmegaConf.to_container(cfg, resolve=False)
         assert isinstance(plain, dict)
@@ -151,8 +158,23 @@ class TablePlan:
             code |= code_of_targets([f"{kind.__module__}.{kind.__qualname__}"])
         return Request(
             row, seed, spec.method, words, work.folder(cfg, self.folder / "work" / f"{row}_s{seed}"),
-            code, OmegaConf.select(cfg, "data"), source, began(source) if source else None,
+            code, OmegaConf.select(cfg, "data"), source, when,
         )  # fmt: skip
+
+    def _runs(self, row: str, seed: int, cfg: DictConfig) -> str | list[str]:
+        """Return what `into` of a row is set to: the folder of a run of `of`, or those of all its seeds."""
+        spec = self.rows[row]
+        assert spec.of is not None
+        assert spec.into is not None
+        value = OmegaConf.select(cfg, spec.into, default=_ABSENT)
+        if value is _ABSENT:
+            raise self.source.error(
+                ("rows", row, "into"),
+                f"the model of this row has no option {spec.into}; there are model.run, model.runs.",
+            )
+        if not OmegaConf.is_list(value):
+            return str(self.request(spec.of, seed).folder)
+        return [str(self.request(spec.of, one).folder) for one in self.table.seeds_at(self.scale, spec.of)]
 
     def requests(self, rows: Iterable[str]) -> list[Request]:
         """Return the units of rows, seed by seed: stopped early, every row has something."""

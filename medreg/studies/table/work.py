@@ -141,4 +141,6 @@ class EvaluationWork(TrainingWork):
 
 def as_override(key: str, value: Any) -> str:
     """Write a setting as an option; text is quoted, because a path may hold blanks and equal signs."""
+    if isinstance(value, list):
+        return f"{key}=[{','.join(as_override('', each)[1:] for each in value)}]"
     return f"{key}='{value}'" if isinstance(value, str) and not value.isidentifier() else f"{key}={value}"
