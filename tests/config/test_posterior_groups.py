@@ -6,6 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from medreg.config.compose import compose
 from medreg.config.instantiate import build
 from medreg.config.paths import config_dir
 from medreg.geometry.svf import StationaryVelocity
@@ -30,6 +31,13 @@ def group(name, option, **overrides):
 
 def options(name):
     return sorted(file.stem for file in (config_dir() / name).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("transformation", ["svf", "svffd", "ffd", "dense", "affine"])
+def test_any_transformation_can_stand_in_a_posterior(transformation):
+    """No option of one transformation is forced on another."""
+    model = build(compose(["model=bayes", "data=simulated_pairs", f"transformation={transformation}"]).model)
+    assert type(model.transformation).__module__.startswith("medreg.geometry.")
 
 
 def test_what_there_is():
