@@ -56,3 +56,29 @@ def require_choice(name: str, value: object, choices: Iterable[object]) -> None:
     if value not in known:
         *first, last = map(str, known)
         raise ConfigError(f"{name} is {value!r}; choose {', '.join(first)}{' or ' if first else ''}{last}.")
+
+
+def require_whole(name: str, value: object, least: int) -> None:
+    """Refuse what is no whole number, or is too small.
+
+    Raises:
+        ConfigError: names the option and what to give.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} is {value!r}; give a whole number of at least {least}.")
+
+
+def require_number(
+    name: str, value: object, *, above: float | None = None, least: float | None = None
+) -> None:
+    """Refuse what is no finite number, or is too small.
+
+    Raises:
+        ConfigError: names the option and what to give.
+    """
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    if fits and (above is None or value > above) and (least is None or value >= least):  # type: ignore[operator]
+        return
+    bound = "" if least is None else f", {least:g} or more"
+    bound = bound if above is None else f" above {above:g}"
+    raise ConfigError(f"{name} is {value!r}; give a finite number{bound}.")

@@ -16,7 +16,8 @@ def check_numbers(plain: Any) -> None:
     Raises:
         ConfigError: naming the option.
     """
-    for key in _nan(plain, ""):
+    # A value that is used in several places is told by its shortest name, which is the one that is typed.
+    for key in sorted(_nan(plain, ""), key=len):
         raise ConfigError(f"{key} is nan, which is no number; give one.")
 
 

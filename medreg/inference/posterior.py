@@ -43,6 +43,18 @@ class PosteriorValue:
         return self.data + self.prior
 
 
+def check_settings(jitter: float, padding: str, prior_on: str) -> None:
+    """Refuse settings of a posterior that make no sense.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    require_choice("The padding of a posterior (model.padding)", padding, get_args(Padding))
+    require_choice("What the prior is on (model.prior_on)", prior_on, get_args(On))
+    if not 0 <= jitter < float("inf"):
+        raise ConfigError(f"model.jitter is {jitter}; it is a length in voxels, 0 or more.")
+
+
 class PosteriorEnergy(EnergyFunction):
     """U(z) = −α Σ_x ln p(F | M ∘ φ_θ) − ln p(θ), θ = A z, of the S = chains × pairs samples of a batch.
 
@@ -86,10 +98,7 @@ class PosteriorEnergy(EnergyFunction):
         prior_on: On = "field",
         generator: torch.Generator | None = None,
     ) -> None:
-        require_choice("The padding of a posterior (model.padding)", padding, get_args(Padding))
-        require_choice("What the prior is on (model.prior_on)", prior_on, get_args(On))
-        if not 0 <= jitter < float("inf"):
-            raise ConfigError(f"model.jitter is {jitter}; it is a length in voxels, 0 or more.")
+        check_settings(jitter, padding, prior_on)
         require_contrast(images.fixed, images.fixed_mask, "fixed")
         require_contrast(images.moving, images.moving_mask, "moving")
         self.likelihood, self.prior, self.transformation = likelihood, prior, transformation

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from medreg.errors import ConfigError
+from medreg.errors import require_choice, require_number, require_whole
 from medreg.inference.posterior import PosteriorEnergy
 from medreg.inference.state_file import StateFile
+from medreg.inference.variational.estimators import Estimator
 from medreg.inference.variational.families import Structured
-from medreg.inference.variational.fitting import Fitting
+from medreg.inference.variational.fitting import Fitting, check_optimiser
 
 Tell = Callable[[int, Tensor, Tensor], None]  # iteration, z (2P, ...), energies (2P,)
 Parts = dict[str, Tensor]  # of one pair: mean (N,), log_std (N,) and factor (r, N), flattened
@@ -56,17 +58,13 @@ class VariationalFit:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
-        for name in ("std", "lr"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(
-                    f"{name} of a variational fit is {getattr(self, name)}; it must be above 0."
-                )
-        for name, least in (("rank", 0), ("iterations", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(
-                    f"{name} of a variational fit is {value!r}; give a whole number of at least {least}."
-                )
+        where = " of a variational fit"
+        require_number(f"std{where}", self.std, above=0)
+        require_number(f"factor{where}", self.factor)
+        require_whole(f"rank{where}", self.rank, 0)
+        require_whole(f"iterations{where}", self.iterations, 1)
+        require_choice(f"estimator{where}", self.estimator, get_args(Estimator))
+        check_optimiser(lr=self.lr, schedule=self.schedule, decay=self.decay, betas=self.betas, where=where)
 
     def fit(
         self,

@@ -13,7 +13,7 @@ from medreg.geometry.sobolev import SobolevFilter
 from medreg.geometry.transformation import Transformation
 from medreg.geometry.warp import Padding
 from medreg.inference.level import LevelImages, full_images
-from medreg.inference.posterior import On, PosteriorEnergy
+from medreg.inference.posterior import On, PosteriorEnergy, check_settings
 from medreg.inference.posterior_inference import Inferred, Kept, PosteriorInference
 from medreg.inference.progress import Callback, Progress
 from medreg.inference.registration import Registration, check_pair
@@ -66,6 +66,7 @@ class BayesianRegistration(Solver):
         super().__init__()
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise ConfigError(f"model.seed is {seed!r}; give a whole number.")
+        check_settings(jitter, padding, prior_on)
         self.likelihood, self.prior, self.transformation = likelihood, prior, transformation
         self.smoothing, self.inference, self.start = smoothing or None, inference, start or None
         self.jitter, self.prior_on, self.seed, self.padding = jitter, prior_on, seed, padding

@@ -96,6 +96,8 @@ class PosteriorTask(RegistrationTask):
         for option, value, least in (("keep_samples", keep_samples, 0), ("probe_voxels", probe_voxels, 1)):
             if value < least:
                 raise ConfigError(f"task.{option} is {value}; give a whole number of {least} or more.")
+        if not 0 <= keep_state_s < float("inf"):
+            raise ConfigError(f"task.keep_state_s is {keep_state_s}; give seconds, 0 or more.")
         if not band_mm > 0:
             raise ConfigError(f"task.band_mm is {band_mm}; give a width in mm above 0.")
         if self.refine is not None:

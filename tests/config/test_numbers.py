@@ -18,6 +18,9 @@ METRICS = ("dice", "hd95_mm", "tre_mm")
 def test_nan_is_found_wherever_it_stands():
     with pytest.raises(ConfigError, match=r"model\.levels\.1\.sigma is nan"):
         check_numbers({"seed": 1, "model": {"levels": [{"sigma": 1.0}, {"sigma": math.nan}]}})
+    used_twice = {"task": {"model": {"prior": {"weight": math.nan}}}, "prior": {"weight": math.nan}}
+    with pytest.raises(ConfigError, match=r"^prior\.weight is nan"):  # the name that is typed
+        check_numbers(used_twice)
     check_numbers({"a": math.inf, "b": "nan", "c": [None, 1]})
 
 

@@ -33,6 +33,13 @@ def options(name):
     return sorted(file.stem for file in (config_dir() / name).glob("*.yaml"))
 
 
+@pytest.mark.parametrize("transformation", ["svf", "svffd", "ffd", "dense", "affine"])
+def test_any_transformation_can_stand_in_a_posterior(transformation):
+    """No option of one transformation is forced on another."""
+    model = build(compose(["model=bayes", "data=simulated_pairs", f"transformation={transformation}"]).model)
+    assert type(model.transformation).__module__.startswith("medreg.geometry.")
+
+
 def test_what_there_is():
     assert options("likelihood") == ["gaussian", "mixture_lcc", "mixture_ssd", "similarity"]
     assert options("prior") == ["fixed", "gamma", "lognormal", "regulariser", "student"]

@@ -174,6 +174,31 @@ def test_chains_that_make_no_sense_are_refused(changes, sentence):
         chains(**changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"decay": -1.0}, "decay of a variational fit is -1"),
+        ({"decay": float("inf")}, "decay"),
+        ({"factor": float("inf")}, "factor"),
+        ({"betas": (0.9,)}, "betas"),
+        ({"betas": (1.0, 1.0)}, "betas"),
+        ({"schedule": "slow"}, "schedule"),
+        ({"estimator": "best"}, "estimator"),
+        ({"lr": float("nan")}, "lr"),
+    ],
+)
+def test_a_fit_that_makes_no_sense_is_refused_when_it_is_described(changes, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        replace(FIT, **changes)
+
+
+def test_a_model_is_refused_before_it_sees_an_image_and_can_be_printed():
+    assert "prior_on=parameters" in repr(model(INFERENCES["vi"]))
+    for jitter in (-1.0, float("inf")):
+        with pytest.raises(ConfigError, match=r"model\.jitter"):
+            model(INFERENCES["vi"], jitter=jitter)
+
+
 def test_a_rank_above_the_number_of_unknowns_is_refused():
     fixed, moving, _ = pair((8, 8))
     with pytest.raises(ConfigError, match="rank"):

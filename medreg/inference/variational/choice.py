@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from medreg.errors import ConfigError, require_choice
+from medreg.errors import ConfigError, require_choice, require_whole
 from medreg.inference.variational.families import Diagonal, Family, Full, Mixture, Structured
 
 FamilyName = Literal["diagonal", "structured", "mixture", "full"]
@@ -42,6 +42,10 @@ def make_family(
         ConfigError: an unknown name, or an option that the family has not.
     """
     require_choice("family", name, get_args(FamilyName))
+    require_whole("dim", dim, 1)
+    for option, value, least in (("rank", rank, 0), ("components", components, 1)):
+        if value is not None:
+            require_whole(option, value, least)
     if rank and name in ("diagonal", "full"):
         raise ConfigError(
             f"rank is {rank}, but family={name} has no rank; take family=structured or leave it out."

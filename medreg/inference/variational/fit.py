@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medreg.errors import ConfigError
+from medreg.errors import ConfigError, require_number, require_whole
 from medreg.inference.variational.choice import make_family
 from medreg.inference.variational.distribution import Distribution
 from medreg.inference.variational.families import Family, Fresh, Mixture
@@ -52,8 +52,7 @@ class Posterior:
 
     def sample(self, count: int) -> Tensor:
         """Independent samples, (n, D) or (n, P, D); every call draws new ones."""
-        if count < 1:
-            raise ConfigError(f"The number of samples is {count}; ask for at least one.")
+        require_whole("The number of samples", count, 1)
         return self.distribution.sample(count, self.generator)
 
     def log_prob(self, values: Tensor) -> Tensor:
@@ -116,6 +115,7 @@ def fit(
         ConfigError: an option that makes no sense, each in a sentence.
         NumericalError: a density that is not finite; names the step.
     """
+    require_whole("elbo_samples", elbo_samples, 1)
     chosen = make_family(
         family, dim, rank=rank, usual_rank=1, components=components, batch=_batch_shape(batch), dtype=dtype,
         device=device,
@@ -161,14 +161,12 @@ def evaluate(
 def _batch_shape(batch: int | None) -> tuple[int, ...]:
     if batch is None:
         return ()
-    if batch < 1:
-        raise ConfigError(f"batch is {batch}; a fit needs at least one problem.")
+    require_whole("batch", batch, 1)
     return (batch,)
 
 
 def _normal_draws(dim: int, scale: float, seed: int, dtype: torch.dtype, device: torch.device | str) -> Fresh:
-    if not scale > 0:
-        raise ConfigError(f"scale is {scale}; it has to be above 0.")
+    require_number("scale", scale, above=0)
     generator = torch.Generator(device).manual_seed(seed + 1)
 
     def fresh(shape: tuple[int, ...]) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from medreg.errors import ConfigError, NumericalError, require_choice
+from medreg.errors import ConfigError, NumericalError, require_choice, require_number, require_whole
 from medreg.inference.variational.distribution import Draws
 from medreg.inference.variational.estimators import check_estimator, elbo, with_gradient
 from medreg.inference.variational.families import Family
@@ -56,7 +56,9 @@ class Fitting:
         estimator: str | None = None,
         seed: int = 0,
     ) -> None:
-        _check(steps, lr, schedule, pairs)
+        check_optimiser(lr=lr, schedule=schedule, decay=decay, betas=betas)
+        for name, value, least in (("steps", steps, 1), ("pairs", pairs, 1), ("seed", seed, -(2**63))):
+            require_whole(name, value, least)
         samples_per_draw(mode, family.rank)
         self.family, self.steps, self.lr, self.schedule, self.decay = family, steps, lr, schedule, decay
         self.mode, self.pairs = mode, pairs
@@ -171,6 +173,8 @@ def checked(log_density: LogDensity, values: Tensor, *, needs_graph: bool = Fals
         ConfigError: it returned something of another shape, or a constant.
     """
     out = log_density(values)
+    if isinstance(out, Tensor) and out.is_complex():
+        raise ConfigError("log_density returned complex numbers; return their real part, a number a vector.")
     if not isinstance(out, Tensor) or out.shape != values.shape[:-1]:
         got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ConfigError(
@@ -184,14 +188,26 @@ def checked(log_density: LogDensity, values: Tensor, *, needs_graph: bool = Fals
     return out
 
 
-def _check(steps: int, lr: float, schedule: str, pairs: int) -> None:
-    require_choice("schedule", schedule, get_args(Schedule))
-    if steps < 1:
-        raise ConfigError(f"steps is {steps}; a fit needs at least one.")
-    if pairs < 1:
-        raise ConfigError(f"pairs is {pairs}; a step needs at least one draw.")
-    if not lr > 0:
-        raise ConfigError(f"lr is {lr}; it has to be above 0.")
+def check_optimiser(
+    *, lr: float, schedule: str, decay: float, betas: Sequence[float], where: str = ""
+) -> None:
+    """Refuse settings of Adam and its schedule that make no sense.
+
+    Args:
+        lr: learning rate at the start.
+        schedule: its name.
+        decay: of the inverse schedule.
+        betas: of Adam.
+        where: put behind the name of an option, such as " of a variational fit".
+
+    Raises:
+        ConfigError: names the option.
+    """
+    require_choice(f"schedule{where}", schedule, get_args(Schedule))
+    require_number(f"lr{where}", lr, above=0)
+    require_number(f"decay{where}", decay, least=0)
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ConfigError(f"betas{where} is {list(betas)}; give two numbers, 0 or more and below 1.")
 
 
 def _copy(value: Any) -> Any:

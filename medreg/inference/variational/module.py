@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor, nn
 
-from medreg.errors import ConfigError, NumericalError, require_choice
+from medreg.errors import ConfigError, NumericalError, require_choice, require_number, require_whole
 from medreg.inference.variational.choice import make_family
 from medreg.inference.variational.distribution import Distribution, Draws
 from medreg.inference.variational.estimators import check_estimator, elbo
@@ -71,6 +71,12 @@ class VariationalModule(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if not isinstance(module, nn.Module):
+            raise ConfigError(f"module is a {type(module).__name__}; give a torch.nn.Module.")
+        for option, value in (("pairs", pairs), ("chunk_size", chunk_size)):
+            if value is not None:
+                require_whole(option, value, 1)
+        require_whole("seed", seed, -(2**63))
         require_choice("mean", mean, get_args(Mean))
         self.module = copy.deepcopy(module).eval()
         self.selection = select(self.module, random)
@@ -134,6 +140,9 @@ class VariationalModule(nn.Module):
             ConfigError: the likelihood does not return one number an item.
             NumericalError: the bound is not finite.
         """
+        if size is not None:
+            require_whole("size, the number of items of the whole data set,", size, 1)
+        require_number("kl_weight", kl_weight, least=0)
         draws = self.draw() if draws is None else draws
         density = self._log_likelihoods(draws.values, inputs, targets, log_likelihood)
         factor = 1.0 if size is None else size / density.shape[1]
@@ -195,8 +204,7 @@ class VariationalModule(nn.Module):
         self.generator.set_state(state.cpu())
 
     def _independent(self, samples: int) -> Tensor:
-        if samples < 1:
-            raise ConfigError(f"samples is {samples}; a prediction needs at least one.")
+        require_whole("samples", samples, 1)
         return self.distribution.detached().sample(samples, self.generator)
 
     def _complexity(self, draws: Draws) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medreg.errors import ConfigError
+from medreg.errors import ConfigError, require_number
 
 # (output of one parameter vector, targets) → ln p(target | output) of every item, (B,).
 LogLikelihood = Callable[..., Tensor]
@@ -24,8 +24,7 @@ def normal(std: float) -> LogLikelihood:
     Raises:
         ConfigError: a standard deviation that is not above 0.
     """
-    if not std > 0:
-        raise ConfigError(f"std is {std}; it has to be above 0.")
+    require_number("std", std, above=0)
     constant = math.log(std) + 0.5 * math.log(2 * math.pi)
 
     def log_likelihood(output: Tensor, target: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ def prior_scales(module: nn.Module, selection: Selection, prior: float | str) ->
         scales = [1 / math.sqrt(_fan_in(name, named)) for name in selection.names]
         counts = torch.tensor(selection.sizes, device=like.device)
         return torch.tensor(scales, dtype=like.dtype, device=like.device).repeat_interleave(counts)
-    if isinstance(prior, str) or not prior > 0:
+    if not isinstance(prior, int | float) or not 0 < prior < math.inf:
         raise ConfigError(f"prior is {prior!r}; give a standard deviation above 0, or fan_in.")
     return torch.full_like(like, prior)
 

@@ -63,10 +63,10 @@ class GaussianMixture(Likelihood):
             raise ConfigError(
                 f"likelihood.components is {components} and warm_up {warm_up}; they are at least 1 and 0."
             )
-        if len(scale_prior) != 2 or not scale_prior[1] > 0 or not dirichlet > 0:
+        if len(scale_prior) != 2 or not scale_prior[1] > 0 or not 0 < dirichlet < math.inf:
             raise ConfigError(
                 f"likelihood.scale_prior is {list(scale_prior)} and dirichlet {dirichlet}; give [mean, standard "
-                "deviation above 0] and a concentration above 0."
+                "deviation above 0] and a finite concentration above 0."
             )
         self.residual, self.decimation = residual, decimation
         self.components, self.warm_up, self.rate = int(components), int(warm_up), rate

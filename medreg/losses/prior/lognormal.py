@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from medreg.errors import require_choice
+from medreg.errors import ConfigError, require_choice
 from medreg.losses.prior.base import Prior, log_energy, require_positive
 from medreg.losses.regularisation.base import Regulariser
 from medreg.losses.tuning import Rate
@@ -50,6 +50,10 @@ class LogNormal(Prior):
         super().__init__(regulariser=regulariser, rate=rate)
         require_choice("prior.loc_prior_on", loc_prior_on, get_args(LocPriorOn))
         self.weight = require_positive("prior.weight", weight)
+        if len(log_scale_prior) != 2:
+            raise ConfigError(
+                f"prior.log_scale_prior is {list(log_scale_prior)}; give [mean, standard deviation]."
+            )
         self.log_scale_prior = (
             float(log_scale_prior[0]),
             require_positive("prior.log_scale_prior[1]", log_scale_prior[1]),

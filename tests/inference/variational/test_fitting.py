@@ -172,18 +172,27 @@ def test_a_gradient_that_is_not_finite_changes_nothing():
         ({"rank": -1}, "rank is -1"),
         ({"family": "mixture", "rank": 5}, "rank is 5"),
         ({"family": "diagonal", "rank": 1}, "family=diagonal has no rank"),
-        ({"family": "mixture", "components": 0}, "components is 0; a mixture needs at least one"),
+        ({"family": "mixture", "components": 0}, "components is 0; give a whole number of at least 1"),
         ({"components": 2}, "take family=mixture"),
         ({"family": "normal"}, "family is 'normal'; choose diagonal, structured, mixture or full"),
-        ({"steps": 0}, "steps is 0; a fit needs at least one"),
+        ({"steps": 0}, "steps is 0; give a whole number of at least 1"),
+        ({"steps": math.nan}, "steps is nan"),
+        ({"rank": 1.5}, "rank is 1.5; give a whole number"),
         ({"pairs": 0}, "pairs is 0"),
-        ({"lr": 0.0}, "lr is 0.0; it has to be above 0"),
+        ({"pairs": 1.5}, "pairs is 1.5"),
+        ({"seed": "a"}, "seed is 'a'"),
+        ({"betas": (0.9,)}, r"betas is \[0.9\]; give two numbers"),
+        ({"betas": (0.9, 1.0)}, "betas is"),
+        ({"elbo_samples": 0}, "elbo_samples is 0"),
+        ({"lr": 0.0}, "lr is 0.0; give a finite number above 0"),
         ({"lr": math.nan}, "lr is nan"),
+        ({"lr": math.inf}, "lr is inf"),
         ({"mode": "both"}, "mode is 'both'"),
         ({"schedule": "step"}, "schedule is 'step'"),
         ({"estimator": "best"}, "estimator is 'best'; choose closed, sampled or stl"),
         ({"batch": 0}, "batch is 0"),
         ({"scale": 0.0}, "scale is 0.0"),
+        ({"scale": math.inf}, "scale is inf"),
         ({"start": torch.zeros(2)}, r"start has shape \(2,\); expected \(3,\)"),
         ({"state": {"family": {}}}, "does not fit this family"),
     ],
@@ -203,13 +212,17 @@ def test_bad_options_are_refused_in_a_sentence(options, sentence):
 def test_other_bad_input():
     with pytest.raises(ConfigError, match="dim is 0"):
         fit(quadratic, 0)
+    with pytest.raises(ConfigError, match=r"dim is 1\.5"):
+        fit(quadratic, 1.5)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="complex"):
+        fit(lambda x: quadratic(x) + 0j, 3, steps=1)
     with pytest.raises(ConfigError, match=r"returned \(8, 3\)"):
         fit(lambda x: x, 3, steps=1)
     with pytest.raises(ConfigError, match="without a gradient"):
         fit(lambda x: x.detach().sum(-1), 3, steps=1)
     with pytest.raises(ConfigError, match="1001 parameters"):
         fit(quadratic, 1001, "full", steps=1)
-    with pytest.raises(ConfigError, match="ask for at least one"):
+    with pytest.raises(ConfigError, match="number of samples is 0"):
         fit(quadratic, 3, steps=1).sample(0)
     with pytest.raises(ConfigError, match="do not add up"):
         Structured(5, 1, segments=[2, 2])

@@ -362,6 +362,9 @@ def test_presets_fall_with_the_size():
         ({"family": "mixture", "components": 0}, "components is 0"),
         ({"mode": "none"}, "mode is 'none'"),
         ({"chunk_size": -1}, "chunk_size is -1"),
+        ({"chunk_size": 0}, "chunk_size is 0"),
+        ({"pairs": 0}, "pairs is 0; give a whole number of at least 1"),
+        ({"prior": math.inf}, "prior is inf"),
         ({"vectorise": "yes"}, "choose auto, vmap or loop"),
     ],
 )
@@ -374,7 +377,17 @@ def test_other_bad_input():
     model = VariationalModule(nn.Linear(2, 1))
     with pytest.raises(ConfigError, match="no parameter that requires a gradient"):
         VariationalModule(nn.Linear(2, 1).requires_grad_(False))
-    with pytest.raises(ConfigError, match="at least one"):
+    with pytest.raises(ConfigError, match=r"give a torch\.nn\.Module"):
+        VariationalModule(torch.tanh)  # type: ignore[arg-type]
+    # A bound of a data set of no items, or under a negative KL, would be a number all the same.
+    for options, sentence in (
+        ({"size": 0}, "size.* is 0"),
+        ({"size": -1}, "size"),
+        ({"kl_weight": -1.0}, "kl_weight"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            model.loss(torch.ones(1, 2), torch.ones(1, 1), normal(1.0), **options)
+    with pytest.raises(ConfigError, match="samples is 0"):
         model.predict(torch.ones(1, 2), samples=0)
     with pytest.raises(ConfigError, match=r"shape \(B,\)"):
         model.loss(torch.ones(1, 2), torch.ones(1, 1), lambda output, target: output - target)
