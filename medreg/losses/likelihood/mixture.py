@@ -17,8 +17,8 @@ from medreg.losses.likelihood.residual import Residual, for_samples
 from medreg.losses.reduction import masked_sum, voxel_count
 from medreg.losses.tuning import Rate, Tuned
 
-# σ, of the spread of the image, below which nothing is told apart: where two images are one and the same at many voxels,
-# such as those of padding, a component would fall upon them and its density would grow without end.
+# σ, of the spread of the image, below which nothing is told apart: where two images are one and the same at many
+# voxels, such as those of padding, a component would fall upon them and its density would grow without end.
 _FINEST = 1e-4
 
 
