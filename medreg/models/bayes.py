@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from medreg.inference.progress import Callback, Progress
 from medreg.inference.registration import Registration, check_pair
 from medreg.inference.sampling.draw import Listener
 from medreg.inference.sampling.moments import Moments
+from medreg.inference.variational_pairs import VariationalPosterior
 from medreg.io.digest import digest_of, digest_of_array
 from medreg.losses.likelihood.base import Likelihood
 from medreg.losses.prior.base import Prior
@@ -172,22 +174,33 @@ class BayesianRegistration(Solver):
 
     @torch.no_grad()
     def _answer(self, energy: PosteriorEnergy, found: Inferred, moments: Moments) -> Registration:
+        point = found.point
+        if (
+            point is None
+        ):  # chains have no single θ of their own: that of the fit they may have begun from stands for it
+            point = energy.beginning() if found.fit is None else found.fit.mean
+        deformation, parameters = energy.deformation(point), energy.parameters(point)
+        account = found.account
+        displacement, regularised = deformation.displacement, deformation.regularised
         if found.point is None:
-            mean = moments.mean()
-            return Registration(mean, mean, found_parameters(energy, found), sampling=found.account)
-        deformation = energy.deformation(found.point)
-        return Registration(
-            deformation.displacement,
-            deformation.regularised,
-            energy.parameters(found.point),
-            sampling=found.account,
-        )
+            sampled = [pair for pair, count in enumerate(moments.count) if count]
+            displacement = displacement.clone()
+            displacement[sampled] = moments.mean_of(sampled)
+            regularised = displacement
+            account = replace(account, notes=(*account.notes, *_without_samples(moments.count, found.fit)))
+        return Registration(displacement, regularised, parameters, sampling=account)
 
     def extra_repr(self) -> str:
         """Settings for printing."""
         return f"jitter={self.jitter}, prior_on={self.prior_on}, seed={self.seed}"
 
 
-def found_parameters(energy: PosteriorEnergy, found: Inferred) -> Tensor:
-    """Parameters θ of the fit, or of the identity where there is none: chains have no single θ of their own."""
-    return energy.parameters(energy.identity() if found.fit is None else found.fit.mean)
+def _without_samples(counts: Sequence[int], fit: VariationalPosterior | None) -> list[str]:
+    """Sentences about pairs of a batch whose chains gave no sample."""
+    stands = "the identity" if fit is None else "the mean of the variational fit"
+    lost = [str(pair) for pair, count in enumerate(counts) if not count]
+    if not lost:
+        return []
+    return [
+        f"slice {', '.join(lost)} has no sample, since its chains were stopped before the first; {stands} stands"
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -63,6 +63,12 @@ class Moments:
         """
         origin, mean, _ = self._gathered(1)
         return origin + mean
+
+    def mean_of(self, pairs: Sequence[int]) -> Tensor:
+        """Mean of the samples of some pairs that have any, (len(pairs), D, *S)."""
+        if self._origin is None or self._mean is None:
+            raise CompositionError("No sample was gathered, so that there is no mean.")
+        return self._origin[pairs] + self._mean[pairs]
 
     def std(self) -> Tensor:
         """Standard deviation of every component, (P, D, *S), with n − 1 in its denominator.

@@ -19,7 +19,7 @@ from medreg.losses.tuning import Rate, Tuned
 
 # σ, of the spread of the image, below which nothing is told apart: where two images are one and the same at many
 # voxels, such as those of padding, a component would fall upon them and its density would grow without end.
-_FINEST = 1e-4
+_FINEST = 1e-2
 
 
 class GaussianMixture(Likelihood):

@@ -304,4 +304,4 @@ def test_pixels_that_are_one_and_the_same_do_not_swallow_a_component():
     (gradient,) = torch.autograd.grad(value.sum(), warped)
     assert gradient.isfinite().all()
     assert value.isfinite().all()
-    assert float(mixture.scales.min()) >= 0.99e-4 * float(fixed.std())
+    assert float(mixture.scales.min()) >= 0.99e-2 * float(fixed.std())
