@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -100,6 +101,29 @@ class StateFile:
                 f"{made_by[name]} here). Remove it to begin anew, or give the settings that made it."
             )
         return content["state_dict"]
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """While what `read` gave is loaded: a state of another make is told, as a damaged file is.
+
+        Raises:
+            CheckpointError: something is missing from it, or of another kind or size.
+        """
+        try:
+            yield
+        except (
+            KeyError,
+            IndexError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RuntimeError,
+            ConfigError,
+        ) as error:
+            raise CheckpointError(
+                f"The state file {self.path} does not fit this inference ({type(error).__name__}: {error}); it is of "
+                "another version or damaged. Remove it to begin anew."
+            ) from error
 
     def remove(self) -> None:
         """Forget the state; a missing file is no error."""

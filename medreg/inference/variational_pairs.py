@@ -96,9 +96,10 @@ class VariationalFit:
         mirrored.adaptive = True
         made_by = {**asdict(self), "betas": list(self.betas), "seed": seed, "shape": list(energy.shape)}
         found = None if keep is None else keep.read(made_by=made_by)
-        if found is not None:
-            fitting.load_state(found["fitting"])
-            mirrored.load_state(found["energy"])
+        if keep is not None and found is not None:
+            with keep.loading():
+                fitting.load_state(found["fitting"])
+                mirrored.load_state(found["energy"])
         while not fitting.finished:
             self._step(fitting, mirrored, tell)
             if keep is not None and (fitting.finished or keep.due()):

@@ -19,32 +19,39 @@ from medreg.registering.pair import Pair
 OVERLAP = ("dice", "lost_structures", "hd95_mm", "assd_mm")
 
 
-def label_names(pair: Pair, given: Mapping[str, int] | None) -> dict[str, int]:
+def label_names(pair: Pair, given: Mapping[str, int] | None, *, moving_alone: bool = False) -> dict[str, int]:
     """Return structure names and codes: the given ones, else `label 3` for every code in either map but 0.
+
+    Args:
+        pair: the images.
+        given: structure → code, or None.
+        moving_alone: whether names of the moving labels alone say something, as for a posterior; none are returned
+            then, since nothing is compared.
 
     Raises:
         ConfigError: a given code that neither map holds.
     """
     if given:
-        return _checked_names(pair, given)
+        checked = _checked_names(
+            pair, given, least=1 if moving_alone and pair.moving_labels is not None else 2
+        )
+        return {} if pair.fixed_labels is None else checked
     if pair.fixed_labels is None or pair.moving_labels is None:
         return {}
     codes = np.union1d(np.unique(pair.fixed_labels.array), np.unique(pair.moving_labels.array))
     return {f"label {int(code)}": int(code) for code in codes if code != 0}
 
 
-def _checked_names(pair: Pair, given: Mapping[str, int]) -> dict[str, int]:
+def _checked_names(pair: Pair, given: Mapping[str, int], *, least: int) -> dict[str, int]:
     maps = [volume for volume in (pair.fixed_labels, pair.moving_labels) if volume is not None]
-    if len(maps) < 2:
+    if len(maps) < least:
         raise ConfigError("--label-names needs --fixed-labels and --moving-labels, whose codes it names.")
     there = {int(code) for volume in maps for code in np.unique(volume.array)}
     absent = {name: code for name, code in given.items() if code not in there}
     if absent:
         told = ", ".join(f"{name}={code}" for name, code in absent.items())
         known = ", ".join(map(str, sorted(there - {0})[:20]))
-        raise ConfigError(
-            f"--label-names {told}: neither label map holds that code; they hold {known or 'none'}."
-        )
+        raise ConfigError(f"--label-names {told}: no label map holds that code; there is {known or 'none'}.")
     return dict(given)
 
 

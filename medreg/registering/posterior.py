@@ -68,6 +68,10 @@ class PosteriorRequest:
             raise ConfigError(f"--samples {self.samples}: give 2 or more; one sample has no spread.")
         if self.keep < 0:
             raise ConfigError(f"--keep-samples {self.keep}: give a number of samples to keep, or 0.")
+        if self.samples is not None and self.keep > self.samples:
+            raise ConfigError(
+                f"--keep-samples {self.keep} is more than --samples {self.samples}; draw as many, or keep fewer."
+            )
         if own and self.kind not in (None, AUTO):
             raise ConfigError(
                 f"--posterior {self.kind} names the inference of medreg's own model, but another model registers here; "

@@ -148,7 +148,7 @@ def run(
         surface: whether surface distances are wanted.
         progress: told the stage and the fraction of it that is done.
     """
-    labels = label_names(pair, label_codes)
+    labels = label_names(pair, label_codes, moving_alone=plan.posterior.kind is not None)
     method = decide(pair, plan)
     gatherer = None
     if plan.posterior.kind is not None:

@@ -120,12 +120,22 @@ def read_history(path: str | Path) -> Frame:
 def read_calibration(path: str | Path) -> Frame:
     """Read a calibration.csv: counts of every case that can be pooled; empty if there is none.
 
+    A row with NaN would count as 0 in a sum; it is left out with a note.
+
     Raises:
-        DataError: If a column is missing or a value is no number.
+        DataError: If a column is missing, a value is no number, or a count is below 0.
     """
-    frame = _read_table(Path(path), CALIBRATION_COLUMNS, numeric=CALIBRATION_COLUMNS[4:])
-    key = list(CALIBRATION_COLUMNS[:5])
-    return Frame(frame.table.drop_duplicates(key, keep="last").reset_index(drop=True), frame.notes)
+    frame, numbers = (
+        _read_table(Path(path), CALIBRATION_COLUMNS, numeric=CALIBRATION_COLUMNS[4:]),
+        CALIBRATION_COLUMNS[4:],
+    )
+    if (frame.table["count"] < 0).any():
+        raise DataError(f"{path} has a count below 0, which no evaluation writes; evaluate the run again.")
+    whole, notes = frame.table[list(numbers)].notna().all(axis=1), frame.notes
+    if not whole.all():
+        notes = (*notes, f"{Path(path).name}: {int((~whole).sum())} rows with NaN were left out.")
+    table = frame.table[whole].drop_duplicates(list(CALIBRATION_COLUMNS[:5]), keep="last")
+    return Frame(table.reset_index(drop=True), notes)
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

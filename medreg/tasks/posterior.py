@@ -120,9 +120,8 @@ class PosteriorTask(RegistrationTask):
             return self._tested({key: _usable(value) for key, value in batch.items()})
 
     def _tested(self, batch: Batch) -> CaseResult:
-        gatherer = self.gatherer(batch)
         with RuntimeMeter(self.device) as meter:
-            found = self._sampled(batch, gatherer)
+            found, gatherer = self._sampled(batch)
         summary, displacement = gatherer.summary(), found.registration.displacement
         self._tell(batch, (*found.notes, *notes_of(summary, gatherer.left_out)))
         rows: dict[str, list[MetricRow]] = {
@@ -145,11 +144,12 @@ class PosteriorTask(RegistrationTask):
             result, batch, summary, sd_mm, table.rows_for(self.name, calibration.counts)
         )
 
-    def _sampled(self, batch: Batch, gatherer: Gatherer) -> Sampled:
+    def _sampled(self, batch: Batch) -> tuple[Sampled, Gatherer]:
         """Ask the model; one that can go on after a kill keeps its state in the run folder until the case is done."""
 
-        def ask(**context: Any) -> Sampled:
-            return ask_posterior(
+        def ask(**context: Any) -> tuple[Sampled, Gatherer]:
+            gatherer = self.gatherer(batch)  # a new one, since a state may have been loaded in part
+            found = ask_posterior(
                 self.model,
                 batch,
                 use_masks=self.use_masks,
@@ -157,6 +157,7 @@ class PosteriorTask(RegistrationTask):
                 so_far=lambda: gatherer.mean() if gatherer.count else None,
                 **context,
             )
+            return found, gatherer
 
         if not takes(self.model, "keep"):
             return ask()

@@ -54,10 +54,19 @@ def test_two_label_maps_are_registered_with_a_note():
 def test_names_of_codes_that_no_map_holds_are_refused():
     pair = load_pair(IMAGE, IMAGE[::-1], labels=(LABELS, LABELS[::-1]))
     assert label_names(pair, {"one": 1, "three": 3}) == {"one": 1, "three": 3}
-    with pytest.raises(ConfigError, match="RV=7: neither label map holds that code; they hold 1, 2, 3"):
+    with pytest.raises(ConfigError, match="RV=7: no label map holds that code; there is 1, 2, 3"):
         label_names(pair, {"LV": 3, "RV": 7})
     with pytest.raises(ConfigError, match="needs --fixed-labels and --moving-labels"):
         label_names(load_pair(IMAGE, IMAGE[::-1]), {"LV": 3})
+
+
+def test_names_of_the_moving_labels_alone_are_for_a_posterior():
+    pair = load_pair(IMAGE, IMAGE[::-1], labels=(None, LABELS), labels_alone=(False, True))
+    assert label_names(pair, {"LV": 3}, moving_alone=True) == {}  # nothing to compare, and no refusal
+    with pytest.raises(ConfigError, match="RV=7: no label map"):
+        label_names(pair, {"RV": 7}, moving_alone=True)
+    with pytest.raises(ConfigError, match="needs --fixed-labels"):
+        label_names(pair, {"LV": 3})
 
 
 USED = {

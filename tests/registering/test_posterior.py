@@ -157,6 +157,7 @@ def test_fewer_than_two_samples_leave_the_registration_and_a_note(tmp_path):
         ({"posterior": PosteriorRequest(None, keep=5)}, "--keep-samples says nothing without"),
         ({"posterior": PosteriorRequest("auto", samples=0)}, "--samples 0: give 2 or more"),
         ({"posterior": PosteriorRequest("auto", samples=1)}, "one sample has no spread"),
+        ({"posterior": PosteriorRequest("auto", 4, 9)}, "--keep-samples 9 is more than --samples 4"),
         ({"posterior": PosteriorRequest("auto", keep=-1)}, "--keep-samples -1"),
         ({"posterior": "sgld"}, "another model registers here"),
         ({"posterior": True, "refine": True}, "--posterior does not go with --refine"),

@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from medreg.errors import DataError
-from medreg.reporting.results import read_case, read_history, read_record, read_results, read_run
+from medreg.reporting.results import (
+    read_calibration,
+    read_case,
+    read_history,
+    read_record,
+    read_results,
+    read_run,
+)
 
 HEADER = "run,model,data,split,case,fixed,moving,method,structure,metric,value,unit\n"
 ROW = "r,net,d,test,c{},f,m,net,LV,dice,{},1\n"
@@ -85,3 +92,16 @@ def test_damaged_record_and_case_name_the_file(tmp_path):
 def test_complete_run_is_read(finished_run):
     run = read_run(finished_run)
     assert (run.status, len(run.results), len(run.history), len(run.cases)) == ("finished", 80, 30, 1)
+
+
+def test_rows_of_a_calibration_that_would_count_as_nothing_are_told(tmp_path):
+    file = tmp_path / "calibration.csv"
+    lines = ["case,method,kind,structure,position,count,observed,expected"]
+    lines += ["a,vi,coverage,all,0.5,10,4,5", "b,vi,coverage,all,0.5,10,nan,5"]
+    file.write_text("\n".join(lines) + "\n")
+    frame = read_calibration(file)
+    assert list(frame.table["case"]) == ["a"]
+    assert frame.notes == ("calibration.csv: 1 rows with NaN were left out.",)
+    file.write_text(file.read_text().replace("nan", "5").replace(",10,", ",-10,"))
+    with pytest.raises(DataError, match="count below 0"):
+        read_calibration(file)

@@ -168,7 +168,8 @@ class _Run:
         if found is None:
             keep.write(self.state(), made_by=self.made_by)
         else:
-            self.load_state(found)
+            with keep.loading():
+                self.load_state(found)
 
     def evaluate(self, progress: Callable[[SamplingProgress], None] | None) -> Tensor:
         """The gradient (S, ...) at the proposed point, after everybody has looked at it."""

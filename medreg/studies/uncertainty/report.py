@@ -124,7 +124,9 @@ def sentences(found: Comparison) -> list[str]:
     said = []
     for d in found.differences:
         label = describe(d.metric).label
-        verdict = "no difference that is more than chance"
+        verdict = (
+            "no difference that is more than chance" if d.n > 1 else "one case cannot say what is chance"
+        )
         if d.high < 0:
             verdict = f"{d.method} is better calibrated"
         elif d.low > 0:

@@ -390,6 +390,11 @@ def test_the_state_of_another_sampling_is_refused(tmp_path):
         run(0.2)
     with pytest.raises(CheckpointError, match="shape"):
         run(0.1, chains=2)
+    content = torch.load(file.path)
+    del content["state_dict"]["done"]  # as another version might have written it
+    torch.save(content, file.path)
+    with pytest.raises(CheckpointError, match=r"a\.state does not fit this inference"):
+        run(0.1)
     file.path.write_bytes(file.path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"a\.state"):
         run(0.1)
