@@ -221,6 +221,10 @@ class PairGatherer:
         energies = draw.energies.view(len(maps), -1).sum(1, keepdim=True).expand(-1, pairs) / pairs
         self._gatherer(Draw(draw.transition, torch.cat(fields), runs.flatten(), energies.flatten()))
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self._base, self._gatherer = None, None
+
     def state(self) -> dict[str, Any]:
         """All that was gathered; empty before the first sample."""
         return {} if self._gatherer is None else self._gatherer.state()

@@ -124,6 +124,7 @@ def _sample(
     extra: dict[str, Any] = {} if tell is None else {"callback": tell}
 
     def asked(**context: Any) -> Sampled:
+        gatherer.forget()  # a state may have been loaded in part
         return ask_posterior(
             model, arranged, use_masks=True, listener=listener, count=count, so_far=so_far, **extra, **context
         )

@@ -147,9 +147,12 @@ class PosteriorTask(RegistrationTask):
     def _sampled(self, batch: Batch) -> tuple[Sampled, Gatherer]:
         """Ask the model; one that can go on after a kill keeps its state in the run folder until the case is done."""
 
-        def ask(**context: Any) -> tuple[Sampled, Gatherer]:
+        gatherers: list[Gatherer] = []
+
+        def ask(**context: Any) -> Sampled:
             gatherer = self.gatherer(batch)  # a new one, since a state may have been loaded in part
-            found = ask_posterior(
+            gatherers.append(gatherer)
+            return ask_posterior(
                 self.model,
                 batch,
                 use_masks=self.use_masks,
@@ -157,13 +160,13 @@ class PosteriorTask(RegistrationTask):
                 so_far=lambda: gatherer.mean() if gatherer.count else None,
                 **context,
             )
-            return found, gatherer
 
         if not takes(self.model, "keep"):
-            return ask()
+            return ask(), gatherers[-1]
         case = digest_of({"case": batch["case"][0]})
         folder = Path(self.trainer.default_root_dir) / "store" / "sampling" / case
-        return go_on(ask, self.model, Kept(folder, every_s=self.keep_state_s))
+        found = go_on(ask, self.model, Kept(folder, every_s=self.keep_state_s))
+        return found, gatherers[-1]
 
     def gatherer(self, batch: Batch) -> Gatherer:
         """Return what listens to the samples of a case."""
