@@ -146,7 +146,6 @@ class PosteriorTask(RegistrationTask):
 
     def _sampled(self, batch: Batch) -> tuple[Sampled, Gatherer]:
         """Ask the model; one that can go on after a kill keeps its state in the run folder until the case is done."""
-
         gatherers: list[Gatherer] = []
 
         def ask(**context: Any) -> Sampled:
