@@ -262,7 +262,7 @@ class ChainInference(PosteriorInference):
                 progress=progress,
             )
         except ChainsStopped as error:
-            if not int(error.outcome.kept.sum()):
+            if fit is None and not int(error.outcome.kept.sum()):
                 raise
             return self._inferred(error.outcome, fit, energy.pairs)
         return self._inferred(outcome, fit, energy.pairs)
@@ -291,6 +291,9 @@ class ChainInference(PosteriorInference):
         if len(outcome.stops) == len(outcome.kept):
             notes.append("no chain reached the end: lower inference.sampler.step_size")
         bound = None if fit is None else torch.stack(fit.history)
+        if fit is not None and not int(outcome.kept.sum()):
+            notes.append("there is no sample; the mean of the variational fit stands")
+            return Inferred(fit.mean, fit, Account(bound, outcome.stops, tuple(notes)))
         return Inferred(None, fit, Account(bound, outcome.stops, tuple(notes)))
 
 

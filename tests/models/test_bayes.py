@@ -156,8 +156,15 @@ def test_a_chain_that_folds_is_told_and_what_it_sampled_is_kept():
     wild = chains(
         variational=replace(FIT, iterations=1, std=6.0, lr=1e-6), burn_in=0, safety=Safety(fold_percent=0.0)
     )
+    found = model(wild)(fixed, moving)
+    assert found.displacement.isfinite().all()
+    assert len(found.sampling.stops) == 2
+    assert "the mean of the variational fit stands" in found.sampling.notes[-1]
+    lost = chains(
+        variational=None, start="noise", precondition="none", safety=Safety(fold_percent=0.0), burn_in=0
+    )
     with pytest.raises(NumericalError, match="were stopped"):
-        model(wild)(fixed, moving)
+        model(lost)(100 * fixed, moving)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,14 @@ from medreg.config.compose import compose
 from medreg.config.instantiate import build
 from medreg.models.base import RegistrationModel
 
-OTHERS = {"mad", "unet"}  # a distance and a segmentation: neither registers by itself
-OTHERS |= {"ensemble", "equivariance"}  # made of trained runs, see tests/runs/test_members.py
-OTHERS |= {
-    "learned_similarity"
-}  # trains a similarity, not a field, see tests/tasks/test_similarity_learning.py
 SEGMENTATIONS = {"unet", "unet_single", "unet_dropout", "unet_ensemble", "unet_variational"}
-OTHERS = {"mad", *SEGMENTATIONS}  # a distance and segmentations: none registers by itself
+OTHERS = {
+    "mad",  # a distance; none of these registers by itself
+    *SEGMENTATIONS,
+    "ensemble",  # made of trained runs, like equivariance, see tests/runs/test_members.py
+    "equivariance",
+    "learned_similarity",  # trains a similarity, not a field, see tests/tasks/test_similarity_learning.py
+}
 NAMES = sorted(
     {file.stem for file in (Path(__file__).resolve().parents[2] / "configs" / "model").glob("*.yaml")}
     - OTHERS
