@@ -49,7 +49,7 @@ def assert_takes_a_step(task, data):
 def test_any_similarity(model, similarity, tmp_path):
     trained = [f"similarity.ckpt={tiny_distance(tmp_path)}"] if similarity == "mad" else []
     if similarity.startswith("learned"):
-        trained = ["similarity.ckpt=fresh"]
+        trained = ["similarity.ckpt=fresh", "similarity.ndim=2"]
     assert_takes_a_step(
         task_of(f"model={model}", f"similarity={similarity}", *SMALL[model], *trained), batch()
     )
