@@ -49,7 +49,7 @@ def killed_while(folder, options, stage, states):
     process = start(folder, options)
     deadline, seen = time.monotonic() + 200, set()
     while len(seen) < states and process.poll() is None and time.monotonic() < deadline:
-        seen.update(p.stat().st_mtime_ns for p in folder.glob(f"outputs/*/store/sampling/*/{stage}.state"))
+        seen.update(p.stat().st_mtime_ns for p in folder.glob(f"outputs/*/store/sampling/*/*/{stage}.state"))
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     output, _ = process.communicate()
@@ -61,13 +61,13 @@ def killed_while(folder, options, stage, states):
 @pytest.mark.parametrize("stage", ["fit", "sampling"])
 def test_killed_in_the_middle_it_ends_with_the_same_bits(stage, options, undisturbed, tmp_path):
     killed_while(tmp_path, options, stage, 8)
-    left = {path.name for path in tmp_path.glob("outputs/*/store/sampling/*/*.state")}
+    left = {path.name for path in tmp_path.glob("outputs/*/store/sampling/*/*/*.state")}
     assert f"{stage}.state" in left
     assert stage == "sampling" or "sampling.state" not in left
     code, output = run_process(tmp_path, options)
     assert code == 0, output
     assert results(tmp_path) == undisturbed
-    assert not list(tmp_path.glob("outputs/*/store/sampling/*/*.state"))
+    assert not list(tmp_path.glob("outputs/*/store/sampling/*/*/*.state"))
 
 
 SCRIPT = """
