@@ -325,7 +325,7 @@ def option_keys() -> frozenset[str]:
         ["similarity=mad"],
         ["model=unet"],
         ["model=bayes"],
-        ["model=bayes", "inference=vi", "likelihood=mixture_lcc"],
+        ["model=bayes", "inference=vi", "likelihood=mixture_lcc", "prior=lognormal"],
         ["model=bayes", "likelihood=gaussian"],
         ["model=bayes", "likelihood=similarity"],
         ["model=unet_variational", "data=cardiac_phantom_segmentation"],

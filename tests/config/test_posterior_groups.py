@@ -84,7 +84,7 @@ def test_released_forms_are_switches():
 @pytest.mark.parametrize("inference", ["sgld", "sghmc", "vi"])
 def test_what_is_correct_is_the_default(inference):
     """Four places where the released code does something else, each a switch; both in the file and in the object."""
-    found = compose(["model=bayes", f"inference={inference}"])
+    found = compose(["model=bayes", "prior=lognormal", f"inference={inference}"])
     model = build(found.model)
     if inference == "sgld":
         assert found.inference.sampler["update"] == model.inference.sampler.update == "sgld"  # noise is kept
@@ -99,7 +99,7 @@ def test_what_is_correct_is_the_default(inference):
 def test_every_released_form_by_its_option():
     options = ["inference.sampler.update=released", "smoothing.form=released", "smoothing.boundary=replicate"]
     options += ["likelihood.decimation.residual=squared_released", "prior.loc_prior_on=energy_released"]
-    model = build(compose(["model=bayes", "inference=sgld", *options]).model)
+    model = build(compose(["model=bayes", "prior=lognormal", "inference=sgld", *options]).model)
     assert model.inference.sampler.update == "released"
     assert (model.smoothing.form, model.smoothing.boundary) == ("released", "replicate")
     assert model.likelihood.decimation.residual == "squared_released"
