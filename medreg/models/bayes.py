@@ -73,6 +73,11 @@ class BayesianRegistration(Solver):
         self.smoothing, self.inference, self.start = smoothing or None, inference, start or None
         self.jitter, self.prior_on, self.seed, self.padding = jitter, prior_on, seed, padding
 
+    @property
+    def effort(self) -> tuple[int, ...]:
+        """Iterations of the fit, and of drawing or sampling."""
+        return self.inference.effort
+
     def forward(
         self,
         fixed: Tensor,

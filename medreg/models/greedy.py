@@ -68,6 +68,11 @@ class Greedy(Solver):
             tolerance=tolerance,
         )
 
+    @property
+    def effort(self) -> tuple[int, ...]:
+        """Iterations of each level."""
+        return tuple(level.iterations for level in self.settings.levels)
+
     def solve(self, images: LevelImages, callback: Callback | None) -> Registration:
         """Compose small warps, coarse to fine."""
         return greedy_pair(self.energy, images, settings=self.settings, callback=callback)

@@ -55,6 +55,11 @@ class InstanceOptimisation(Solver):
         self.transformation = transformation
         self.settings = Settings(minimiser, checked_levels(levels), smoothing=smoothing, tolerance=tolerance)
 
+    @property
+    def effort(self) -> tuple[int, ...]:
+        """Iterations of each level."""
+        return tuple(level.iterations for level in self.settings.levels)
+
     def solve(self, images: LevelImages, callback: Callback | None) -> Registration:
         """Minimise the energy, coarse to fine."""
         return optimise_pair(

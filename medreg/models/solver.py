@@ -19,6 +19,11 @@ class Solver(RegistrationModel):
 
     trainable: ClassVar[bool] = False
 
+    @property
+    def effort(self) -> tuple[int, ...]:
+        """Iterations of each level or stage that a callback is told of, the most there can be; () where unknown."""
+        return ()
+
     def forward(
         self,
         fixed: Tensor,

@@ -17,10 +17,8 @@ from medreg.inference.progress import Callback, Progress
 from medreg.io.stack import grid_of, tensor_of
 from medreg.models.asking import ask, sliced, volume_of
 from medreg.models.base import RegistrationModel
-from medreg.models.bayes import BayesianRegistration
-from medreg.models.greedy import Greedy
-from medreg.models.optimise import InstanceOptimisation
 from medreg.models.posterior import AsTransforms, Sampled, ask_posterior, go_on
+from medreg.models.solver import Solver
 from medreg.registering.doubt import gained, shared_too_little
 from medreg.registering.linear import linear_stages, undone
 from medreg.registering.pair import Pair
@@ -137,14 +135,9 @@ def _sample(
 
 
 def _telling(model: RegistrationModel, stage: str, progress: Report | None) -> Callback | None:
-    """Return a callback of the optimiser that reports the share of updates made; None for other models."""
-    if progress is None:
-        return None
-    if isinstance(model, BayesianRegistration):
-        effort = list(model.inference.effort)
-    elif isinstance(model, InstanceOptimisation | Greedy):
-        effort = [level.iterations for level in model.settings.levels]
-    else:
+    """Return a callback that reports the share of a solver's iterations that are made; None for other models."""
+    effort = model.effort if isinstance(model, Solver) else ()
+    if progress is None or not effort:
         return None
     total = max(sum(effort), 1)
 

@@ -13,7 +13,7 @@ from medreg.io.atomic import replacing
 from medreg.reporting.plots import box_plots, training_curves
 from medreg.reporting.style import to_png
 from medreg.reporting.tables import structure_metrics, summarise
-from medreg.reporting.vocabulary import COST, describe, in_order
+from medreg.reporting.vocabulary import COST, INTERVAL_ENDS, describe, in_order
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,6 +70,8 @@ def box_pictures(results: pd.DataFrame, *, prefix: str) -> list[Picture]:
     ]
     pictures = []
     for metric in metrics:
+        if metric in INTERVAL_ENDS:
+            continue
         figure = box_plots(results, metric=metric)
         if figure is not None:
             alt = _box_text(results, metric)

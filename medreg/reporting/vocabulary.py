@@ -97,6 +97,10 @@ METRICS = {
 }
 # What every table shows first; everything else follows in alphabetical order.
 ORDER = tuple(METRICS)
+# Ends of credible intervals: rows beside that of the mean, without a plot of their own.
+INTERVAL_ENDS = frozenset(
+    {"sample_dice_low", "sample_dice_high", "sample_volume_low_ml", "sample_volume_high_ml"}
+)
 # Not a property of the alignment: shown, but no best and no test, since doing nothing always wins.
 COST = frozenset({
     "lost_structures", "folding_percent", "folding_voxels", "ndv_percent", "sd_log_jacobian", "mag_grad_det_j",

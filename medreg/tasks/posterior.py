@@ -25,7 +25,9 @@ from medreg.metrics.runtime import RuntimeMeter
 from medreg.metrics.uncertainty import table
 from medreg.models.base import RegistrationModel
 from medreg.models.posterior import Sampled, ask_posterior, go_on, takes
+from medreg.models.solver import Solver
 from medreg.tasks.base import Batch, Task
+from medreg.tasks.minutes import Minutes
 from medreg.tasks.posterior_case import calibration_of, gatherer_of, mask_of, slicewise
 from medreg.tasks.posterior_files import write_case
 from medreg.tasks.posterior_rows import cost_of_samples, summary_rows
@@ -147,6 +149,9 @@ class PosteriorTask(RegistrationTask):
     def _sampled(self, batch: Batch) -> tuple[Sampled, Gatherer]:
         """Ask the model; one that can go on after a kill keeps its state in the run folder until the case is done."""
         gatherers: list[Gatherer] = []
+        told: dict[str, Any] = {}
+        if isinstance(self.model, Solver):
+            told["callback"] = Minutes(batch["case"][0], self.model.effort)
 
         def ask(**context: Any) -> Sampled:
             gatherer = self.gatherer(batch)  # a new one, since a state may have been loaded in part
@@ -157,6 +162,7 @@ class PosteriorTask(RegistrationTask):
                 use_masks=self.use_masks,
                 listener=gatherer,
                 so_far=lambda: gatherer.mean() if gatherer.count else None,
+                **told,
                 **context,
             )
 
