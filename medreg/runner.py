@@ -156,7 +156,7 @@ def _counted(record: RunRecord, stage: str, *, main: bool) -> Iterator[None]:
         yield
     finally:
         spent: dict[str, float] = dict(record.content.get("cpu_seconds") or {})
-        spent[stage] = round(spent.get(stage, 0.0) + sum(os.times()[:4]) - before, 1)
+        spent[stage] = round(spent.get(stage, 0.0) + sum(os.times()[:4]) - before, 2)
         if main:  # the record is that of one process; a full disk must not hide what went wrong
             with suppress(OSError):
                 record.update(cpu_seconds=spent)

@@ -43,6 +43,9 @@ class Quadratic(EnergyFunction):
     def identity(self):
         return torch.zeros(self.shape, dtype=F64)
 
+    def beginning(self):
+        return self.identity()
+
     def chains(self, count):
         return Quadratic(self.target, count)
 

@@ -77,7 +77,7 @@ def _probe(plan: TablePlan, row: str, unit: Unit, launch: Launch) -> Outcome:
     launch([words for _, words, folder in jobs if not work.finished(folder)])
     for steps, _, folder in jobs:
         found = read_outcome(folder)
-        if found.failed or not found.cost.get("cpu_seconds"):
+        if found.failed or found.cost.get("cpu_seconds") is None:
             return Outcome(unit.key, unit.digest, state="failed", error=found.error or "nothing is trained")
         spent.append((steps, float(found.cost["cpu_seconds"])))
     (few, less), (many, more) = spent
