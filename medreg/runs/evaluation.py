@@ -21,7 +21,7 @@ from medreg.runs.trained import TrainedRun
 
 # Nodes that say how a field is made and what is asked of it; data, metrics and seeds are the command's.
 ADOPTED = (
-    "protocol", "similarity", "regularisation", "transformation", "augmentation", "task", "model", "refine",
+    "protocol", "similarity", "regularisation", "transformation", "convolution", "task", "model", "refine",
 )  # fmt: skip
 
 

@@ -48,6 +48,7 @@ SLOTS: Mapping[str, type] = {
     "task": pl.LightningModule,
     "data": pl.LightningDataModule,
     "augmentation": object,
+    "convolution": object,
     "metrics": object,
 }
 INNER: Mapping[str, type] = {"data.preprocess": Preprocess}  # built alone, so its slot is named here
