@@ -116,7 +116,7 @@ class VariationalFit:
         worse = int((last < history[0]).sum())
         if worse:
             log.warning(
-                "The variational fit of %d of %d pairs ended with a lower bound than it began with: its posterior is of "
+                "The variational fit of %d of %d pairs ended with a lower bound than it began with: it is of "
                 "no use. Lower inference.variational.lr (now %g) or give it more iterations.",
                 worse,
                 len(last),
