@@ -47,9 +47,10 @@ class BatchAugmentation(ABC):
 
 
 def numbers_between(
-    low: float, high: float, shape: Sequence[int], *, generator: torch.Generator, like: Tensor
+    limits: Sequence[float], shape: Sequence[int], *, generator: torch.Generator, like: Tensor
 ) -> Tensor:
     """Uniform numbers from [low, high) on the device and in the precision of a tensor."""
+    low, high = limits
     return low + (high - low) * uniform(shape, generator).to(like)
 
 
