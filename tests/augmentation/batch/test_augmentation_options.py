@@ -44,6 +44,29 @@ def test_no_chance_but_the_generators(name):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_precision_is_kept_and_codes_become_shares(name):
+    image, target = letters(3, (24, 20))
+    change = augmentation(name, "batch.copies=all")
+    exact = change(image, target, generator=chance())
+    half, whole = change(image.half(), target.long(), generator=chance())
+    assert (half.dtype, whole.dtype) == (torch.float16, torch.float32)
+    torch.testing.assert_close(half.float().mean(), exact[0].mean(), atol=0.01, rtol=0)
+    assert float((whole - exact[1]).abs().max()) < 1e-6
+    double, soft = change(image.double(), target.double(), generator=chance())
+    assert (double.dtype, soft.dtype) == (torch.float64, torch.float64)
+    torch.testing.assert_close(double.mean(), exact[0].double().mean(), atol=1e-3, rtol=0)
+
+
+def test_parts_and_operations_can_be_left_out():
+    image, target = letters(2, (16, 16))
+    change = augmentation("mixup", "batch.parts.standard=null", "batch.parts.mixup=null", "batch.copies=all")
+    assert torch.equal(change(image, target, generator=chance())[0], image)
+    fewer = augmentation("randaugment", "batch.parts.randaugment.operations.solarise=null")
+    fewer(image, target, generator=chance())
+    assert fewer.parts["randaugment"].operations["solarise"] is None
+
+
 def test_no_augmentation_leaves_the_batch_alone():
     image, target = letters(3, (24, 20))
     new, same = augmentation("none")(image, target, generator=chance())
