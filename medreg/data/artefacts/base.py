@@ -45,7 +45,8 @@ class Artefact(ABC):
     ) -> Tensor:
         """Return the image with the artefact, float32.
 
-        The array has the axes of the released generator of ACDC-C, which gives TorchIO arrays of SimpleITK: TorchIO cuts k-space along the last axis, which must not be the one of few, thick slices.
+        The array has the axes of the released generator of ACDC-C, which gives TorchIO arrays of SimpleITK: it cuts
+        k-space along the last axis, which must not be the one of few, thick slices.
 
         Args:
             image: (1, slices, rows, columns).
