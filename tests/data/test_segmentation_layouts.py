@@ -124,7 +124,8 @@ def test_fields_of_names_are_kept_or_tell_files_apart(tmp_path):
         "dataset.image='{group}/images/{subject}-IM-{slice}.nii.gz'",
         "dataset.label=['{group}/labels/{subject}-IM-{slice}.nii.gz']",
     )
-    data = data_module( *SMALL[1:],
+    data = data_module(
+        "named_segmentation_slices", tmp_path, *names, *SMALL[1:],
         "labels={LV: 1}", "split.test=0.5", "split.val=0",
     )  # fmt: skip
     records = data.dataset.records()
