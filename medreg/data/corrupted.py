@@ -7,20 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from medreg.data.corruption import Corruptions
-from medreg.data.images import ImageData
+from medreg.data.labelled import LabelledImageData
 from medreg.data.records import Record
 
 
-class CorruptedImageData(ImageData):
+class CorruptedImageData(LabelledImageData):
     """Single images of any data set, those of the test set in corrupted copies.
 
     The copies of `patient007_ED` are the cases `patient007_ED_motion_1`, `patient007_ED_motion_2` and so on. Artefacts
     are put into the image as stored; it is then prepared as the clean one would be.
 
     Args:
-        *args: of `ImageData`.
+        *args: of `LabelledImageData`.
         corruption: which copies there are.
-        **options: of `ImageData`.
+        **options: of `LabelledImageData`.
     """
 
     def __init__(self, *args: Any, corruption: Corruptions, **options: Any) -> None:

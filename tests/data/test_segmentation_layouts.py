@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import data_fixtures as fixtures
 import numpy as np
 import pytest
 from data_build import data_module
 
+from medreg.data.datasets import decathlon
 from medreg.data.datasets.decathlon import Decathlon
 from medreg.data.datasets.named import NamedImages
+from medreg.data.published_splits import read_published
 from medreg.errors import ConfigError, DataError, DatasetNotFound
 
 SMALL = ("preprocess.spacing_mm=null", "preprocess.size=[16,16]", "cache.kind=none")
@@ -72,6 +75,71 @@ def test_what_is_wrong_with_a_task_is_a_sentence(tmp_path):
     (task / "dataset.json").unlink()
     with pytest.raises(DatasetNotFound, match=r"there is no file dataset\.json"):
         Decathlon(task, modality="T2").records()
+
+
+def drawn(names, first, second, seed):
+    """What scikit-learn's train_test_split draws: the numbers of the second set come first of a permutation."""
+    order = [names[place] for place in np.random.RandomState(seed).permutation(len(names))]
+    return order[second : second + first], order[:second]
+
+
+def test_published_patients_of_the_prostate_are_what_the_release_draws():
+    file = Path(decathlon.__file__).with_name("decathlon_prostate_splits.yaml")
+    splits = read_published(file)
+    every = [
+        0,
+        1,
+        2,
+        4,
+        6,
+        7,
+        10,
+        13,
+        14,
+        16,
+        17,
+        18,
+        20,
+        21,
+        24,
+        25,
+        28,
+        29,
+        31,
+        32,
+        34,
+        35,
+        37,
+        38,
+        39,
+        40,
+        41,
+    ]
+    every += [42, 43, 44, 46, 47]
+    test = {37, 35, 40, 43, 13, 29, 4}
+    pool = [number for number in every if number not in test]
+
+    def named(numbers):
+        return {f"prostate_{number:02d}" for number in numbers}
+
+    for fold in range(5):
+        train, val = drawn(pool, 22, 3, fold)
+        few, _ = drawn(train[:11], 3, 8, fold + 1)
+        whole, shots = (splits["advchain"].sets(labelled, fold) for labelled in (None, 3))
+        assert whole["test"] == shots["test"] == named(test)
+        assert whole["val"] == shots["val"] == named(val)
+        assert whole["unlabelled"] == named(train[11:])
+        assert whole["train"] == named(train[:11])
+        assert shots["train"] == named(few)
+        sets = [whole[name] for name in ("train", "val", "test", "unlabelled")]
+        assert sum(map(len, sets)) == len(set().union(*sets)) == 32
+        assert splits["advchain_upper_bound"].sets(None, fold)["train"] == named(train)
+
+
+def test_the_published_split_is_taken_as_far_as_its_patients_are_there(task):
+    split = data_module("prostate_decathlon", task, *SMALL, "split.fold=1").split
+    assert (split.train, split.test) == (("prostate_16",), ("prostate_04", "prostate_13"))
+    assert split.unlabelled == ("prostate_00",)
 
 
 # Pairs of names

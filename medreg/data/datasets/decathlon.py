@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from medreg.data.datasets.base import DataSource, SourceOptions, nifti
+from medreg.data.published_splits import PublishedSplit, read_published
 from medreg.data.records import Record, stem
 from medreg.errors import ConfigError, DataError
 from medreg.io.atomic import read_json
 
 DESCRIPTOR = "dataset.json"
+SPLITS = {"PROSTATE": "decathlon_prostate_splits.yaml"}  # name in dataset.json → file beside this one
 
 
 class Decathlon(DataSource):
@@ -64,6 +66,11 @@ class Decathlon(DataSource):
         """Return the structures that dataset.json names."""
         content = self._descriptor() if not self.missing() else {}
         return {str(name): int(code) for code, name in (content.get("labels") or {}).items() if int(code)}
+
+    def published_splits(self) -> Mapping[str, PublishedSplit]:
+        """Return those of AdvChain for the prostate; none for other tasks."""
+        file = SPLITS.get(str(self._descriptor().get("name", "")).upper())
+        return {} if file is None else read_published(Path(__file__).with_name(file))
 
     def _descriptor(self) -> dict[str, Any]:
         content = read_json(self.root / DESCRIPTOR)
