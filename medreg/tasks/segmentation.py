@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from medreg.errors import CompositionError
 from medreg.metrics.overlap import label_index
+from medreg.metrics.rows import MetricRow
 from medreg.metrics.runtime import RuntimeMeter
 from medreg.metrics.segmentation import SegmentationEvaluator
+from medreg.metrics.uncertainty.labels import label_calibration
 from medreg.tasks.base import Batch, Task
 from medreg.tasks.results import CaseResult, case_arrays, cost_rows
 
@@ -26,6 +28,8 @@ class SegmentationTask(Task):
         loss: from scores (B, L + 1, *S) and classes (B, 1, *S) to a number.
         evaluator: scores one case.
         multiple: voxels; images are padded with 0 to a multiple of it for the network, as its strides need.
+        band_mm: half-width of the band around the true structures in which the probabilities are judged; None: they
+            are not.
         optimiser: as in `Task`, like the rest.
     """
 
@@ -39,6 +43,7 @@ class SegmentationTask(Task):
         *,
         evaluator: SegmentationEvaluator,
         multiple: int,
+        band_mm: float | None = None,
         optimiser: Callable[[Any], torch.optim.Optimizer] | None = None,
         scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
         name: str = "model",
@@ -46,6 +51,7 @@ class SegmentationTask(Task):
         super().__init__(model, evaluator=evaluator, optimiser=optimiser, scheduler=scheduler, name=name)
         self.loss = loss
         self.multiple = multiple
+        self.band_mm = band_mm
 
     def scores(self, image: Tensor) -> Tensor:
         """Return the scores of every class, (B, L + 1, *S).
@@ -79,6 +85,10 @@ class SegmentationTask(Task):
         """Return the code of the most probable structure of every voxel, (B, 1, *S); 0 where there is none."""
         return self._codes(self.scores(image))
 
+    def probabilities(self, image: Tensor) -> Tensor:
+        """Return the probability of every class, (B, L + 1, *S), which the evaluation and `medreg segment` use."""
+        return self.scores(image).softmax(1)
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of one batch."""
         loss = self._loss(self.scores(batch["image"]), batch)
@@ -95,13 +105,27 @@ class SegmentationTask(Task):
     def test_step(self, batch: Batch, batch_index: int) -> CaseResult:  # type: ignore[override]
         """Score one case."""
         with RuntimeMeter(self.device) as meter:
-            found = self.predict(batch["image"])
+            probabilities = self.probabilities(batch["image"])
+            found = self._codes(probabilities)
+        rows = [*self.evaluator(batch, found), *self._calibration(batch, probabilities)]
         shown = {"image": batch["image"], "label": batch["label"], "prediction": found}
         return CaseResult(
             case=batch["case"][0],
-            rows={self.name: [*self.evaluator(batch, found), *cost_rows(meter.usage)]},
+            rows={self.name: [*rows, *cost_rows(meter.usage)]},
+            columns={"phase": str(batch["phase"][0])} if "phase" in batch else {},
             arrays=case_arrays(batch, {name: array[:, 0] for name, array in shown.items()}),
         )
+
+    def _calibration(self, batch: Batch, probabilities: Tensor) -> list[MetricRow]:
+        """Rows that say whether the probabilities near the true outlines are true."""
+        if self.band_mm is None or not self.evaluator.labels:
+            return []
+        stated = probabilities[:, 1:].float().clamp(0, 1)
+        found = label_calibration(
+            stated, batch["label"], self.evaluator.labels,
+            spacing_mm=batch["spacing_mm"][0].cpu(), band_mm=self.band_mm,
+        )  # fmt: skip
+        return found.rows
 
     def _codes(self, scores: Tensor) -> Tensor:
         codes = torch.tensor([0, *self.evaluator.labels.values()], device=scores.device)
