@@ -1,0 +1,313 @@
+"""AdvChain: the chained transformation of an image that a segmentation network answers least consistently."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medreg.augmentation.affine import AffineMap
+from medreg.augmentation.anatomy import AnatomyCheck
+from medreg.augmentation.ascent import Ascent
+from medreg.augmentation.attack import Attack, Round
+from medreg.augmentation.bias import BiasField
+from medreg.augmentation.chain import Chain, Parameters
+from medreg.augmentation.chain_rule import ChainRule
+from medreg.augmentation.comparison import Comparison, Region, one_hot, structures
+from medreg.augmentation.intensity import Intensity
+from medreg.augmentation.member import Member
+from medreg.augmentation.morph import Morph
+from medreg.augmentation.network_pass import NetworkPass, Scores
+from medreg.augmentation.noise import Noise
+from medreg.errors import ConfigError, DataError, require_choice, require_number, require_whole
+from medreg.geometry.precision import at_least_single, outside_inference_mode
+from medreg.losses.segmentation.consistency import Consistency
+
+log = logging.getLogger("medreg")
+Network = Callable[[Tensor], Any]
+
+
+@dataclass
+class AdvChain:
+    """Consistency of a network with itself under the worst of bounded transformations, as a loss.
+
+    Called with a network and images, labelled or not, it draws a chain of members, ascends from random parameters
+    to larger divergence, and returns the divergence between the network's answers to the clean images (a constant)
+    and to the transformed ones (whose gradient reaches the weights). In the ascent no weight gets a gradient, no
+    running statistic moves, dropout repeats its masks, and all is computed in float32 at least.
+
+    The defaults are those of the authors' experiments, `AdvChain.paper(2)`. Chen et al., Enhancing MR Image
+    Segmentation with Realistic Adversarial Data Augmentation, MedIA 2022; code cherise215/advchain 870cd2f (2021)
+    and ed5cd70 (2023).
+
+    Everything random depends on (seed, step, rank) alone, and the chain on (seed, step), so that all processes of
+    DDP work on the same one.
+
+    Attributes:
+        members: transformations to choose from.
+        rule: which of them are chained, and in which order.
+        consistency: D.
+        steps: of the ascent; 0 is a random chain.
+        step_size: α, or one for every member.
+        decay: "root" α/√(i + 1) (2021), "constant" α (2023).
+        projection: onto the bounds after "every" step, or the "last" only (released; several steps leave the bounds).
+        power_iteration: members that take the unit gradient at a tiny perturbation instead of a step: all, none, one
+            answer for every member, or "smart", the noise alone (2021; none in 2023).
+        reference: predictions of the clean images sent forward and back ("warped", 2021), or as they are ("clean",
+            2023: then interpolation alone makes a loss).
+        truth: the reference is the labels instead of predictions.
+        intensity: what is done to the intensities of transformed images.
+        region: where predictions are compared.
+        anatomy: rejects transformations that cost structures; needs labels.
+        outer_statistics: whether running statistics of batch normalisation take in adversarial images, "update"
+            (2023), or not, "frozen".
+        outer_train: put the network into train mode for the outer pass, whatever its mode (released).
+        scores: what of the network's output are scores before softmax: None, a key, an index or a function.
+        seed: of everything random.
+    """
+
+    members: Sequence[Member] = field(default_factory=lambda: _members("paper", 2))
+    rule: ChainRule = field(default_factory=ChainRule, kw_only=True)
+    consistency: Consistency = field(default_factory=Consistency, kw_only=True)
+    steps: int = field(default=1, kw_only=True)
+    step_size: float | Sequence[float] = field(default=1.0, kw_only=True)
+    decay: Literal["constant", "root"] = field(default="root", kw_only=True)
+    projection: Literal["every", "last"] = field(default="every", kw_only=True)
+    power_iteration: bool | Sequence[bool] | Literal["smart"] = field(default="smart", kw_only=True)
+    reference: Literal["warped", "clean"] = field(default="warped", kw_only=True)
+    truth: bool = field(default=False, kw_only=True)
+    intensity: Intensity = field(default_factory=Intensity, kw_only=True)
+    region: Region = field(default_factory=Region, kw_only=True)
+    anatomy: AnatomyCheck | None = field(default=None, kw_only=True)
+    outer_statistics: Literal["frozen", "update"] = field(default="frozen", kw_only=True)
+    outer_train: bool = field(default=False, kw_only=True)
+    scores: Scores = field(default=None, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+    calls: int = field(default=0, init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.members = tuple(self.members)
+        if not self.members:
+            raise ConfigError("The adversary has no members; list at least one transformation of images.")
+        require_choice("reference", self.reference, ("warped", "clean"))
+        require_choice("outer_statistics", self.outer_statistics, ("frozen", "update"))
+        require_whole("seed", self.seed, 0)
+        self._ascent = Ascent(self.steps, self.decay, self.projection)
+        self._sizes = self._each("step_size", self.step_size)
+        for size in self._sizes:
+            require_number("step_size", size, least=0)
+        power = (
+            [_is_noise(m) for m in self.members] if self.power_iteration == "smart" else self.power_iteration
+        )
+        self._power = self._each("power_iteration", power)
+
+    @classmethod
+    def paper(cls, ndim: int = 2, **changes: Any) -> AdvChain:
+        """The authors' experiments of 2021, for images of so many axes; options may be changed."""
+        return cls(**{"members": _members("paper", ndim), **changes})
+
+    @classmethod
+    def release(cls, ndim: int = 2, **changes: Any) -> AdvChain:
+        """The released code of 2023 without its defects, for images of so many axes; options may be changed."""
+        options: dict[str, Any] = {
+            "members": _members("release", ndim),
+            "rule": ChainRule("random_length"),
+            "consistency": Consistency(divergence="mse"),
+            "decay": "constant",
+            "power_iteration": False,
+            "reference": "clean",
+            "intensity": Intensity("clamp"),
+        }
+        return cls(**{**options, **changes})
+
+    def __call__(
+        self,
+        network: Network,
+        images: Tensor,
+        *,
+        labels: Tensor | None = None,
+        step: int | None = None,
+        module: nn.Module | None = None,
+        clean: Tensor | None = None,
+    ) -> Tensor:
+        """Consistency loss of a batch, a scalar; its gradient reaches the network only.
+
+        Args:
+            network: from images to scores, a module or a function.
+            images: (N, C, *S), of any range.
+            labels: (N, K, *S) one-hot, or whole numbers (N, 1, *S) or (N, *S); only `truth` and `anatomy` use them.
+            step: number of this training step, from which chance is derived; None counts the calls.
+            module: whose statistics and mode are meant if the network is a function.
+            clean: scores (N, K, *S) of these images by the present weights and mode, if they are known already: saves a
+                pass. They are taken as constants.
+
+        Raises:
+            DataError, CompositionError: images, labels and network do not fit each other.
+        """
+
+        def loss(images: Tensor, labels: Tensor | None, clean: Tensor | None) -> Tensor:
+            with torch.autocast(device_type=images.device.type, enabled=False):
+                game = self._begin(network, images, labels, step, module, clean)
+                parameters = self._search(game)
+                with torch.no_grad():
+                    moved, fellows = game.comparison.transformed(game.chain, parameters)
+            scores = game.network.outer(
+                moved.detach(), statistics=self.outer_statistics, train=self.outer_train
+            )
+            with torch.autocast(device_type=images.device.type, enabled=False):
+                judged = game.comparison.compared(game.chain, parameters, scores, fellows)
+            _warn_of_nothing(judged.mask)
+            return judged.divergence.mean()
+
+        return outside_inference_mode(loss, images, labels, clean)
+
+    def attack(
+        self,
+        network: Network,
+        images: Tensor,
+        *,
+        step: int | None = None,
+        module: nn.Module | None = None,
+        labels: Tensor | None = None,
+        clean: Tensor | None = None,
+    ) -> Attack:
+        """The transformation alone, with its divergences before and after; arguments as of a call."""
+
+        def found(images: Tensor, labels: Tensor | None, clean: Tensor | None) -> Attack:
+            with torch.autocast(device_type=images.device.type, enabled=False), torch.no_grad():
+                game = self._begin(network, images, labels, step, module, clean)
+                starts: list[Parameters] = []
+                parameters = self._search(game, starts)
+                before, _ = game.judged(starts[-1])
+                judged, moved = game.judged(parameters)
+                _warn_of_nothing(judged.mask)
+                return Attack(
+                    moved,
+                    game.chain,
+                    parameters,
+                    judged.reference,
+                    judged.mask,
+                    before.divergence,
+                    judged.divergence,
+                )
+
+        return outside_inference_mode(found, images, labels, clean)
+
+    def _begin(
+        self,
+        network: Network,
+        images: Tensor,
+        labels: Tensor | None,
+        step: int | None,
+        module: nn.Module | None,
+        clean: Tensor | None,
+    ) -> Round:
+        _check_images(images)
+        step = self._count(step)
+        module = module if module is not None else network if isinstance(network, nn.Module) else None
+        dropout = _word(self.seed, step, 2, _rank())
+        asked = NetworkPass(network, module, self.scores, images.dtype, dropout)
+        clean_images = at_least_single(images.detach())
+        with torch.no_grad():
+            expected = self._expected(asked, clean_images, labels, clean)
+        comparison = Comparison(
+            clean_images,
+            expected,
+            self.truth,
+            self.reference == "warped",
+            self.consistency,
+            self.intensity,
+            self.region,
+        )
+        kept = structures(labels, like=clean_images) if self.anatomy and labels is not None else None
+        chooser = torch.Generator().manual_seed(_word(self.seed, step, 0, 0))
+        order = self.rule.choose(len(self.members), chooser)
+        generator = torch.Generator(device=images.device).manual_seed(_word(self.seed, step, 1, _rank()))
+        return Round(Chain(tuple(self.members[i] for i in order)), order, asked, comparison, kept, generator)
+
+    def _expected(
+        self, asked: NetworkPass, images: Tensor, labels: Tensor | None, clean: Tensor | None
+    ) -> Tensor:
+        if (self.truth or self.anatomy) and labels is None:
+            option = "truth" if self.truth else "anatomy"
+            raise DataError(f"The option {option} of the adversary needs labels, and the call has none.")
+        if self.truth and labels is not None and labels.ndim == images.ndim and labels.shape[1] > 1:
+            return one_hot(labels, classes=labels.shape[1], like=images)
+        scores = asked.quiet(images) if clean is None else at_least_single(clean.detach())
+        if not self.truth or labels is None:
+            return scores
+        return one_hot(labels, classes=scores.shape[1], like=images)
+
+    def _search(self, game: Round, starts: list[Parameters] | None = None) -> Parameters:
+        """Parameters after the ascent; random starts are added to a list."""
+
+        def draw() -> Parameters:
+            with torch.no_grad():
+                start = game.chain.draw(game.comparison.clean, generator=game.generator)
+            if starts is not None:
+                starts.append(start)
+            return start
+
+        def climb(start: Parameters) -> Parameters:
+            sizes, power = [self._sizes[i] for i in game.order], [self._power[i] for i in game.order]
+            divergence = lambda phi: game.judged(phi)[0].divergence  # noqa: E731
+            return self._ascent.climb(game.chain.members, start, divergence, sizes=sizes, power=power)
+
+        if self.anatomy is None or game.structures is None:
+            return climb(draw())
+        identity = tuple(member.identity(game.comparison.clean) for member in game.chain.members)
+        return self.anatomy.keep(game.chain, game.structures, draw, climb, identity)
+
+    def _count(self, step: int | None) -> int:
+        if step is None:
+            step, self.calls = self.calls, self.calls + 1
+        require_whole("step", step, 0)
+        return step
+
+    def _each(self, name: str, value: Any) -> list[Any]:
+        if not isinstance(value, Sequence):
+            return [value] * len(self.members)
+        if len(value) != len(self.members):
+            raise ConfigError(
+                f"{name} has {len(value)} entries for {len(self.members)} members; give one each."
+            )
+        return list(value)
+
+
+def _members(preset: str, ndim: int) -> tuple[Member, ...]:
+    return tuple(getattr(family, preset)(ndim) for family in (Noise, BiasField, Morph, AffineMap))
+
+
+def _is_noise(member: Member) -> bool:
+    return isinstance(member, Noise)
+
+
+def _check_images(images: Tensor) -> None:
+    if not images.is_floating_point():
+        raise DataError(f"Images are {images.dtype}; an adversary needs floating-point intensities.")
+    if images.ndim not in (4, 5):
+        raise DataError(f"Images have shape {tuple(images.shape)}; give (N, C, X, Y) or (N, C, X, Y, Z).")
+    if not bool(images.isfinite().all()):
+        raise DataError("Images hold NaN or infinite intensities; mend them before training.")
+
+
+def _warn_of_nothing(mask: Tensor) -> None:
+    if not bool(mask.any()):
+        log.warning(
+            "No voxel of these images came back from the chain, so that the consistency loss is 0: bounds of geometric "
+            "members, or `region`, leave nothing to compare."
+        )
+
+
+def _word(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def _rank() -> int:
+    distributed = torch.distributed
+    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0

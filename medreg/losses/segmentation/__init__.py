@@ -1,0 +1,1 @@
+"""Terms that compare two segmentations of the same image."""
