@@ -77,6 +77,12 @@ class SegmentationEvaluator(StructureEvaluator):
             "iou", dict(zip(self.labels, (scores / (2 - scores)).tolist(), strict=True))
         )
 
+    def mean_iou(self, truth: Tensor, prediction: Tensor) -> float:
+        """Mean intersection over union, D / (2 − D) of each structure; arguments as for `mean_dice`."""
+        codes = list(self.labels.values())
+        maps = (label_index(labels[:, 0], codes) for labels in (truth, prediction))
+        return list(self._jaccard(*maps))[-1].value
+
     def _volumes(self, batch: Mapping[str, Any], known: Tensor | None, found: Tensor) -> Iterator[MetricRow]:
         """Volume of each structure and its error (absolute); none without an affine, which knows the slice distance."""
         affine = batch.get("affine")
