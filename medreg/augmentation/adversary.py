@@ -19,6 +19,7 @@ from medreg.augmentation.chain import Chain, Parameters
 from medreg.augmentation.chain_rule import ChainRule
 from medreg.augmentation.chance import Chance
 from medreg.augmentation.comparison import Comparison, Region, one_hot, structures
+from medreg.augmentation.geometric import Outside
 from medreg.augmentation.intensity import Intensity
 from medreg.augmentation.member import Member
 from medreg.augmentation.morph import Morph
@@ -105,15 +106,27 @@ class AdvChain:
         self._power = self._each("power_iteration", power)
 
     @classmethod
-    def paper(cls, ndim: int = 2, **changes: Any) -> AdvChain:
-        """The authors' experiments of 2021, for images of so many axes; options may be changed."""
-        return cls(**{"members": _members("paper", ndim), **changes})
+    def paper(
+        cls, ndim: int = 2, *, padding: Outside = "zeros", ignore_background: bool = False, **changes: Any
+    ) -> AdvChain:
+        """The authors' experiments of 2021.
+
+        Args:
+            ndim: axes of the images, 2 or 3.
+            padding: what enters an image from outside: "lowest" where the background is not 0.
+            ignore_background: noise and bias leave the smallest intensity of every image alone (what `intensity`
+                "rescale" does to an image afterwards moves it, "clamp" does not).
+            changes: of other options.
+        """
+        return cls(**{"members": _members("paper", ndim, padding, ignore_background), **changes})
 
     @classmethod
-    def release(cls, ndim: int = 2, **changes: Any) -> AdvChain:
-        """The released code of 2023 without its defects, for images of so many axes; options may be changed."""
+    def release(
+        cls, ndim: int = 2, *, padding: Outside = "zeros", ignore_background: bool = False, **changes: Any
+    ) -> AdvChain:
+        """The released code of 2023 without its defects; arguments as of `paper`."""
         options: dict[str, Any] = {
-            "members": _members("release", ndim),
+            "members": _members("release", ndim, padding, ignore_background),
             "rule": ChainRule("random_length"),
             "consistency": Consistency(divergence="mse"),
             "decay": "constant",
@@ -270,8 +283,14 @@ class AdvChain:
         return list(value)
 
 
-def _members(preset: str, ndim: int) -> tuple[Member, ...]:
-    return tuple(getattr(family, preset)(ndim) for family in (Noise, BiasField, Morph, AffineMap))
+def _members(
+    preset: str, ndim: int, padding: Outside = "zeros", ignore_background: bool = False
+) -> tuple[Member, ...]:
+    photometric = [
+        getattr(family, preset)(ndim, ignore_background=ignore_background) for family in (Noise, BiasField)
+    ]
+    geometric = [getattr(family, preset)(ndim, padding=padding) for family in (Morph, AffineMap)]
+    return (*photometric, *geometric)
 
 
 def _warn_of_nothing(mask: Tensor) -> None:
