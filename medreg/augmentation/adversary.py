@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from medreg.augmentation.affine import AffineMap
 from medreg.augmentation.anatomy import AnatomyCheck
 from medreg.augmentation.ascent import Ascent
-from medreg.augmentation.attack import Attack, Round
+from medreg.augmentation.attack import Attack, Disagreement, Round
 from medreg.augmentation.bias import BiasField
 from medreg.augmentation.chain import Chain, Parameters
 from medreg.augmentation.chain_rule import ChainRule
@@ -49,7 +49,7 @@ class AdvChain:
     DDP work on the same one.
 
     Attributes:
-        members: transformations to choose from.
+        members: transformations to choose from, in a list or by name.
         rule: which of them are chained, and in which order.
         consistency: D.
         steps: of the ascent; 0 is a random chain.
@@ -63,6 +63,8 @@ class AdvChain:
         truth: the reference is the labels instead of predictions.
         intensity: what is done to the intensities of transformed images.
         region: where predictions are compared.
+        ignore_background: noise and bias leave voxels alone that have the smallest intensity of a clean image and
+            channel (what `intensity` "rescale" does to an image afterwards moves them, "clamp" does not).
         anatomy: rejects transformations that cost structures; needs labels.
         outer_statistics: whether running statistics of batch normalisation take in adversarial images, "update"
             (2023), or not, "frozen".
@@ -71,7 +73,7 @@ class AdvChain:
         seed: of everything random.
     """
 
-    members: Sequence[Member] = field(default_factory=lambda: _members("paper", 2))
+    members: Sequence[Member] | Mapping[str, Member] = field(default_factory=lambda: _members("paper", 2))
     rule: ChainRule = field(default_factory=ChainRule, kw_only=True)
     consistency: Consistency = field(default_factory=Consistency, kw_only=True)
     steps: int = field(default=1, kw_only=True)
@@ -83,6 +85,7 @@ class AdvChain:
     truth: bool = field(default=False, kw_only=True)
     intensity: Intensity = field(default_factory=Intensity, kw_only=True)
     region: Region = field(default_factory=Region, kw_only=True)
+    ignore_background: bool = field(default=False, kw_only=True)
     anatomy: AnatomyCheck | None = field(default=None, kw_only=True)
     outer_statistics: Literal["frozen", "update"] = field(default="frozen", kw_only=True)
     outer_train: bool = field(default=False, kw_only=True)
@@ -91,7 +94,8 @@ class AdvChain:
     calls: int = field(default=0, init=False, compare=False)
 
     def __post_init__(self) -> None:
-        self.members = tuple(self.members)
+        named = isinstance(self.members, Mapping)
+        self.members = tuple(self.members.values() if named else self.members)  # type: ignore[union-attr]
         if not self.members:
             raise ConfigError("The adversary has no members; list at least one transformation of images.")
         require_choice("reference", self.reference, ("warped", "clean"))
@@ -106,27 +110,21 @@ class AdvChain:
         self._power = self._each("power_iteration", power)
 
     @classmethod
-    def paper(
-        cls, ndim: int = 2, *, padding: Outside = "zeros", ignore_background: bool = False, **changes: Any
-    ) -> AdvChain:
+    def paper(cls, ndim: int = 2, *, padding: Outside = "zeros", **changes: Any) -> AdvChain:
         """The authors' experiments of 2021.
 
         Args:
             ndim: axes of the images, 2 or 3.
             padding: what enters an image from outside: "lowest" where the background is not 0.
-            ignore_background: noise and bias leave the smallest intensity of every image alone (what `intensity`
-                "rescale" does to an image afterwards moves it, "clamp" does not).
             changes: of other options.
         """
-        return cls(**{"members": _members("paper", ndim, padding, ignore_background), **changes})
+        return cls(**{"members": _members("paper", ndim, padding), **changes})
 
     @classmethod
-    def release(
-        cls, ndim: int = 2, *, padding: Outside = "zeros", ignore_background: bool = False, **changes: Any
-    ) -> AdvChain:
+    def release(cls, ndim: int = 2, *, padding: Outside = "zeros", **changes: Any) -> AdvChain:
         """The released code of 2023 without its defects; arguments as of `paper`."""
         options: dict[str, Any] = {
-            "members": _members("release", ndim, padding, ignore_background),
+            "members": _members("release", ndim, padding),
             "rule": ChainRule("random_length"),
             "consistency": Consistency(divergence="mse"),
             "decay": "constant",
@@ -148,6 +146,22 @@ class AdvChain:
     ) -> Tensor:
         """Consistency loss of a batch, a scalar; its gradient reaches the network only.
 
+        Arguments and errors as of `disagreement`.
+        """
+        return self.disagreement(network, images, labels=labels, step=step, module=module, clean=clean).loss
+
+    def disagreement(
+        self,
+        network: Network,
+        images: Tensor,
+        *,
+        labels: Tensor | None = None,
+        step: int | None = None,
+        module: nn.Module | None = None,
+        clean: Tensor | None = None,
+    ) -> Disagreement:
+        """The consistency loss, and the divergence from which the ascent has started.
+
         Args:
             network: from images to scores, a module or a function.
             images: (N, C, *S), of any range.
@@ -161,20 +175,22 @@ class AdvChain:
             DataError, CompositionError: images, labels and network do not fit each other.
         """
 
-        def loss(images: Tensor, labels: Tensor | None, clean: Tensor | None) -> Tensor:
+        def found(images: Tensor, labels: Tensor | None, clean: Tensor | None) -> Disagreement:
+            passed: list[Tensor] = []
             asked = self._asked(network, images, step, module)
             with asked.standing_still(images.device):
                 game = self._begin(asked, images, labels, clean)
-                parameters = self._search(game)
+                parameters = self._search(game, passed=passed)
                 with torch.no_grad():
                     moved, fellows = game.comparison.transformed(game.chain, parameters)
             scores = asked.outer(moved, statistics=self.outer_statistics, train=self.outer_train)
             with torch.autocast(device_type=images.device.type, enabled=False):
                 judged = game.comparison.compared(game.chain, parameters, scores, fellows)
             _warn_of_nothing(judged.mask)
-            return judged.divergence.mean()
+            loss = judged.divergence.mean()
+            return Disagreement(loss, passed[0].mean() if passed else loss.detach())
 
-        return outside_inference_mode(loss, images, labels, clean)
+        return outside_inference_mode(found, images, labels, clean)
 
     def attack(
         self,
@@ -234,6 +250,7 @@ class AdvChain:
             self.consistency,
             self.intensity,
             self.region,
+            self.ignore_background,
         )
         kept = structures(labels, like=images) if self.anatomy and labels is not None else None
         order = self.rule.choose(len(self.members), asked.chance.of_chain())
@@ -253,8 +270,10 @@ class AdvChain:
             return scores
         return one_hot(labels, classes=scores.shape[1], like=images)
 
-    def _search(self, game: Round, starts: list[Parameters] | None = None) -> Parameters:
-        """Parameters after the ascent; random starts are added to a list."""
+    def _search(
+        self, game: Round, starts: list[Parameters] | None = None, passed: list[Tensor] | None = None
+    ) -> Parameters:
+        """Parameters after the ascent; random starts, and divergences on the way (N,), are added to lists."""
 
         def draw() -> Parameters:
             with torch.no_grad():
@@ -265,7 +284,13 @@ class AdvChain:
 
         def climb(start: Parameters) -> Parameters:
             sizes, power = [self._sizes[i] for i in game.order], [self._power[i] for i in game.order]
-            divergence = lambda phi: game.judged(phi)[0].divergence  # noqa: E731
+
+            def divergence(phi: Parameters) -> Tensor:
+                value = game.judged(phi)[0].divergence
+                if passed is not None:
+                    passed.append(value.detach())
+                return value
+
             return self._ascent.climb(game.chain.members, start, divergence, sizes=sizes, power=power)
 
         if self.anatomy is None or game.structures is None:
@@ -283,12 +308,8 @@ class AdvChain:
         return list(value)
 
 
-def _members(
-    preset: str, ndim: int, padding: Outside = "zeros", ignore_background: bool = False
-) -> tuple[Member, ...]:
-    photometric = [
-        getattr(family, preset)(ndim, ignore_background=ignore_background) for family in (Noise, BiasField)
-    ]
+def _members(preset: str, ndim: int, padding: Outside = "zeros") -> tuple[Member, ...]:
+    photometric = [getattr(family, preset)(ndim) for family in (Noise, BiasField)]
     geometric = [getattr(family, preset)(ndim, padding=padding) for family in (Morph, AffineMap)]
     return (*photometric, *geometric)
 
