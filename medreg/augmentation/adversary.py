@@ -91,8 +91,8 @@ class AdvChain:
     calls: int = field(default=0, init=False, compare=False)
 
     def __post_init__(self) -> None:
-        named = isinstance(self.members, Mapping)
-        self.members = tuple(self.members.values() if named else self.members)  # type: ignore[union-attr]
+        given = self.members
+        self.members = tuple(given.values()) if isinstance(given, Mapping) else tuple(given)
         if not self.members:
             raise ConfigError("The adversary has no members; list at least one transformation of images.")
         require_choice("reference", self.reference, ("warped", "clean"))
