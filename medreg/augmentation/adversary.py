@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,18 +17,18 @@ from medreg.augmentation.attack import Attack, Disagreement, Round
 from medreg.augmentation.bias import BiasField
 from medreg.augmentation.chain import Chain, Parameters
 from medreg.augmentation.chain_rule import ChainRule
+from medreg.augmentation.chance import Chance
 from medreg.augmentation.comparison import Comparison, Region, one_hot, structures
 from medreg.augmentation.intensity import Intensity
 from medreg.augmentation.member import Member
 from medreg.augmentation.morph import Morph
-from medreg.augmentation.network_pass import NetworkPass, Scores
+from medreg.augmentation.network_pass import Network, NetworkPass, Scores, check_images
 from medreg.augmentation.noise import Noise
 from medreg.errors import ConfigError, DataError, require_choice, require_number, require_whole
 from medreg.geometry.precision import at_least_single, outside_inference_mode
 from medreg.losses.segmentation.consistency import Consistency
 
 log = logging.getLogger("medreg")
-Network = Callable[[Tensor], Any]
 
 
 @dataclass
@@ -92,8 +91,9 @@ class AdvChain:
 
     def __post_init__(self) -> None:
         given = self.members
-        self.members = tuple(given.values()) if isinstance(given, Mapping) else tuple(given)
-        if not self.members:
+        self._members = tuple(given.values()) if isinstance(given, Mapping) else tuple(given)
+        self.members = self._members
+        if not self._members:
             raise ConfigError("The adversary has no members; list at least one transformation of images.")
         require_choice("reference", self.reference, ("warped", "clean"))
         require_choice("outer_statistics", self.outer_statistics, ("frozen", "update"))
@@ -102,9 +102,8 @@ class AdvChain:
         self._sizes = self._each("step_size", self.step_size)
         for size in self._sizes:
             require_number("step_size", size, least=0)
-        power = (
-            [_is_noise(m) for m in self.members] if self.power_iteration == "smart" else self.power_iteration
-        )
+        smart = [isinstance(member, Noise) for member in self._members]
+        power = smart if self.power_iteration == "smart" else self.power_iteration
         self._power = self._each("power_iteration", power)
 
     @classmethod
@@ -169,14 +168,13 @@ class AdvChain:
 
         def found(images: Tensor, labels: Tensor | None, clean: Tensor | None) -> Disagreement:
             passed: list[Tensor] = []
-            with torch.autocast(device_type=images.device.type, enabled=False):
-                game = self._begin(network, images, labels, step, module, clean)
+            asked = self._asked(network, images, step, module)
+            with asked.standing_still(images.device):
+                game = self._begin(asked, images, labels, clean)
                 parameters = self._search(game, passed=passed)
                 with torch.no_grad():
                     moved, fellows = game.comparison.transformed(game.chain, parameters)
-            scores = game.network.outer(
-                moved.detach(), statistics=self.outer_statistics, train=self.outer_train
-            )
+            scores = asked.outer(moved, statistics=self.outer_statistics, train=self.outer_train)
             with torch.autocast(device_type=images.device.type, enabled=False):
                 judged = game.comparison.compared(game.chain, parameters, scores, fellows)
             _warn_of_nothing(judged.mask)
@@ -198,44 +196,45 @@ class AdvChain:
         """The transformation alone, with its divergences before and after; arguments as of a call."""
 
         def found(images: Tensor, labels: Tensor | None, clean: Tensor | None) -> Attack:
-            with torch.autocast(device_type=images.device.type, enabled=False), torch.no_grad():
-                game = self._begin(network, images, labels, step, module, clean)
+            asked = self._asked(network, images, step, module)
+            with asked.standing_still(images.device), torch.no_grad():
+                game = self._begin(asked, images, labels, clean)
                 starts: list[Parameters] = []
                 parameters = self._search(game, starts)
                 before, _ = game.judged(starts[-1])
                 judged, moved = game.judged(parameters)
-                _warn_of_nothing(judged.mask)
-                return Attack(
-                    moved,
-                    game.chain,
-                    parameters,
-                    judged.reference,
-                    judged.mask,
-                    before.divergence,
-                    judged.divergence,
-                )
+            _warn_of_nothing(judged.mask)
+            return Attack(
+                moved,
+                game.chain,
+                parameters,
+                judged.reference,
+                judged.mask,
+                before.divergence,
+                judged.divergence,
+            )
 
         return outside_inference_mode(found, images, labels, clean)
 
+    def _asked(
+        self, network: Network, images: Tensor, step: int | None, module: nn.Module | None
+    ) -> NetworkPass:
+        check_images(images)
+        if step is None:
+            step, self.calls = self.calls, self.calls + 1
+        require_whole("step", step, 0)
+        if module is None and isinstance(network, nn.Module):
+            module = network
+        return NetworkPass(network, module, self.scores, images.dtype, Chance(self.seed, step))
+
     def _begin(
-        self,
-        network: Network,
-        images: Tensor,
-        labels: Tensor | None,
-        step: int | None,
-        module: nn.Module | None,
-        clean: Tensor | None,
+        self, asked: NetworkPass, images: Tensor, labels: Tensor | None, clean: Tensor | None
     ) -> Round:
-        _check_images(images)
-        step = self._count(step)
-        module = module if module is not None else network if isinstance(network, nn.Module) else None
-        dropout = _word(self.seed, step, 2, _rank())
-        asked = NetworkPass(network, module, self.scores, images.dtype, dropout)
-        clean_images = at_least_single(images.detach())
+        images = at_least_single(images.detach())
         with torch.no_grad():
-            expected = self._expected(asked, clean_images, labels, clean)
+            expected = self._expected(asked, images, labels, clean)
         comparison = Comparison(
-            clean_images,
+            images,
             expected,
             self.truth,
             self.reference == "warped",
@@ -243,11 +242,10 @@ class AdvChain:
             self.intensity,
             self.region,
         )
-        kept = structures(labels, like=clean_images) if self.anatomy and labels is not None else None
-        chooser = torch.Generator().manual_seed(_word(self.seed, step, 0, 0))
-        order = self.rule.choose(len(self.members), chooser)
-        generator = torch.Generator(device=images.device).manual_seed(_word(self.seed, step, 1, _rank()))
-        return Round(Chain(tuple(self.members[i] for i in order)), order, asked, comparison, kept, generator)
+        kept = structures(labels, like=images) if self.anatomy and labels is not None else None
+        order = self.rule.choose(len(self._members), asked.chance.of_chain())
+        chain = Chain(tuple(self._members[i] for i in order))
+        return Round(chain, order, asked, comparison, kept, asked.chance.of_parameters(images.device))
 
     def _expected(
         self, asked: NetworkPass, images: Tensor, labels: Tensor | None, clean: Tensor | None
@@ -290,18 +288,12 @@ class AdvChain:
         identity = tuple(member.identity(game.comparison.clean) for member in game.chain.members)
         return self.anatomy.keep(game.chain, game.structures, draw, climb, identity)
 
-    def _count(self, step: int | None) -> int:
-        if step is None:
-            step, self.calls = self.calls, self.calls + 1
-        require_whole("step", step, 0)
-        return step
-
     def _each(self, name: str, value: Any) -> list[Any]:
         if not isinstance(value, Sequence):
-            return [value] * len(self.members)
-        if len(value) != len(self.members):
+            return [value] * len(self._members)
+        if len(value) != len(self._members):
             raise ConfigError(
-                f"{name} has {len(value)} entries for {len(self.members)} members; give one each."
+                f"{name} has {len(value)} entries for {len(self._members)} members; give one each."
             )
         return list(value)
 
@@ -310,31 +302,9 @@ def _members(preset: str, ndim: int) -> tuple[Member, ...]:
     return tuple(getattr(family, preset)(ndim) for family in (Noise, BiasField, Morph, AffineMap))
 
 
-def _is_noise(member: Member) -> bool:
-    return isinstance(member, Noise)
-
-
-def _check_images(images: Tensor) -> None:
-    if not images.is_floating_point():
-        raise DataError(f"Images are {images.dtype}; an adversary needs floating-point intensities.")
-    if images.ndim not in (4, 5):
-        raise DataError(f"Images have shape {tuple(images.shape)}; give (N, C, X, Y) or (N, C, X, Y, Z).")
-    if not bool(images.isfinite().all()):
-        raise DataError("Images hold NaN or infinite intensities; mend them before training.")
-
-
 def _warn_of_nothing(mask: Tensor) -> None:
     if not bool(mask.any()):
         log.warning(
             "No voxel of these images came back from the chain, so that the consistency loss is 0: bounds of geometric "
             "members, or `region`, leave nothing to compare."
         )
-
-
-def _word(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
-def _rank() -> int:
-    distributed = torch.distributed
-    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
