@@ -19,6 +19,7 @@ from medreg.augmentation.chain import Chain, Parameters
 from medreg.augmentation.chain_rule import ChainRule
 from medreg.augmentation.chance import Chance
 from medreg.augmentation.comparison import Comparison, Region, one_hot, structures
+from medreg.augmentation.geometric import Outside
 from medreg.augmentation.intensity import Intensity
 from medreg.augmentation.member import Member
 from medreg.augmentation.morph import Morph
@@ -62,6 +63,8 @@ class AdvChain:
         truth: the reference is the labels instead of predictions.
         intensity: what is done to the intensities of transformed images.
         region: where predictions are compared.
+        ignore_background: noise and bias leave voxels alone that have the smallest intensity of a clean image and
+            channel (what `intensity` "rescale" does to an image afterwards moves them, "clamp" does not).
         anatomy: rejects transformations that cost structures; needs labels.
         outer_statistics: whether running statistics of batch normalisation take in adversarial images, "update"
             (2023), or not, "frozen".
@@ -82,6 +85,7 @@ class AdvChain:
     truth: bool = field(default=False, kw_only=True)
     intensity: Intensity = field(default_factory=Intensity, kw_only=True)
     region: Region = field(default_factory=Region, kw_only=True)
+    ignore_background: bool = field(default=False, kw_only=True)
     anatomy: AnatomyCheck | None = field(default=None, kw_only=True)
     outer_statistics: Literal["frozen", "update"] = field(default="frozen", kw_only=True)
     outer_train: bool = field(default=False, kw_only=True)
@@ -107,15 +111,21 @@ class AdvChain:
         self._power = self._each("power_iteration", power)
 
     @classmethod
-    def paper(cls, ndim: int = 2, **changes: Any) -> AdvChain:
-        """The authors' experiments of 2021, for images of so many axes; options may be changed."""
-        return cls(**{"members": _members("paper", ndim), **changes})
+    def paper(cls, ndim: int = 2, *, padding: Outside = "zeros", **changes: Any) -> AdvChain:
+        """The authors' experiments of 2021.
+
+        Args:
+            ndim: axes of the images, 2 or 3.
+            padding: what enters an image from outside: "lowest" where the background is not 0.
+            changes: of other options.
+        """
+        return cls(**{"members": _members("paper", ndim, padding), **changes})
 
     @classmethod
-    def release(cls, ndim: int = 2, **changes: Any) -> AdvChain:
-        """The released code of 2023 without its defects, for images of so many axes; options may be changed."""
+    def release(cls, ndim: int = 2, *, padding: Outside = "zeros", **changes: Any) -> AdvChain:
+        """The released code of 2023 without its defects; arguments as of `paper`."""
         options: dict[str, Any] = {
-            "members": _members("release", ndim),
+            "members": _members("release", ndim, padding),
             "rule": ChainRule("random_length"),
             "consistency": Consistency(divergence="mse"),
             "decay": "constant",
@@ -241,6 +251,7 @@ class AdvChain:
             self.consistency,
             self.intensity,
             self.region,
+            self.ignore_background,
         )
         kept = structures(labels, like=images) if self.anatomy and labels is not None else None
         order = self.rule.choose(len(self._members), asked.chance.of_chain())
@@ -298,8 +309,10 @@ class AdvChain:
         return list(value)
 
 
-def _members(preset: str, ndim: int) -> tuple[Member, ...]:
-    return tuple(getattr(family, preset)(ndim) for family in (Noise, BiasField, Morph, AffineMap))
+def _members(preset: str, ndim: int, padding: Outside = "zeros") -> tuple[Member, ...]:
+    photometric = [getattr(family, preset)(ndim) for family in (Noise, BiasField)]
+    geometric = [getattr(family, preset)(ndim, padding=padding) for family in (Morph, AffineMap)]
+    return (*photometric, *geometric)
 
 
 def _warn_of_nothing(mask: Tensor) -> None:
