@@ -34,13 +34,13 @@ class SegmentationTask(AveragedTask):
         loss: from scores (B, L + 1, *S) and shares of the classes (B, L + 1, *S), which sum to 1, to a number.
         evaluator: scores one case.
         multiple: voxels; images are padded with 0 to a multiple of it for the network, as its strides need.
+        band_mm: half-width of the band around the true structures in which the probabilities are judged; None: they
+            are not.
         augmentation: what is done to training images; None: nothing.
         semi: how images without labels are learned from; None: they are not.
         ema: as in `AveragedTask`.
         seed: of augmentation, adversary and teacher; what is drawn in a step follows from the seed, the number of
             batches before it and the process only, so that a resumed run goes on as if it had not stopped.
-        band_mm: half-width of the band around the true structures in which the probabilities are judged; None: they
-            are not.
         optimiser: as in `Task`, like the rest.
 
     Raises:
@@ -71,6 +71,7 @@ class SegmentationTask(AveragedTask):
         )
         self.loss = loss
         self.multiple = multiple
+        self.band_mm = band_mm
         self.augmentation, self.seed = augmentation, seed
         self.semi = semi
         if semi is not None:
@@ -80,7 +81,6 @@ class SegmentationTask(AveragedTask):
                     f"task.ema={ema} and semi.evaluate={semi.evaluated} each name weights to be evaluated; set "
                     "task.ema=null, or semi.evaluate=student."
                 )
-        self.band_mm = band_mm
 
     def scores(self, image: Tensor, model: nn.Module | None = None) -> Tensor:
         """Return the scores of every class, (B, L + 1, *S).
