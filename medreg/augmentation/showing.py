@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from medreg.augmentation.adversary import AdvChain, Network
 from medreg.augmentation.chain import Chain
 from medreg.augmentation.chain_rule import ChainRule
+from medreg.augmentation.chance import Chance
 from medreg.augmentation.network_pass import NetworkPass
 
 SAME = 1e-5  # difference below which the handling of intensities has done nothing
@@ -66,7 +67,7 @@ def attack_arrays(
     found = whole.attack(network, images, step=step, module=module, labels=labels)
     members, parameters = found.chain.members, found.parameters
     inside = module if module is not None else network if isinstance(network, nn.Module) else None
-    asked = NetworkPass(network, inside, adversary.scores, images.dtype, step)
+    asked = NetworkPass(network, inside, adversary.scores, images.dtype, Chance(adversary.seed, step))
     with torch.no_grad():
         stages = [
             Chain(members[:count]).apply(images.detach().float(), parameters[:count])

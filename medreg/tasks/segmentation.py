@@ -16,7 +16,7 @@ from medreg.metrics.runtime import RuntimeMeter
 from medreg.metrics.segmentation import SegmentationEvaluator
 from medreg.metrics.uncertainty.labels import label_calibration
 from medreg.tasks.averaged import AveragedTask
-from medreg.tasks.base import Batch, Task
+from medreg.tasks.base import Batch
 from medreg.tasks.moment import Moment
 from medreg.tasks.results import CaseResult, case_arrays, cost_rows
 from medreg.tasks.semi.base import SemiSupervision, Unlabelled
