@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from medreg.augmentation.affine import AffineMap
 from medreg.augmentation.anatomy import AnatomyCheck
 from medreg.augmentation.ascent import Ascent
-from medreg.augmentation.attack import Attack, Round
+from medreg.augmentation.attack import Attack, Disagreement, Round
 from medreg.augmentation.bias import BiasField
 from medreg.augmentation.chain import Chain, Parameters
 from medreg.augmentation.chain_rule import ChainRule
+from medreg.augmentation.chance import Chance
 from medreg.augmentation.comparison import Comparison, Region, one_hot, structures
+from medreg.augmentation.geometric import Outside
 from medreg.augmentation.intensity import Intensity
 from medreg.augmentation.member import Member
 from medreg.augmentation.morph import Morph
-from medreg.augmentation.network_pass import NetworkPass, Scores
+from medreg.augmentation.network_pass import Network, NetworkPass, Scores, check_images
 from medreg.augmentation.noise import Noise
 from medreg.errors import ConfigError, DataError, require_choice, require_number, require_whole
 from medreg.geometry.precision import at_least_single, outside_inference_mode
 from medreg.losses.segmentation.consistency import Consistency
 
 log = logging.getLogger("medreg")
-Network = Callable[[Tensor], Any]
 
 
 @dataclass
@@ -49,7 +49,7 @@ class AdvChain:
     DDP work on the same one.
 
     Attributes:
-        members: transformations to choose from.
+        members: transformations to choose from, in a list or by name.
         rule: which of them are chained, and in which order.
         consistency: D.
         steps: of the ascent; 0 is a random chain.
@@ -63,6 +63,8 @@ class AdvChain:
         truth: the reference is the labels instead of predictions.
         intensity: what is done to the intensities of transformed images.
         region: where predictions are compared.
+        ignore_background: noise and bias leave voxels alone that have the smallest intensity of a clean image and
+            channel (what `intensity` "rescale" does to an image afterwards moves them, "clamp" does not).
         anatomy: rejects transformations that cost structures; needs labels.
         outer_statistics: whether running statistics of batch normalisation take in adversarial images, "update"
             (2023), or not, "frozen".
@@ -71,7 +73,7 @@ class AdvChain:
         seed: of everything random.
     """
 
-    members: Sequence[Member] = field(default_factory=lambda: _members("paper", 2))
+    members: Sequence[Member] | Mapping[str, Member] = field(default_factory=lambda: _members("paper", 2))
     rule: ChainRule = field(default_factory=ChainRule, kw_only=True)
     consistency: Consistency = field(default_factory=Consistency, kw_only=True)
     steps: int = field(default=1, kw_only=True)
@@ -83,6 +85,7 @@ class AdvChain:
     truth: bool = field(default=False, kw_only=True)
     intensity: Intensity = field(default_factory=Intensity, kw_only=True)
     region: Region = field(default_factory=Region, kw_only=True)
+    ignore_background: bool = field(default=False, kw_only=True)
     anatomy: AnatomyCheck | None = field(default=None, kw_only=True)
     outer_statistics: Literal["frozen", "update"] = field(default="frozen", kw_only=True)
     outer_train: bool = field(default=False, kw_only=True)
@@ -91,7 +94,8 @@ class AdvChain:
     calls: int = field(default=0, init=False, compare=False)
 
     def __post_init__(self) -> None:
-        self.members = tuple(self.members)
+        named = isinstance(self.members, Mapping)
+        self.members = tuple(self.members.values() if named else self.members)  # type: ignore[union-attr]
         if not self.members:
             raise ConfigError("The adversary has no members; list at least one transformation of images.")
         require_choice("reference", self.reference, ("warped", "clean"))
@@ -101,21 +105,26 @@ class AdvChain:
         self._sizes = self._each("step_size", self.step_size)
         for size in self._sizes:
             require_number("step_size", size, least=0)
-        power = (
-            [_is_noise(m) for m in self.members] if self.power_iteration == "smart" else self.power_iteration
-        )
+        smart = [isinstance(member, Noise) for member in self.members]
+        power = smart if self.power_iteration == "smart" else self.power_iteration
         self._power = self._each("power_iteration", power)
 
     @classmethod
-    def paper(cls, ndim: int = 2, **changes: Any) -> AdvChain:
-        """The authors' experiments of 2021, for images of so many axes; options may be changed."""
-        return cls(**{"members": _members("paper", ndim), **changes})
+    def paper(cls, ndim: int = 2, *, padding: Outside = "zeros", **changes: Any) -> AdvChain:
+        """The authors' experiments of 2021.
+
+        Args:
+            ndim: axes of the images, 2 or 3.
+            padding: what enters an image from outside: "lowest" where the background is not 0.
+            changes: of other options.
+        """
+        return cls(**{"members": _members("paper", ndim, padding), **changes})
 
     @classmethod
-    def release(cls, ndim: int = 2, **changes: Any) -> AdvChain:
-        """The released code of 2023 without its defects, for images of so many axes; options may be changed."""
+    def release(cls, ndim: int = 2, *, padding: Outside = "zeros", **changes: Any) -> AdvChain:
+        """The released code of 2023 without its defects; arguments as of `paper`."""
         options: dict[str, Any] = {
-            "members": _members("release", ndim),
+            "members": _members("release", ndim, padding),
             "rule": ChainRule("random_length"),
             "consistency": Consistency(divergence="mse"),
             "decay": "constant",
@@ -137,6 +146,22 @@ class AdvChain:
     ) -> Tensor:
         """Consistency loss of a batch, a scalar; its gradient reaches the network only.
 
+        Arguments and errors as of `disagreement`.
+        """
+        return self.disagreement(network, images, labels=labels, step=step, module=module, clean=clean).loss
+
+    def disagreement(
+        self,
+        network: Network,
+        images: Tensor,
+        *,
+        labels: Tensor | None = None,
+        step: int | None = None,
+        module: nn.Module | None = None,
+        clean: Tensor | None = None,
+    ) -> Disagreement:
+        """The consistency loss, and the divergence from which the ascent has started.
+
         Args:
             network: from images to scores, a module or a function.
             images: (N, C, *S), of any range.
@@ -150,21 +175,22 @@ class AdvChain:
             DataError, CompositionError: images, labels and network do not fit each other.
         """
 
-        def loss(images: Tensor, labels: Tensor | None, clean: Tensor | None) -> Tensor:
-            with torch.autocast(device_type=images.device.type, enabled=False):
-                game = self._begin(network, images, labels, step, module, clean)
-                parameters = self._search(game)
+        def found(images: Tensor, labels: Tensor | None, clean: Tensor | None) -> Disagreement:
+            passed: list[Tensor] = []
+            asked = self._asked(network, images, step, module)
+            with asked.standing_still(images.device):
+                game = self._begin(asked, images, labels, clean)
+                parameters = self._search(game, passed=passed)
                 with torch.no_grad():
                     moved, fellows = game.comparison.transformed(game.chain, parameters)
-            scores = game.network.outer(
-                moved.detach(), statistics=self.outer_statistics, train=self.outer_train
-            )
+            scores = asked.outer(moved, statistics=self.outer_statistics, train=self.outer_train)
             with torch.autocast(device_type=images.device.type, enabled=False):
                 judged = game.comparison.compared(game.chain, parameters, scores, fellows)
             _warn_of_nothing(judged.mask)
-            return judged.divergence.mean()
+            loss = judged.divergence.mean()
+            return Disagreement(loss, passed[0].mean() if passed else loss.detach())
 
-        return outside_inference_mode(loss, images, labels, clean)
+        return outside_inference_mode(found, images, labels, clean)
 
     def attack(
         self,
@@ -179,56 +205,57 @@ class AdvChain:
         """The transformation alone, with its divergences before and after; arguments as of a call."""
 
         def found(images: Tensor, labels: Tensor | None, clean: Tensor | None) -> Attack:
-            with torch.autocast(device_type=images.device.type, enabled=False), torch.no_grad():
-                game = self._begin(network, images, labels, step, module, clean)
+            asked = self._asked(network, images, step, module)
+            with asked.standing_still(images.device), torch.no_grad():
+                game = self._begin(asked, images, labels, clean)
                 starts: list[Parameters] = []
                 parameters = self._search(game, starts)
                 before, _ = game.judged(starts[-1])
                 judged, moved = game.judged(parameters)
-                _warn_of_nothing(judged.mask)
-                return Attack(
-                    moved,
-                    game.chain,
-                    parameters,
-                    judged.reference,
-                    judged.mask,
-                    before.divergence,
-                    judged.divergence,
-                )
+            _warn_of_nothing(judged.mask)
+            return Attack(
+                moved,
+                game.chain,
+                parameters,
+                judged.reference,
+                judged.mask,
+                before.divergence,
+                judged.divergence,
+            )
 
         return outside_inference_mode(found, images, labels, clean)
 
+    def _asked(
+        self, network: Network, images: Tensor, step: int | None, module: nn.Module | None
+    ) -> NetworkPass:
+        check_images(images)
+        if step is None:
+            step, self.calls = self.calls, self.calls + 1
+        require_whole("step", step, 0)
+        if module is None and isinstance(network, nn.Module):
+            module = network
+        return NetworkPass(network, module, self.scores, images.dtype, Chance(self.seed, step))
+
     def _begin(
-        self,
-        network: Network,
-        images: Tensor,
-        labels: Tensor | None,
-        step: int | None,
-        module: nn.Module | None,
-        clean: Tensor | None,
+        self, asked: NetworkPass, images: Tensor, labels: Tensor | None, clean: Tensor | None
     ) -> Round:
-        _check_images(images)
-        step = self._count(step)
-        module = module if module is not None else network if isinstance(network, nn.Module) else None
-        dropout = _word(self.seed, step, 2, _rank())
-        asked = NetworkPass(network, module, self.scores, images.dtype, dropout)
-        clean_images = at_least_single(images.detach())
+        images = at_least_single(images.detach())
         with torch.no_grad():
-            expected = self._expected(asked, clean_images, labels, clean)
+            expected = self._expected(asked, images, labels, clean)
         comparison = Comparison(
-            clean_images,
+            images,
             expected,
             self.truth,
             self.reference == "warped",
             self.consistency,
             self.intensity,
             self.region,
+            self.ignore_background,
         )
-        kept = structures(labels, like=clean_images) if self.anatomy and labels is not None else None
-        chooser = torch.Generator().manual_seed(_word(self.seed, step, 0, 0))
-        order = self.rule.choose(len(self.members), chooser)
-        generator = torch.Generator(device=images.device).manual_seed(_word(self.seed, step, 1, _rank()))
-        return Round(Chain(tuple(self.members[i] for i in order)), order, asked, comparison, kept, generator)
+        kept = structures(labels, like=images) if self.anatomy and labels is not None else None
+        order = self.rule.choose(len(self.members), asked.chance.of_chain())
+        chain = Chain(tuple(self.members[i] for i in order))
+        return Round(chain, order, asked, comparison, kept, asked.chance.of_parameters(images.device))
 
     def _expected(
         self, asked: NetworkPass, images: Tensor, labels: Tensor | None, clean: Tensor | None
@@ -243,8 +270,10 @@ class AdvChain:
             return scores
         return one_hot(labels, classes=scores.shape[1], like=images)
 
-    def _search(self, game: Round, starts: list[Parameters] | None = None) -> Parameters:
-        """Parameters after the ascent; random starts are added to a list."""
+    def _search(
+        self, game: Round, starts: list[Parameters] | None = None, passed: list[Tensor] | None = None
+    ) -> Parameters:
+        """Parameters after the ascent; random starts, and divergences on the way (N,), are added to lists."""
 
         def draw() -> Parameters:
             with torch.no_grad():
@@ -255,19 +284,19 @@ class AdvChain:
 
         def climb(start: Parameters) -> Parameters:
             sizes, power = [self._sizes[i] for i in game.order], [self._power[i] for i in game.order]
-            divergence = lambda phi: game.judged(phi)[0].divergence  # noqa: E731
+
+            def divergence(phi: Parameters) -> Tensor:
+                value = game.judged(phi)[0].divergence
+                if passed is not None:
+                    passed.append(value.detach())
+                return value
+
             return self._ascent.climb(game.chain.members, start, divergence, sizes=sizes, power=power)
 
         if self.anatomy is None or game.structures is None:
             return climb(draw())
         identity = tuple(member.identity(game.comparison.clean) for member in game.chain.members)
         return self.anatomy.keep(game.chain, game.structures, draw, climb, identity)
-
-    def _count(self, step: int | None) -> int:
-        if step is None:
-            step, self.calls = self.calls, self.calls + 1
-        require_whole("step", step, 0)
-        return step
 
     def _each(self, name: str, value: Any) -> list[Any]:
         if not isinstance(value, Sequence):
@@ -279,21 +308,10 @@ class AdvChain:
         return list(value)
 
 
-def _members(preset: str, ndim: int) -> tuple[Member, ...]:
-    return tuple(getattr(family, preset)(ndim) for family in (Noise, BiasField, Morph, AffineMap))
-
-
-def _is_noise(member: Member) -> bool:
-    return isinstance(member, Noise)
-
-
-def _check_images(images: Tensor) -> None:
-    if not images.is_floating_point():
-        raise DataError(f"Images are {images.dtype}; an adversary needs floating-point intensities.")
-    if images.ndim not in (4, 5):
-        raise DataError(f"Images have shape {tuple(images.shape)}; give (N, C, X, Y) or (N, C, X, Y, Z).")
-    if not bool(images.isfinite().all()):
-        raise DataError("Images hold NaN or infinite intensities; mend them before training.")
+def _members(preset: str, ndim: int, padding: Outside = "zeros") -> tuple[Member, ...]:
+    photometric = [getattr(family, preset)(ndim) for family in (Noise, BiasField)]
+    geometric = [getattr(family, preset)(ndim, padding=padding) for family in (Morph, AffineMap)]
+    return (*photometric, *geometric)
 
 
 def _warn_of_nothing(mask: Tensor) -> None:
@@ -302,12 +320,3 @@ def _warn_of_nothing(mask: Tensor) -> None:
             "No voxel of these images came back from the chain, so that the consistency loss is 0: bounds of geometric "
             "members, or `region`, leave nothing to compare."
         )
-
-
-def _word(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
-def _rank() -> int:
-    distributed = torch.distributed
-    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medreg.augmentation.geometric import Geometric
-from medreg.augmentation.member import check_axes, like, per_axis
+from medreg.augmentation.member import as_axes, like, per_axis
 from medreg.augmentation.random_convolution import uniform
 from medreg.errors import ConfigError, require_choice, require_number
 from medreg.geometry.affine_distance import half_extents
@@ -53,7 +53,9 @@ class AffineMap(Geometric):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("rotation_deg", "scale", "shift"):
-            check_axes(f"affine.{name}", getattr(self, name))
+            object.__setattr__(self, name, as_axes(f"affine.{name}", getattr(self, name)))
+        if self.spacing_mm is not None:
+            object.__setattr__(self, "spacing_mm", as_axes("affine.spacing_mm", self.spacing_mm, low=1e-6))
         scales = self.scale if isinstance(self.scale, Sequence) else (self.scale,)
         if max(scales) >= 1:
             raise ConfigError(

@@ -64,7 +64,7 @@ class Geometric(Member):
 
 def moved(values: Tensor, displacement: Tensor, outside: Outside) -> Tensor:
     """Values (N, C, *S) warped by a displacement (N, D, *S), with what lies outside."""
-    if outside in ("zeros", "border"):
+    if outside == "zeros" or outside == "border":
         return warp(values, displacement, padding=outside)
     floor = lowest(values) if outside == "lowest" else outside
     return floor + warp(values - floor, displacement, padding="zeros")

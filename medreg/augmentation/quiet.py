@@ -71,13 +71,9 @@ def chance_repeated(seed: int, device: torch.device) -> Iterator[None]:
         if device.type == "cpu":
             stack.enter_context(torch.random.fork_rng(devices=[]))
         else:
-            index = device.index if device.index is not None else _current(device)
+            backend = torch.get_device_module(device)
+            index = backend.current_device() if device.index is None else device.index
             stack.enter_context(torch.random.fork_rng(devices=[index], device_type=device.type))
-            with torch.device(device):
-                torch.get_device_module(device).manual_seed(seed)
+            backend.default_generators[index].manual_seed(seed)
         torch.default_generator.manual_seed(seed)
         yield
-
-
-def _current(device: torch.device) -> int:
-    return int(torch.get_device_module(device).current_device())

@@ -75,7 +75,7 @@ def test_the_field_is_the_released_spline(shape, spacing, downscale, count):
 @pytest.mark.parametrize("downscale", [1, 2, 3])
 def test_weights_are_not_negative_and_sum_to_nearly_one(shape, spacing, downscale):
     member = BiasField.paper(len(shape), spacing=spacing, downscale=downscale)
-    points = [axis.count for axis in member.axes(shape)]
+    points = [axis.points for axis in member.axes(shape)]
     constant = member.exponent(torch.full((1, 1, *points), 0.25, dtype=torch.float64), shape)
     least = 0.979 ** len(shape)
     assert float(constant.min()) >= least * 0.25 - 1e-12
@@ -99,7 +99,7 @@ def test_a_constant_of_the_published_size_loses_two_percent_at_most():
 )
 def test_bounds_on_control_points_are_bounds_on_the_field_without_a_clip(shape, downscale, space):
     member = BiasField.paper(len(shape), downscale=downscale, space=space)
-    points = [axis.count for axis in member.axes(shape)]
+    points = [axis.points for axis in member.axes(shape)]
     wild = 5 * torch.randn(100, 1, *points, generator=chance())
     for phi in (member.project(wild), member.project(1e6 * wild)):
         low, high = member.field(phi, shape).aminmax()
@@ -181,16 +181,16 @@ def test_ignored_intensities_and_the_background_stay():
 def test_thin_volumes_are_downscaled_less_along_their_thin_axis():
     axes = BiasField.paper(3).axes((64, 64, 10))
     assert [(axis.coarse, axis.spacing) for axis in axes] == [(16, 8), (16, 8), (10, 5)]
-    assert BiasField.paper(3).axes((8, 8, 1))[2].count == 3
+    assert BiasField.paper(3).axes((8, 8, 1))[2].points == 3
 
 
 def test_one_setting_for_every_size():
     for shape in product((64, 96, 200), (64, 130)):
-        assert [axis.count for axis in BiasField.paper(2).axes(shape)] in ([4, 4], [4, 5], [5, 4], [5, 5])
+        assert [axis.points for axis in BiasField.paper(2).axes(shape)] in ([4, 4], [4, 5], [5, 4], [5, 5])
 
 
 def test_control_points_of_another_size_are_refused():
-    with pytest.raises(ValueError, match="have .* control points"):
+    with pytest.raises(ValueError, match=r"have .* control points"):
         BiasField.paper(2).field(torch.zeros(1, 1, 6, 6), (192, 192))
 
 

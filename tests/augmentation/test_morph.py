@@ -121,7 +121,8 @@ def test_both_forms_are_the_same_family():
     assert one.flatten(1).norm(dim=1).tolist() == pytest.approx([1.5, 1.5])
     assert two.flatten(1).norm(dim=1).tolist() == pytest.approx([1.0, 1.0])
     torch.testing.assert_close(ball.apply(image, one), sphere.apply(image, two))
-    torch.testing.assert_close(ball.displacement(ball.nearby(one), (48, 64)), sphere.displacement(sphere.nearby(two), (48, 64)))  # fmt: skip
+    near = [member.displacement(member.nearby(phi), (48, 64)) for member, phi in ((ball, one), (sphere, two))]
+    torch.testing.assert_close(*near)
     gradient = torch.randn(one.shape, generator=chance(2))
     torch.testing.assert_close(ball.probe(one, gradient), 1.5 * sphere.probe(two, gradient))
     assert ball.nearby(one).flatten(1).norm(dim=1).tolist() == pytest.approx([0.5, 0.5])
@@ -138,7 +139,8 @@ def test_a_velocity_along_an_axis_pulls_along_that_axis():
     assert float(forward[:, 1].abs().max()) == 0
     assert float(forward[0, 0, 36, 52]) > 1
     image = torch.arange(64.0).reshape(1, 1, 64, 1).expand(1, 1, 64, 96)
-    torch.testing.assert_close(member.apply(image, phi)[0, 0, 30:45], (image + forward[:, :1])[0, 0, 30:45], atol=1e-4, rtol=0)  # fmt: skip
+    pulled = (image + forward[:, :1])[0, 0, 30:45]
+    torch.testing.assert_close(member.apply(image, phi)[0, 0, 30:45], pulled, atol=1e-4, rtol=0)
 
 
 def test_more_squarings_where_the_deformation_is_large():
