@@ -17,7 +17,7 @@ from medreg.metrics.runtime import RuntimeMeter
 from medreg.metrics.segmentation import SegmentationEvaluator
 from medreg.metrics.uncertainty.labels import label_calibration
 from medreg.tasks.averaged import AveragedTask
-from medreg.tasks.base import Batch, Task
+from medreg.tasks.base import Batch
 from medreg.tasks.moment import Moment
 from medreg.tasks.results import CaseResult, case_arrays, cost_rows
 from medreg.tasks.semi.base import SemiSupervision, Unlabelled
@@ -49,7 +49,15 @@ class SegmentationTask(AveragedTask):
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({"image", "label", "case"})
-    sections = (*Task.sections, "medreg.reporting.label_pictures.cases")
+    sections = (
+        "medreg.reporting.sections.results",
+        "medreg.reporting.segmentation_sections.phases",
+        "medreg.reporting.segmentation_sections.robustness",
+        "medreg.reporting.segmentation_sections.extremes",
+        "medreg.reporting.sections.training",
+        "medreg.reporting.adversary_pictures.adversary",
+        "medreg.reporting.label_pictures.cases",
+    )
 
     def __init__(
         self,
@@ -263,7 +271,7 @@ class SegmentationTask(AveragedTask):
         """Rows that say whether the probabilities near the true outlines are true."""
         if self.band_mm is None or not self.evaluator.labels:
             return []
-        stated = probabilities[:, 1:].float().clamp(0, 1)
+        stated = probabilities[:, 1:].detach().float().clamp(0, 1)
         found = label_calibration(
             stated, batch["label"], self.evaluator.labels,
             spacing_mm=batch["spacing_mm"][0].cpu(), band_mm=self.band_mm,

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.utils.checkpoint
 from heart_slices import SmallUNet, heart_slices, trained
 from scipy.stats import binomtest
 from torch import nn
@@ -309,6 +310,46 @@ def test_a_network_in_half_precision():
     loss.backward()
     assert loss.dtype == torch.float32
     assert net.weight.grad.isfinite().all()
+
+
+def test_a_network_that_recomputes_its_activations():
+    """Activation checkpoints run parts again in the backward pass of the ascent; statistics stay there, too."""
+
+    class Recomputing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inside = fresh(dropout=0.3)
+
+        def forward(self, image):
+            return torch.utils.checkpoint.checkpoint(self.inside, image, use_reentrant=False)
+
+    net, x = Recomputing(), images()
+    before = state(net)
+    adversary = AdvChain.paper(2, rule=FIXED)
+    found = adversary.attack(net, x, step=0)
+    assert same(before, net.state_dict())
+    assert torch.allclose(found.after, adversary.attack(net.inside, x, step=0).after, rtol=1e-4)
+
+
+def test_a_distributed_network():
+    """The reducer of DDP is not asked in the ascent; two training steps work, with the weights of all steps."""
+    distributed = torch.distributed
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        net, x = fresh(), images()
+        plain = fresh()
+        wrapped = nn.parallel.DistributedDataParallel(net)
+        optimiser = torch.optim.SGD([*net.parameters(), *plain.parameters()], lr=0.1)
+        adversary = AdvChain.paper(2)
+        for step in range(2):
+            optimiser.zero_grad()
+            for one in (wrapped, plain):
+                adversary(one, x, step=step).backward()
+            optimiser.step()
+        for one, other in zip(net.parameters(), plain.parameters(), strict=True):
+            assert torch.allclose(one, other, atol=1e-6)
+    finally:
+        distributed.destroy_process_group()
 
 
 # --- chance
