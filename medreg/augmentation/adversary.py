@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,10 +15,11 @@ from medreg.augmentation.anatomy import AnatomyCheck
 from medreg.augmentation.ascent import Ascent
 from medreg.augmentation.attack import Attack, Round
 from medreg.augmentation.bias import BiasField
-from medreg.augmentation.chain import Chain, Parameters
+from medreg.augmentation.chain import Parameters
 from medreg.augmentation.chain_rule import ChainRule
 from medreg.augmentation.comparison import Comparison, Region, one_hot, structures
 from medreg.augmentation.intensity import Intensity
+from medreg.augmentation.lot import Lot
 from medreg.augmentation.member import Member
 from medreg.augmentation.morph import Morph
 from medreg.augmentation.network_pass import NetworkPass, Scores
@@ -198,6 +198,15 @@ class AdvChain:
 
         return outside_inference_mode(found, images, labels, clean)
 
+    def lot(self, step: int, device: torch.device) -> Lot:
+        """What chance decides for a step, with images on a device."""
+        return Lot.draw(self.members, self.rule, seed=self.seed, step=step, device=device)
+
+    def climb(self, lot: Lot, start: Parameters, divergence: Callable[[Parameters], Tensor]) -> Parameters:
+        """Parameters of the chain of a lot where (N,) values are larger than at the start; the start for 0 steps."""
+        sizes, power = [self._sizes[i] for i in lot.order], [self._power[i] for i in lot.order]
+        return self._ascent.climb(lot.chain.members, start, divergence, sizes=sizes, power=power)
+
     def _begin(
         self,
         network: Network,
@@ -210,8 +219,8 @@ class AdvChain:
         _check_images(images)
         step = self._count(step)
         module = module if module is not None else network if isinstance(network, nn.Module) else None
-        dropout = _word(self.seed, step, 2, _rank())
-        asked = NetworkPass(network, module, self.scores, images.dtype, dropout)
+        lot = self.lot(step, images.device)
+        asked = NetworkPass(network, module, self.scores, images.dtype, lot.passes)
         clean_images = at_least_single(images.detach())
         with torch.no_grad():
             expected = self._expected(asked, clean_images, labels, clean)
@@ -225,10 +234,7 @@ class AdvChain:
             self.region,
         )
         kept = structures(labels, like=clean_images) if self.anatomy and labels is not None else None
-        chooser = torch.Generator().manual_seed(_word(self.seed, step, 0, 0))
-        order = self.rule.choose(len(self.members), chooser)
-        generator = torch.Generator(device=images.device).manual_seed(_word(self.seed, step, 1, _rank()))
-        return Round(Chain(tuple(self.members[i] for i in order)), order, asked, comparison, kept, generator)
+        return Round(lot, asked, comparison, kept)
 
     def _expected(
         self, asked: NetworkPass, images: Tensor, labels: Tensor | None, clean: Tensor | None
@@ -248,15 +254,13 @@ class AdvChain:
 
         def draw() -> Parameters:
             with torch.no_grad():
-                start = game.chain.draw(game.comparison.clean, generator=game.generator)
+                start = game.chain.draw(game.comparison.clean, generator=game.lot.generator)
             if starts is not None:
                 starts.append(start)
             return start
 
         def climb(start: Parameters) -> Parameters:
-            sizes, power = [self._sizes[i] for i in game.order], [self._power[i] for i in game.order]
-            divergence = lambda phi: game.judged(phi)[0].divergence  # noqa: E731
-            return self._ascent.climb(game.chain.members, start, divergence, sizes=sizes, power=power)
+            return self.climb(game.lot, start, lambda phi: game.judged(phi)[0].divergence)
 
         if self.anatomy is None or game.structures is None:
             return climb(draw())
@@ -302,12 +306,3 @@ def _warn_of_nothing(mask: Tensor) -> None:
             "No voxel of these images came back from the chain, so that the consistency loss is 0: bounds of geometric "
             "members, or `region`, leave nothing to compare."
         )
-
-
-def _word(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
-def _rank() -> int:
-    distributed = torch.distributed
-    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
