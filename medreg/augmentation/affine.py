@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medreg.augmentation.geometric import Geometric
-from medreg.augmentation.member import check_axes, like, per_axis
+from medreg.augmentation.member import as_axes, like, per_axis
 from medreg.augmentation.random_convolution import uniform
 from medreg.errors import ConfigError, require_choice, require_number
 from medreg.geometry.affine_distance import half_extents
@@ -53,7 +53,9 @@ class AffineMap(Geometric):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("rotation_deg", "scale", "shift"):
-            check_axes(f"affine.{name}", getattr(self, name))
+            object.__setattr__(self, name, as_axes(f"affine.{name}", getattr(self, name)))
+        if self.spacing_mm is not None:
+            object.__setattr__(self, "spacing_mm", as_axes("affine.spacing_mm", self.spacing_mm, low=1e-6))
         scales = self.scale if isinstance(self.scale, Sequence) else (self.scale,)
         if max(scales) >= 1:
             raise ConfigError(
@@ -107,21 +109,27 @@ class AffineMap(Geometric):
             [turns, ndim, ndim], 1
         )
         pose = torch.cat([angle, shift, scale.log1p(), torch.zeros_like(angle)], 1)
-        spacing = self.spacing_mm
-        if self.coordinates == "normalised":
-            return pose_matrix(pose, pose.new_ones(ndim))
-        if spacing is not None:
-            spacing = per_axis("affine.spacing_mm", spacing, ndim)
-        half = half_extents(shape, spacing_mm=spacing, dtype=pose.dtype, device=pose.device)
-        return pose_matrix(pose, half)
+        with _exact(pose):
+            return pose_matrix(pose, self._half(pose, shape))
 
     def displacement(self, parameters: Tensor, shape: Sequence[int]) -> Tensor:
         """Displacement of the map (N, D, *S), voxels."""
-        return _displacement(self.matrix(parameters, shape), shape)
+        with _exact(parameters):
+            return _displacement(self.matrix(parameters, shape), shape)
 
     def inverse_displacement(self, parameters: Tensor, shape: Sequence[int]) -> Tensor:
         """Displacement of the exact inverse (N, D, *S), voxels."""
-        return _displacement(inverse(self.matrix(parameters, shape)), shape)
+        with _exact(parameters):
+            return _displacement(inverse(self.matrix(parameters, shape)), shape)
+
+    def _half(self, like: Tensor, shape: Sequence[int]) -> Tensor:
+        """(D,) lengths in which a rotation is one."""
+        if self.coordinates == "normalised":
+            return like.new_ones(len(shape))
+        spacing = self.spacing_mm
+        if spacing is not None:
+            spacing = per_axis("affine.spacing_mm", spacing, len(shape))
+        return half_extents(shape, spacing_mm=spacing, dtype=like.dtype, device=like.device)
 
     def _limits(self, like: Tensor, ndim: int) -> Tensor:
         """(P,) radians, relative scales, half-extents."""
@@ -139,6 +147,11 @@ def inverse(matrix: Tensor) -> Tensor:
 
 def _displacement(matrix: Tensor, shape: Sequence[int]) -> Tensor:
     return matrix_to_displacement(unit_to_voxel(matrix, shape), shape)
+
+
+def _exact(like: Tensor) -> torch.autocast:
+    """Products of matrices keep their precision under autocast: in half of it they are wrong by voxels."""
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def _entries(ndim: int) -> int:

@@ -15,14 +15,14 @@ class ControlAxis(NamedTuple):
         size: voxels S of the image.
         coarse: samples L at which the spline is evaluated before it is upsampled, ⌈S/d⌉.
         spacing: samples s between control points.
-        count: control points K = ⌈L/s⌉ + 2.
+        points: control points K = ⌈L/s⌉ + 2.
         start: position of the first sample; control point p lies at p·s.
     """
 
     size: int
     coarse: int
     spacing: int
-    count: int
+    points: int
     start: int
 
 
@@ -53,7 +53,7 @@ def spline_matrix(key: tuple[int, ...]) -> Tensor:
         kernel = _convolve(kernel, box) / axis.spacing
     reach = len(kernel) // 2
     positions = axis.start + torch.arange(axis.coarse)
-    offset = positions.unsqueeze(1) - axis.spacing * torch.arange(axis.count)
+    offset = positions.unsqueeze(1) - axis.spacing * torch.arange(axis.points)
     weights = kernel[(offset + reach).clamp(0, 2 * reach)] * (offset.abs() <= reach)
     return linear_matrix((axis.coarse, axis.size)) @ weights
 

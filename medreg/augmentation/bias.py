@@ -13,8 +13,8 @@ from torch import Tensor
 from medreg.augmentation.axis_matrices import ControlAxis, control_axis, spline_matrix
 from medreg.augmentation.member import (
     Member,
+    as_axes,
     as_floats,
-    check_axes,
     like,
     lowest,
     per_axis,
@@ -81,8 +81,9 @@ class BiasField(Member):
             raise ConfigError(
                 f"bias.epsilon is {self.epsilon}; a gain of 1 − ε must stay positive, give 0 ≤ ε < 1."
             )
-        check_axes("bias.spacing", self.spacing, low=1e-3)
-        check_axes("bias.downscale", self.downscale, whole=True, low=1)
+        object.__setattr__(self, "spacing", as_axes("bias.spacing", self.spacing, low=1e-3))
+        factors = as_axes("bias.downscale", self.downscale, whole=True, low=1)
+        object.__setattr__(self, "downscale", factors)
         require_choice("bias.space", self.space, ("log", "linear"))
         require_choice("bias.start", self.start, ("uniform", "gaussian", "identity"))
         require_choice("bias.projection", self.projection, ("box", "sphere"))
@@ -109,7 +110,7 @@ class BiasField(Member):
 
     def draw(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
         """Random control points (N, 1, *K) within the bounds."""
-        shape = (len(image), 1, *(axis.count for axis in self.axes(image.shape[2:])))
+        shape = (len(image), 1, *(axis.points for axis in self.axes(image.shape[2:])))
         if self.start == "identity":
             return self.identity(image)
         low, high = self.bounds
@@ -119,7 +120,7 @@ class BiasField(Member):
 
     def identity(self, image: Tensor) -> Tensor:
         """Zeros (N, 1, *K)."""
-        shape = (len(image), 1, *(axis.count for axis in self.axes(image.shape[2:])))
+        shape = (len(image), 1, *(axis.points for axis in self.axes(image.shape[2:])))
         return like(image.new_zeros(shape), image)
 
     def apply(self, image: Tensor, parameters: Tensor) -> Tensor:
@@ -158,7 +159,7 @@ class BiasField(Member):
     def exponent(self, parameters: Tensor, shape: Sequence[int]) -> Tensor:
         """The spline u (N, 1, *S) of control points c (N, 1, *K)."""
         axes = self.axes(shape)
-        counts = tuple(axis.count for axis in axes)
+        counts = tuple(axis.points for axis in axes)
         if tuple(parameters.shape[2:]) != counts:
             raise ValueError(
                 f"images of size {tuple(shape)} have {counts} control points, got {tuple(parameters.shape[2:])}"

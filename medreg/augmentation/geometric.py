@@ -10,10 +10,10 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from medreg.augmentation.member import Member, lowest
-from medreg.errors import require_choice
+from medreg.errors import require_choice, require_number
 from medreg.geometry.warp import warp
 
-Outside = Literal["zeros", "border", "lowest"]
+Outside = Literal["zeros", "border", "lowest"] | float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,8 @@ class Geometric(Member):
     """Voxels move: T_φ(x) = x ∘ (id + u_φ), linear interpolation.
 
     Attributes:
-        padding: of the image outside its grid: "zeros", the "border" value, or the "lowest" intensity of each sample
-            and channel, for images whose background is not 0.
+        padding: of the image outside its grid: "zeros", the "border" value, or, for images whose background is not 0,
+            the "lowest" intensity of each sample and channel, or a number.
         pad_scores: whether masks and scores are padded in the same way. A defect of the release: the mask of what left
             the field of view is then 1 everywhere.
     """
@@ -32,7 +32,10 @@ class Geometric(Member):
     pad_scores: bool = False
 
     def __post_init__(self) -> None:
-        require_choice("padding of a geometric member", self.padding, ("zeros", "border", "lowest"))
+        if isinstance(self.padding, str):
+            require_choice("padding of a geometric member", self.padding, ("zeros", "border", "lowest"))
+        else:
+            require_number("padding of a geometric member", self.padding)
 
     @abstractmethod
     def displacement(self, parameters: Tensor, shape: Sequence[int]) -> Tensor:
@@ -61,7 +64,7 @@ class Geometric(Member):
 
 def moved(values: Tensor, displacement: Tensor, outside: Outside) -> Tensor:
     """Values (N, C, *S) warped by a displacement (N, D, *S), with what lies outside."""
-    if outside == "lowest":
-        floor = lowest(values)
-        return floor + warp(values - floor, displacement, padding="zeros")
-    return warp(values, displacement, padding=outside)
+    if outside == "zeros" or outside == "border":
+        return warp(values, displacement, padding=outside)
+    floor = lowest(values) if outside == "lowest" else outside
+    return floor + warp(values - floor, displacement, padding="zeros")

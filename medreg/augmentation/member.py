@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -132,19 +132,20 @@ def as_floats(name: str, values: Sequence[float] | None) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
-def check_axes(name: str, value: float | Sequence[float], *, whole: bool = False, low: float = 0.0) -> None:
-    """Refuse what is neither a number nor one number for each axis, or is below `low`.
+def as_axes(name: str, value: Any, *, whole: bool = False, low: float = 0.0) -> float | tuple[float, ...]:
+    """A number, or one number for each axis, as a tuple.
 
     Raises:
-        ConfigError: names the option and what to give.
+        ConfigError: it is neither, or below `low`; names the option and what to give.
     """
-    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
     fit = values and all(_finite(one) and one >= low for one in values)
     if not fit or (whole and any(int(one) != one for one in values)):
         kind = "whole number" if whole else "number"
         raise ConfigError(
             f"{name} is {value!r}; give a {kind} of at least {low:g}, or a list of one for each axis."
         )
+    return values if isinstance(value, Sequence) else value
 
 
 def per_axis(name: str, value: float | Sequence[float], count: int) -> tuple[float, ...]:

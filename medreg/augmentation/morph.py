@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medreg.augmentation.axis_matrices import gaussian_matrix, smooth_upsampling_matrix
 from medreg.augmentation.geometric import Geometric
-from medreg.augmentation.member import check_axes, like, per_axis, unit, within_ball
+from medreg.augmentation.member import as_axes, like, per_axis, unit, within_ball
 from medreg.augmentation.random_convolution import uniform
 from medreg.errors import require_choice, require_number, require_whole
 from medreg.geometry.grid import per_component
@@ -60,7 +60,7 @@ class Morph(Geometric):
         super().__post_init__()
         require_number("morph.epsilon", self.epsilon, least=0)
         require_choice("morph.form", self.form, ("ball", "sphere"))
-        check_axes("morph.stride", self.stride, whole=True, low=1)
+        object.__setattr__(self, "stride", as_axes("morph.stride", self.stride, whole=True, low=1))
         require_whole("morph.steps", self.steps, 0)
         require_number("morph.sigma", self.sigma, above=0)
         require_whole("morph.radius", self.radius, 0)

@@ -19,7 +19,7 @@ from medreg.data.images import ImageData
 from medreg.data.images_dataset import TOLD
 from medreg.data.loading import record_item
 from medreg.data.records import Record
-from medreg.data.splits import STAGES
+from medreg.data.split_sets import SETS, STAGES
 from medreg.errors import DataError
 from medreg.io.report import HeaderReport, header_report
 
@@ -244,8 +244,9 @@ def _facts(
     if reports:
         facts["sizes (voxels)"] = _range([report.shape[:3] for report in reports.values()], "{:.0f}")
         facts["spacings (mm)"] = _range([report.spacing_mm for report in reports.values()], "{:.3g}")
-    facts["subjects per set"] = ", ".join(f"{stage} {len(data.split.subjects(stage))}" for stage in STAGES)
-    facts[f"{data.kind} per set"] = ", ".join(f"{stage} {len(data.items(stage))}" for stage in STAGES)
+    sets = [stage for stage in SETS if stage in STAGES or data.split.subjects(stage)]
+    facts["subjects per set"] = ", ".join(f"{stage} {len(data.split.subjects(stage))}" for stage in sets)
+    facts[f"{data.kind} per set"] = ", ".join(f"{stage} {len(data.items(stage))}" for stage in data.stages)
     return {name: text for name, text in facts.items() if text not in ("", "0")}
 
 

@@ -14,7 +14,6 @@ from medreg.data.images import ImageData
 from medreg.data.images_dataset import SKIPPED
 from medreg.data.records import Item, Record
 from medreg.data.sample import collate
-from medreg.data.splits import STAGES
 from medreg.data.store import Cache
 from medreg.errors import DataError, MedregError
 
@@ -50,7 +49,7 @@ class Loading:
 
     def items(self) -> None:
         """Put together one item of every kind in every set, and the items of different shape that share a batch."""
-        for stage in STAGES:
+        for stage in self.data.stages:
             items = self.data.items(stage)
             try:
                 samples = self.data.samples(stage) if items else []

@@ -24,7 +24,8 @@ from medreg.data.records import Record
 from medreg.data.sample import CONTRACTS
 from medreg.data.selection import ImageSelection
 from medreg.data.slices import Slices
-from medreg.data.splits import STAGES, Split, SubjectSplit, kept_by, repeat_to
+from medreg.data.split_sets import STAGES, Split
+from medreg.data.splits import SubjectSplit, kept_by, repeat_to
 from medreg.data.store import Cache, RecordStore
 from medreg.errors import CompositionError, ConfigError, DataError
 from medreg.io.image import read_labels
@@ -128,9 +129,9 @@ class ImageData(pl.LightningDataModule):
             return
         self.dataset.ensure()
         records = self.dataset.records()
-        split = self.splitter.assign(records, aliases=self.dataset.aliases())
+        split = self._divided(records)
         self._look_through(records)
-        for stage in STAGES:
+        for stage in self.stages:
             subjects = list(split.subjects(stage))
             used = subjects
             if stage == "train" and self.limit_train_fraction != 1:
@@ -140,6 +141,16 @@ class ImageData(pl.LightningDataModule):
                 items = repeat_to(items, len(self._items_of(subjects, stage, records)[0]))
             self._sets[stage] = (items, chosen)
         self._split = split
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the sets that are loaded."""
+        return STAGES
+
+    def _divided(self, records: Sequence[Record]) -> Split:
+        """Return the subjects of each set."""
+        dataset = self.dataset
+        return self.splitter.assign(records, aliases=dataset.aliases(), splits=dataset.published_splits())
 
     def _look_through(self, records: Sequence[Record]) -> None:
         """Note what concerns the whole data set before it is divided."""
@@ -178,7 +189,9 @@ class ImageData(pl.LightningDataModule):
 
     def save_inventory(self, path: str | Path) -> Path:
         """Write id, size, spacing, axes and type of every image, as its header says."""
-        records = {r.id: r for stage in STAGES for item in self.items(stage) for r in item.parts.values()}
+        records = {
+            r.id: r for stage in self.stages for item in self.items(stage) for r in item.parts.values()
+        }
         return write_inventory(records.values(), path)
 
     def save_split(self, path: str | Path) -> Path:
@@ -229,7 +242,7 @@ class ImageData(pl.LightningDataModule):
         self.setup()
         if self._contents is None:
             marks = FileMarks()
-            self._contents = {stage: contents_of(self._sets[stage][0], marks) for stage in STAGES}
+            self._contents = {stage: contents_of(self._sets[stage][0], marks) for stage in self.stages}
             marks.save()
         return self._contents
 
@@ -244,7 +257,7 @@ class ImageData(pl.LightningDataModule):
             **hash_files(self._files(), self.dataset.root),
             "content": {stage: hash_settings(cases) for stage, cases in self.contents().items()},
             "preprocess": hash_settings(self.preprocess.as_dict()),
-            self.kind: {stage: len(self.items(stage)) for stage in STAGES},
+            self.kind: {stage: len(self.items(stage)) for stage in self.stages},
         }
         if self._covariates:
             told = {record.id: record.covariates for _, records in self._sets.values() for record in records}
@@ -344,7 +357,7 @@ class ImageData(pl.LightningDataModule):
             codes=tuple(self.labels.values()),
             covariates=self._covariates,
             seed=self.seed,
-            training=stage == "train",
+            training=stage not in ("val", "test"),
             skip_corrupt=self.on_corrupt == "skip",
             keep=self.cache.kind == "memory",
         )

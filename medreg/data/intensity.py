@@ -24,12 +24,14 @@ class Intensity:
         window: fixed limits in the units of the file (Hounsfield for CT) instead of percentiles.
         scope: "slice" finds the limits in every slice, "volume" in the whole cropped volume.
         joint: the images of a pair or sequence share one minimum and maximum (same modality only).
+        stretch_slices: afterwards map the least and greatest value of each slice (along the last axis) to 0 and 1.
     """
 
     percentiles: Sequence[float] | None
     window: Sequence[float] | None
     scope: Literal["slice", "volume"]
     joint: bool = False
+    stretch_slices: bool = False
 
     def __post_init__(self) -> None:
         for name, limits in (("percentiles", self.percentiles), ("window", self.window)):
@@ -43,6 +45,11 @@ class Intensity:
             )
         if self.scope not in ("slice", "volume"):
             raise ConfigError(f"data.preprocess.intensity.scope is {self.scope!r}; choose slice or volume.")
+        if self.joint and self.stretch_slices:
+            raise ConfigError(
+                "data.preprocess.intensity.stretch_slices=true gives every slice limits of its own, so that joint=true "
+                "has no effect; leave one of them out."
+            )
 
     def limits(self, image: Tensor) -> Tensor:
         """Lower and upper limit per slice of (1, X, Y, Z): (2, Z)."""
@@ -60,6 +67,14 @@ class Intensity:
             return found
         rows = torch.stack(found)
         return [torch.stack([rows[:, 0].amin(0), rows[:, 1].amax(0)])] * len(found)
+
+    def applied(self, image: Tensor, limits: Tensor) -> Tensor:
+        """Return an image (1, X, Y, Z) between its limits (2, Z), in [0, 1]."""
+        found = scale(image, limits)
+        if not self.stretch_slices:
+            return found
+        planes = found.flatten(0, 2)
+        return scale(found, torch.stack([planes.amin(0), planes.amax(0)]))
 
 
 def percentiles(rows: NDArray[np.floating], percents: Sequence[float]) -> NDArray[np.float64]:

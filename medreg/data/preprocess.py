@@ -22,7 +22,7 @@ from medreg.data.grids import (
     share_outside,
     to_grid,
 )
-from medreg.data.intensity import Intensity, scale
+from medreg.data.intensity import Intensity
 from medreg.data.loading import record_transform
 from medreg.errors import ConfigError
 from medreg.geometry.grid import Grid
@@ -179,7 +179,7 @@ class Preprocess:
             if whole and chosen is not None:
                 limits = [found[:, chosen] for found in limits]
             pairs = zip(picked.items(), limits, strict=True)
-            picked = {part: scale(image, found) for (part, image), found in pairs}
+            picked = {part: rule.applied(image, found) for (part, image), found in pairs}
         return {f"{part}image": image for part, image in picked.items()}
 
     def _placed(self, items: Mapping[str, Loaded], grids: Mapping[str, Grid]) -> dict[str, Grid]:

@@ -62,6 +62,8 @@ IMAGES = Contract(
         "mask": "(N, 1, *S) uint8, 1 inside",
         "keypoints": "(N, P, D) float32, voxels",
         "more_keypoints": "(N, P, D) float32, points of another kind, voxels",
+        "unlabelled": "a batch of its own, of images of other subjects: the keys of this table but `label` and points, "
+        "with an N of their own; in training only, where data.unlabelled_batch_size is above 0",
         **_CUT,
         **_COVARIATES,
     },
@@ -135,6 +137,6 @@ def _concatenate(key: str, values: list[Tensor], items: Sequence[Mapping[str, An
         names = ", ".join(item["case"][0] for item in items)
         raise UnequalShapes(
             f"{key} has different shapes {sorted(shapes)} in one batch ({names}): "
-            "set data.preprocess.size or data.loader.batch_size=1."
+            "set data.preprocess.size or data.loader.batch_size=1 (data.unlabelled_batch_size=1 of unlabelled images)."
         )
     return torch.cat(values)

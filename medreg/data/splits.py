@@ -2,60 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
+from medreg.data.folds import parts_of
+from medreg.data.published_splits import PublishedSplit
 from medreg.data.records import Record
-from medreg.data.tables import read_rows, read_text
+from medreg.data.split_sets import SETS, UNLABELLED, Split, assert_disjoint, read_sets
 from medreg.errors import ConfigError, DataError
-from medreg.io.atomic import write_text
 
 logger = logging.getLogger(__name__)
-STAGES = ("train", "val", "test")
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Split:
-    """Subjects of each set, sorted.
-
-    Attributes:
-        train: subjects to learn from.
-        val: subjects that choose the checkpoint.
-        test: subjects that are reported.
-        selection: a sentence for reports on where the validation subjects come from.
-    """
-
-    train: tuple[str, ...]
-    val: tuple[str, ...]
-    test: tuple[str, ...]
-    selection: str = field(default="", compare=False)
-
-    def subjects(self, stage: str) -> tuple[str, ...]:
-        """Return the subjects of "train", "val" or "test"."""
-        return {"train": self.train, "val": self.val, "test": self.test}[stage]
-
-    def save(self, path: str | Path) -> Path:
-        """Write `subject,split` rows; the file can be given back as `data.split.file`."""
-        rows = [f"{subject},{stage}" for stage in STAGES for subject in self.subjects(stage)]
-        return write_text(Path(path), "\n".join(["subject,split", *rows]) + "\n")
 
 
 @dataclass(frozen=True)
 class SubjectSplit:
     """How subjects are divided.
 
-    A file decides everything; else published sets stay what they are, and fractions of the remaining
-    subjects, shuffled with a seed, fill the sets that are not published.
+    A file decides everything, and so does a published split by name. Else sets that the data set names stay what they
+    are, and fractions of the remaining subjects, shuffled with a seed, fill the others.
 
     Attributes:
-        published: use the sets that the data set names.
+        published: true (or None) uses the sets that the data set names, false does not; a name takes the published
+            split of that name, see `DataSource.published_splits`, as far as its subjects are there.
         val: fraction of the subjects not published as val or test that become validation; unused if val is
             published.
         test: likewise for test.
@@ -65,15 +39,22 @@ class SubjectSplit:
             Learn2Reg training lists do; results on them are then not results on unseen subjects.
         select: number of training subjects that become validation (for choosing the checkpoint) instead of
             the fraction `val`, where the data set publishes no validation subjects.
+        folds: parts for cross-validation: part `fold` is the test set; None for none.
+        fold: from 0; of `folds`, of a published split, or else of the draw of labelled subjects.
+        leak: what becomes of validation subjects that a published split trains on: "removed" from validation, or
+            "published" to keep them there.
     """
 
-    published: bool
+    published: bool | str | None
     val: float
     test: float
     seed: int
     file: str | None = None
     train_on_evaluation: bool = False
     select: int | None = None
+    folds: int | None = None
+    fold: int = 0
+    leak: Literal["removed", "published"] = "removed"
 
     def __post_init__(self) -> None:
         if self.select is not None and self.select < 0:
@@ -83,20 +64,63 @@ class SubjectSplit:
                 f"data.split.val={self.val} and data.split.test={self.test}: fractions lie in [0, 1] and sum "
                 "to at most 1."
             )
+        if self.leak not in ("removed", "published"):
+            raise ConfigError(f"data.split.leak is {self.leak!r}; choose removed or published.")
+        self._check_folds()
 
-    def assign(self, records: Sequence[Record], *, aliases: dict[str, str] | None = None) -> Split:
+    def _check_folds(self) -> None:
+        if self.folds is not None and self.folds < 2:
+            raise ConfigError(f"data.split.folds is {self.folds}; give a number of 2 or more, or null.")
+        if self.fold < 0 or (self.folds is not None and self.fold >= self.folds):
+            known = "0 or more" if self.folds is None else f"from 0 to {self.folds - 1} (data.split.folds)"
+            raise ConfigError(f"data.split.fold is {self.fold}; it must be {known}.")
+        ways = {
+            "data.split.file": self.file is not None,
+            "data.split.folds": self.folds is not None,
+            f"data.split.published={self.published}": self.named,
+        }
+        given = [way for way, chosen in ways.items() if chosen]
+        if len(given) > 1:
+            raise ConfigError(
+                f"{given[0]} and {given[1]} both say which subjects are tested; set one of them to null."
+            )
+        if self.named and (self.select is not None or self.train_on_evaluation):
+            other = "select" if self.select is not None else "train_on_evaluation"
+            raise ConfigError(
+                f"data.split.{other} changes the published split {self.published}; leave it as it is by default, or "
+                "set data.split.published=true."
+            )
+
+    @property
+    def named(self) -> bool:
+        """Whether a published split is taken by its name."""
+        return isinstance(self.published, str)
+
+    def assign(
+        self,
+        records: Sequence[Record],
+        *,
+        aliases: dict[str, str] | None = None,
+        splits: Mapping[str, PublishedSplit] | None = None,
+        labelled: int | None = None,
+    ) -> Split:
         """Divide the subjects of some records.
 
         Args:
             records: all records.
             aliases: other names of subjects that a split file may use (a number that is hashed elsewhere).
+            splits: published splits of the data set by name.
+            labelled: number of training subjects with labels, for which a published split has sets.
 
         Raises:
             DataError: the file names unknown subjects or sets, or a subject is in two sets.
+            ConfigError: options that do not fit the data set.
         """
         subjects = sorted({record.subject for record in records})
+        if isinstance(self.published, str):
+            return self._published(self.published, subjects, splits or {}, labelled)
         if self.file is not None:
-            sets = _from_file(Path(self.file).expanduser(), subjects, aliases or {})
+            sets = read_sets(Path(self.file).expanduser(), subjects, aliases or {})
         else:
             sets = self._drawn(records, subjects)
         assert_disjoint(sets)
@@ -104,27 +128,63 @@ class SubjectSplit:
             logger.warning(
                 "Validation and test subjects are also trained on (data.split.train_on_evaluation=true)."
             )
-            sets["train"] = {record.subject for record in records if record.trainable}
-        train, val, test = (tuple(sorted(sets[stage])) for stage in STAGES)
-        return Split(train, val, test, self._selection(records, len(val)))
+            sets["train"] = {record.subject for record in records if record.trainable} - sets[UNLABELLED]
+        train, val, test, unlabelled = (tuple(sorted(sets[stage])) for stage in SETS)
+        return Split(train, val, test, self._selection(records, len(val)), unlabelled)
+
+    def _published(
+        self, name: str, subjects: Sequence[str], splits: Mapping[str, PublishedSplit], labelled: int | None
+    ) -> Split:
+        """Return a published split of the subjects that are there, and say what differs from it."""
+        if name not in splits:
+            known = f"this data set has {', '.join(splits)}" if splits else "none is known for this data set"
+            raise ConfigError(
+                f"data.split.published={name}: there is no published split of that name ({known}). Set true for the "
+                "sets that the data set itself names, or false."
+            )
+        sets = splits[name].sets(labelled, self.fold)
+        missing = sorted(set().union(*sets.values()) - set(subjects))
+        sets = {stage: names & set(subjects) for stage, names in sets.items()}
+        for stage in ("train", "test"):
+            if not sets[stage]:
+                raise DataError(
+                    f"data.split.published={name}: none of its {stage} subjects of fold {self.fold} is in the data. "
+                    "Correct data.dataset.root, or set data.split.published=true."
+                )
+        seen = sorted(sets["train"] & sets["val"])
+        if self.leak == "removed":
+            sets["val"] -= set(seen)
+            assert_disjoint(sets)
+        text = f"{len(sets['val'])} validation subjects of the published split {name}, fold {self.fold}"
+        if seen:
+            done = "left out of them" if self.leak == "removed" else "among them (data.split.leak=published)"
+            text += f"; {', '.join(seen)} of the training set {'is' if len(seen) == 1 else 'are'} {done}"
+        if missing:
+            text += f"; not in the data: {', '.join(missing)}"
+        if seen or missing:
+            logger.warning("The checkpoint is chosen by %s.", text)
+        train, val, test, unlabelled = (tuple(sorted(sets[stage])) for stage in SETS)
+        return Split(train, val, test, text, unlabelled, tuple(missing))
 
     def _selection(self, records: Sequence[Record], count: int) -> str:
         """Say which subjects choose the checkpoint, and whether reported ones were trained on."""
         if self.file is not None:
             text = f"{count} subjects of {Path(self.file).name}"
-        elif self.published and any(record.split == "val" for record in records):
+        elif self.published is not False and any(record.split == "val" for record in records):
             text = f"the {count} validation subjects that the data set publishes"
         else:
             text = f"{count} subjects set aside from the training pool (data.split.seed={self.seed})"
         return f"{text}; evaluation subjects are trained on too" if self.train_on_evaluation else text
 
     def _drawn(self, records: Sequence[Record], subjects: Sequence[str]) -> dict[str, set[str]]:
-        sets: dict[str, set[str]] = {stage: set() for stage in STAGES}
-        if self.published:
+        sets: dict[str, set[str]] = {stage: set() for stage in SETS}
+        if self.published is not False:
             for record in records:
                 if record.split in ("val", "test"):
                     sets[record.split].add(record.subject)
         self._check_selection(sets)
+        if self.folds is not None:
+            sets["test"] = self._part(records, sets)
         pool = [subject for subject in subjects if subject not in sets["val"] | sets["test"]]
         shuffled = [pool[i] for i in np.random.default_rng(self.seed).permutation(len(pool))]
         count = {"val": _count(self.val, len(pool)), "test": _count(self.test, len(pool))}
@@ -140,6 +200,17 @@ class SubjectSplit:
         sets["train"] = set(shuffled)
         return sets
 
+    def _part(self, records: Sequence[Record], published: Mapping[str, set[str]]) -> set[str]:
+        """Return the test subjects of this fold."""
+        assert self.folds is not None
+        named = published["val"] | published["test"]
+        if named:
+            raise ConfigError(
+                f"data.split.folds={self.folds}: the data set itself names {len(named)} validation or test subjects. "
+                "Set data.split.published=false to divide all subjects, or data.split.folds=null."
+            )
+        return set(parts_of(records, self.folds, self.seed)[self.fold])
+
     def _check_selection(self, published: dict[str, set[str]]) -> None:
         if self.select is not None and published["val"]:
             raise ConfigError(
@@ -153,21 +224,6 @@ def _count(fraction: float, total: int) -> int:
     """Number of subjects of a fraction: rounded, but at least one where any are asked for."""
     wanted = round(fraction * total)
     return max(wanted, 1) if fraction > 0 and total > 1 else min(wanted, total)
-
-
-def assert_disjoint(sets: dict[str, set[str]]) -> None:
-    """Raise where a subject is in two sets.
-
-    Raises:
-        DataError: naming the subjects.
-    """
-    for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
-        both = sorted(sets[first] & sets[second])
-        if both:
-            raise DataError(
-                f"{len(both)} subjects are in both {first} and {second} ({', '.join(both[:5])}); a subject "
-                "belongs to one set. Correct the split."
-            )
 
 
 def kept_by(items: Sequence[Item], fraction: float) -> list[Item]:
@@ -190,47 +246,3 @@ def kept_by(items: Sequence[Item], fraction: float) -> list[Item]:
 def repeat_to(items: Sequence[Item], length: int) -> list[Item]:
     """Repeat items in order up to a length."""
     return [items[i % len(items)] for i in range(length)] if items else []
-
-
-def _from_file(path: Path, subjects: Sequence[str], aliases: dict[str, str]) -> dict[str, set[str]]:
-    sets: dict[str, set[str]] = {stage: set() for stage in STAGES}
-    unknown, known = [], set(subjects)
-    for name, stage in _rows(path):
-        if stage not in sets:
-            raise DataError(f"{path}: {name} is in set {stage!r}; choose train, val or test.")
-        subject = aliases.get(name, name)
-        if subject in known:
-            sets[stage].add(subject)
-        else:
-            unknown.append(name)
-    if unknown:
-        raise DataError(
-            f"{path} names {len(unknown)} subjects that the data set does not hold"
-            + ("." if aliases else f" ({', '.join(unknown[:5])}).")
-            + " Correct the file or data.dataset.root."
-        )
-    left = len(known - {subject for found in sets.values() for subject in found})
-    if left:
-        logger.warning("%d subjects are not in %s and are left out.", left, path)
-    return sets
-
-
-def _rows(path: Path) -> list[tuple[str, str]]:
-    if not path.is_file():
-        raise DataError(f"data.split.file is {path}, which does not exist.")
-    if path.suffix.lower() == ".json":
-        return _json_rows(path)
-    return [(row["subject"], row["split"]) for row in read_rows(path, "subject", "split")]
-
-
-def _json_rows(path: Path) -> list[tuple[str, str]]:
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not valid JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} must hold {{subject: split}} or {{split: [subjects]}}.")
-    rows: list[tuple[str, str]] = []
-    for key, value in content.items():
-        rows += [(str(name), key) for name in value] if isinstance(value, list) else [(key, str(value))]
-    return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import get_args
@@ -16,6 +17,7 @@ from medreg.inference.variational.estimators import Estimator
 from medreg.inference.variational.families import Structured
 from medreg.inference.variational.fitting import Fitting, check_optimiser
 
+log = logging.getLogger("medreg")
 Tell = Callable[[int, Tensor, Tensor], None]  # iteration, z (2P, ...), energies (2P,)
 Parts = dict[str, Tensor]  # of one pair: mean (N,), log_std (N,) and factor (r, N), flattened
 MIRRORED = 2  # samples of a draw: μ ± δ
@@ -105,7 +107,21 @@ class VariationalFit:
             if keep is not None and (fitting.finished or keep.due()):
                 state = {"fitting": fitting.state(), "energy": mirrored.state()}
                 keep.write(state, made_by=made_by)
+        self._warn(fitting.history)
         return VariationalPosterior(fitting.family, energy.shape, fitting.history)  # type: ignore[arg-type]
+
+    def _warn(self, history: list[Tensor]) -> None:
+        """Say of how many pairs the fit is worse than its start."""
+        last = torch.stack(history[-max(len(history) // 10, 1) :]).mean(0)
+        worse = int((last < history[0]).sum())
+        if worse:
+            log.warning(
+                "The variational fit of %d of %d pairs ended with a lower bound than it began with: it is of "
+                "no use. Lower inference.variational.lr (now %g) or give it more iterations.",
+                worse,
+                len(last),
+                self.lr,
+            )
 
     def _begin(self, energy: PosteriorEnergy, seed: int, earlier: Sequence[Parts | None]) -> Fitting:
         first = energy.beginning()

@@ -89,7 +89,7 @@ def changes(folder: Path, cfg: DictConfig, contents: Contents | None) -> Changes
     found = {
         stage: tuple(_cases(before.get(stage, {}), contents.get(stage, {}), stage)) for stage in contents
     }
-    training = (*found.pop("train", ()), *found.pop("val", ()))
+    training = tuple(told for stage in ("train", "val", "unlabelled") for told in found.pop(stage, ()))
     return Changes(options, training, found.get("test", ()))
 
 

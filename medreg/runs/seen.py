@@ -29,10 +29,12 @@ class TrainedOn:
 
     @classmethod
     def of_data(cls, data: Any) -> TrainedOn:
-        """Return what a training on a data module sees."""
-        return cls(
-            frozenset(data.split.train), _images((contents_of(data) or {}).get("train", {})), _source(data)
-        )
+        """Return what a training on a data module sees: images without labels count too."""
+        contents = contents_of(data) or {}
+        stages = [stage for stage in ("train", "unlabelled") if stage == "train" or contents.get(stage)]
+        subjects = frozenset(subject for stage in stages for subject in getattr(data.split, stage))
+        images = frozenset[str]().union(*(_images(contents.get(stage, {})) for stage in stages))
+        return cls(subjects, images, _source(data))
 
     @classmethod
     def of_checkpoint(cls, content: Mapping[str, Any], file: Path, data: Any, *, own: Path) -> TrainedOn:

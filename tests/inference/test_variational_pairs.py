@@ -153,3 +153,11 @@ def test_the_trace_of_a_seed_is_the_same_bit_by_bit():
     first, second, other = trace(4), trace(4), trace(5)
     assert all(torch.equal(*each) for each in zip(first, second, strict=True))
     assert not torch.equal(first[0], other[0])
+
+
+def test_a_fit_that_ends_below_its_start_says_so(caplog):
+    problem, _ = ramp()
+    replace(MEAN_FIELD, iterations=40, lr=0.01).fit(problem.energy, seed=0)
+    assert not caplog.records
+    replace(MEAN_FIELD, iterations=40, lr=20.0).fit(problem.energy, seed=0)
+    assert "inference.variational.lr (now 20)" in caplog.text

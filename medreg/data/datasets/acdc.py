@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
 from medreg.data.datasets.base import DataSource, SourceOptions, nifti, told, visible
+from medreg.data.published_splits import PublishedSplit, read_published
 from medreg.data.records import Record
 from medreg.errors import DataError
 from medreg.io.image import frame_count
@@ -112,6 +113,12 @@ class ACDC(DataSource):
             else:
                 out.append(replace(record, image=image, modality=contrast, id=""))
         return out
+
+    def published_splits(self) -> Mapping[str, PublishedSplit]:
+        """Return those of AdvChain and its like, of the hundred patients of `training`; a phantom has none."""
+        return (
+            {} if self.generator is not None else read_published(Path(__file__).with_name("acdc_splits.yaml"))
+        )
 
     def truth(self, fixed: Record, moving: Record) -> Path | None:
         """Return the known motion, which is the same for all contrasts of a frame."""

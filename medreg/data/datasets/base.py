@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol, TypedDict
 
+from medreg.data.published_splits import PublishedSplit
 from medreg.data.records import Pair, Record
 from medreg.errors import DataError, DatasetNotFound
 
@@ -106,6 +107,10 @@ class DataSource(ABC):
 
     def labels(self) -> dict[str, int]:
         """Return names and codes of structures that the data set itself states; empty for most."""
+        return {}
+
+    def published_splits(self) -> Mapping[str, PublishedSplit]:
+        """Return divisions of the subjects that papers have published, by name; none for most."""
         return {}
 
     def notes(self) -> list[str]:

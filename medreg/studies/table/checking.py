@@ -32,10 +32,7 @@ def check_names(table: TableFile, source: Source) -> None:
             )
         if row.of is not None:
             _known(source, ("rows", name, "of"), row.of, table.rows, "row")
-            if table.rows[row.of].of is not None:
-                raise source.error(
-                    ("rows", name, "of"), f"{row.of} trains nothing itself; name a row that does."
-                )
+            _trains(table, source, name)
             _there(table, source, ("rows", name, "of"), row.of, row.scales)
     if table.match != "none" and table.reference is not None:
         _there(table, source, ("reference",), table.reference, [s for s in table.scales if table.rows_at(s)])
@@ -43,6 +40,22 @@ def check_names(table: TableFile, source: Source) -> None:
         for name in spec.rows:
             _known(source, ("scales", scale, "rows", name), name, table.rows, "row")
     _check_claims(table, source)
+
+
+def _trains(table: TableFile, source: Source, name: str) -> None:
+    """Refuse a row of a row that only tests, and one that needs itself."""
+    met, row = [name], table.rows[name]
+    while row.of is not None and row.of in table.rows:
+        if row.of in met:
+            raise source.error(
+                ("rows", name, "of"), f"{' → '.join([*met, row.of])}: a row cannot need itself."
+            )
+        met.append(row.of)
+        row = table.rows[row.of]
+        if row.of is not None and row.into is None:
+            raise source.error(
+                ("rows", name, "of"), f"{met[-1]} trains nothing itself; name a row that does."
+            )
 
 
 def _check_columns(table: TableFile, source: Source) -> None:

@@ -76,19 +76,24 @@ class TablePlan:
         return self.table.rows_at(self.scale)
 
     def waves(self, only: Iterable[str] = ()) -> list[list[str]]:
-        """Return the rows in the order of their needs: the reference of a match, trainings, tests of trainings.
+        """Return the rows in the order of their needs: the reference of a match, trainings, what needs these.
 
         Args:
             only: rows that are wanted; what these need comes along.
         """
-        wanted = dict.fromkeys(only or self.rows)
+        first = [] if self.table.match == "none" else [str(self.table.reference)]
+        wanted = dict.fromkeys([*first, *(only or self.rows)])
         for name in list(wanted):
-            needs = [self.rows[name].of, self.table.reference if self.table.match != "none" else None]
-            wanted.update(dict.fromkeys(need for need in needs if need is not None and need in self.rows))
-        first = [self.table.reference] if self.table.match != "none" else []
-        second = [name for name in wanted if name not in first and self.rows[name].of is None]
-        third = [name for name in wanted if self.rows[name].of is not None]
-        return [[name for name in wave if name is not None] for wave in (first, second, third) if wave]
+            wanted.update(dict.fromkeys(self._needs(name)))
+        waves: dict[int, list[str]] = {}
+        for name in wanted:
+            waves.setdefault(-1 if name in first else len(self._needs(name)), []).append(name)
+        return [waves[depth] for depth in sorted(waves)]
+
+    def _needs(self, row: str) -> list[str]:
+        """Return the rows whose runs a row needs, nearest first."""
+        of = self.rows[row].of
+        return [] if of is None else [of, *self._needs(of)]
 
     def work(self, row: str) -> Work:
         """Return the kind of work of a row."""
@@ -170,7 +175,7 @@ class TablePlan:
         if value is _ABSENT:
             raise self.source.error(
                 ("rows", row, "into"),
-                f"the model of this row has no option {spec.into}; there are model.run, model.runs.",
+                f"this row has no option {spec.into}; there are init, model.run, model.runs.",
             )
         if not OmegaConf.is_list(value):
             return str(self.request(spec.of, seed).folder)

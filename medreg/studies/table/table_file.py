@@ -64,8 +64,9 @@ class RowSpec(Strict):
         label: printed name; that of the row if empty.
         overrides: options of its run, after the table's `common` ones.
         of: another row, whose trained run is tested here with these overrides; no training of its own.
-        into: the option of this row's model that names the run of `of` instead, such as model.run; one that is a list,
-            such as model.runs, names the runs of all its seeds. Options of `of` do not hold then.
+        into: the option of this row that names the run of `of` instead, such as init (training goes on from it) or
+            model.run; one that is a list, such as model.runs, names the runs of all its seeds. Options of `of` do not
+            hold then.
         work: kind of work, a node with `_target_`; None trains and tests, or tests the run of `of`.
         method: which method of the run's results is meant, such as "unregistered"; the last and most refined if empty.
         tuning: budget spent on choosing this row's settings, in words or as a number of runs.

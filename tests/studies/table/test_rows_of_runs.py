@@ -64,3 +64,40 @@ def test_what_it_is_made_of_decides_the_folder_and_comes_first(plan_of):
 def test_mistakes(plan_of, old, new, says):
     with pytest.raises(ConfigError, match=says):
         plan_of(TABLE.replace(old, new)).requests(["ensemble"])
+
+
+CHAIN = """\
+title: Trained further
+common: [data=cardiac_phantom]
+rows:
+  tested: {of: further, overrides: [mode=test]}
+  further: {of: start, into: init, overrides: [model=voxelmorph, optimiser.lr=1e-4]}
+  start: {overrides: [model=voxelmorph]}
+columns: {dice: }
+seeds: [1, 2]
+scales: {smoke: {}}
+"""
+
+
+def test_training_goes_on_from_a_row_and_is_tested_by_another(plan_of):
+    plan = plan_of(CHAIN)
+    assert plan.waves() == [["start"], ["further"], ["tested"]]
+    assert plan.waves(["tested"]) == [["start"], ["further"], ["tested"]]
+    start, further, tested = (plan.requests([name])[1] for name in ("start", "further", "tested"))
+    assert f"init='{start.folder}'" in further.overrides
+    assert further.seed == start.seed == 2
+    assert f"ckpt='{further.folder}'" in tested.overrides
+    assert tested.source == further.folder
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("start: {overrides", "start: {of: further, into: init, overrides", "cannot need itself"),
+        ("of: further,", "of: tested,", "cannot need itself"),
+        ("of: start, into: init,", "of: start,", "further trains nothing itself"),
+    ],
+)
+def test_circles_and_tests_of_tests(plan_of, old, new, says):
+    with pytest.raises(ConfigError, match=says):
+        plan_of(CHAIN.replace(old, new)).waves()
