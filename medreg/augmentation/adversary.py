@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from medreg.augmentation.affine import AffineMap
 from medreg.augmentation.anatomy import AnatomyCheck
 from medreg.augmentation.ascent import Ascent
-from medreg.augmentation.attack import Attack, Round
+from medreg.augmentation.attack import Attack, Disagreement, Round
 from medreg.augmentation.bias import BiasField
 from medreg.augmentation.chain import Parameters
 from medreg.augmentation.chain_rule import ChainRule
@@ -49,7 +49,7 @@ class AdvChain:
     DDP work on the same one.
 
     Attributes:
-        members: transformations to choose from.
+        members: transformations to choose from, in a list or by name.
         rule: which of them are chained, and in which order.
         consistency: D.
         steps: of the ascent; 0 is a random chain.
@@ -71,7 +71,7 @@ class AdvChain:
         seed: of everything random.
     """
 
-    members: Sequence[Member] = field(default_factory=lambda: _members("paper", 2))
+    members: Sequence[Member] | Mapping[str, Member] = field(default_factory=lambda: _members("paper", 2))
     rule: ChainRule = field(default_factory=ChainRule, kw_only=True)
     consistency: Consistency = field(default_factory=Consistency, kw_only=True)
     steps: int = field(default=1, kw_only=True)
@@ -91,7 +91,8 @@ class AdvChain:
     calls: int = field(default=0, init=False, compare=False)
 
     def __post_init__(self) -> None:
-        self.members = tuple(self.members)
+        named = isinstance(self.members, Mapping)
+        self.members = tuple(self.members.values() if named else self.members)  # type: ignore[union-attr]
         if not self.members:
             raise ConfigError("The adversary has no members; list at least one transformation of images.")
         require_choice("reference", self.reference, ("warped", "clean"))
@@ -137,6 +138,22 @@ class AdvChain:
     ) -> Tensor:
         """Consistency loss of a batch, a scalar; its gradient reaches the network only.
 
+        Arguments and errors as of `disagreement`.
+        """
+        return self.disagreement(network, images, labels=labels, step=step, module=module, clean=clean).loss
+
+    def disagreement(
+        self,
+        network: Network,
+        images: Tensor,
+        *,
+        labels: Tensor | None = None,
+        step: int | None = None,
+        module: nn.Module | None = None,
+        clean: Tensor | None = None,
+    ) -> Disagreement:
+        """The consistency loss, and the divergence from which the ascent has started.
+
         Args:
             network: from images to scores, a module or a function.
             images: (N, C, *S), of any range.
@@ -150,10 +167,11 @@ class AdvChain:
             DataError, CompositionError: images, labels and network do not fit each other.
         """
 
-        def loss(images: Tensor, labels: Tensor | None, clean: Tensor | None) -> Tensor:
+        def found(images: Tensor, labels: Tensor | None, clean: Tensor | None) -> Disagreement:
+            passed: list[Tensor] = []
             with torch.autocast(device_type=images.device.type, enabled=False):
                 game = self._begin(network, images, labels, step, module, clean)
-                parameters = self._search(game)
+                parameters = self._search(game, passed=passed)
                 with torch.no_grad():
                     moved, fellows = game.comparison.transformed(game.chain, parameters)
             scores = game.network.outer(
@@ -162,9 +180,10 @@ class AdvChain:
             with torch.autocast(device_type=images.device.type, enabled=False):
                 judged = game.comparison.compared(game.chain, parameters, scores, fellows)
             _warn_of_nothing(judged.mask)
-            return judged.divergence.mean()
+            loss = judged.divergence.mean()
+            return Disagreement(loss, passed[0].mean() if passed else loss.detach())
 
-        return outside_inference_mode(loss, images, labels, clean)
+        return outside_inference_mode(found, images, labels, clean)
 
     def attack(
         self,
@@ -249,8 +268,10 @@ class AdvChain:
             return scores
         return one_hot(labels, classes=scores.shape[1], like=images)
 
-    def _search(self, game: Round, starts: list[Parameters] | None = None) -> Parameters:
-        """Parameters after the ascent; random starts are added to a list."""
+    def _search(
+        self, game: Round, starts: list[Parameters] | None = None, passed: list[Tensor] | None = None
+    ) -> Parameters:
+        """Parameters after the ascent; random starts, and divergences on the way (N,), are added to lists."""
 
         def draw() -> Parameters:
             with torch.no_grad():
@@ -260,7 +281,13 @@ class AdvChain:
             return start
 
         def climb(start: Parameters) -> Parameters:
-            return self.climb(game.lot, start, lambda phi: game.judged(phi)[0].divergence)
+            def divergence(phi: Parameters) -> Tensor:
+                value = game.judged(phi)[0].divergence
+                if passed is not None:
+                    passed.append(value.detach())
+                return value
+
+            return self.climb(game.lot, start, divergence)
 
         if self.anatomy is None or game.structures is None:
             return climb(draw())

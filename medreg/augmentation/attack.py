@@ -36,6 +36,20 @@ class Attack:
 
 
 @dataclass(frozen=True)
+class Disagreement:
+    """The loss of a batch, and where its adversary has started.
+
+    Attributes:
+        loss: mean divergence at the parameters found, with the gradient of the network.
+        before: mean divergence at the random start, or, of members under power iteration, at the tiny perturbation
+            where they take their gradient; without gradient.
+    """
+
+    loss: Tensor
+    before: Tensor
+
+
+@dataclass(frozen=True)
 class Round:
     """One call of an adversary.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -28,8 +29,14 @@ def _classes(labels: Mapping[str, int] | None) -> int:
     return len(labels) + 1
 
 
+def _by_ndim(ndim: int, flat: Any, solid: Any) -> Any:
+    """The one of two values that is for images of so many dimensions."""
+    return flat if ndim == 2 else solid
+
+
 def register() -> None:
     """Register medreg's resolvers; calling it again changes nothing."""
     OmegaConf.register_new_resolver("medreg.run_name", _run_name, replace=True)
     OmegaConf.register_new_resolver("medreg.numbered", _numbered, replace=True)
     OmegaConf.register_new_resolver("medreg.classes", _classes, replace=True)
+    OmegaConf.register_new_resolver("medreg.by_ndim", _by_ndim, replace=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medreg.errors import DataError
 from medreg.metrics.overlap import label_index, voxel_counts
-from medreg.metrics.rows import MetricRow, row, rows_with_mean
+from medreg.metrics.rows import MetricRow, mean_of_numbers, row, rows_with_mean
 from medreg.metrics.structures import StructureEvaluator, case_name, spacing_of
 
 
@@ -66,6 +66,13 @@ class SegmentationEvaluator(StructureEvaluator):
         codes = list(self.labels.values())
         maps = (label_index(labels[:, 0], codes) for labels in (truth, prediction))
         return list(self.overlaps(*maps))[-1].value
+
+    def mean_iou(self, truth: Tensor, prediction: Tensor) -> float:
+        """Mean intersection over union, D / (2 − D) of each structure; arguments as for `mean_dice`."""
+        codes = list(self.labels.values())
+        maps = (label_index(labels[:, 0], codes) for labels in (truth, prediction))
+        scores = [found.value for found in self.overlaps(*maps)][: len(codes)]
+        return mean_of_numbers(score / (2 - score) for score in scores)
 
     def _volumes(self, batch: Mapping[str, Any], known: Tensor | None, found: Tensor) -> Iterator[MetricRow]:
         """Volume of each structure and its error (absolute); none without an affine, which knows the slice distance."""

@@ -21,7 +21,8 @@ from medreg.runs.trained import TrainedRun
 
 # Nodes that say how a field is made and what is asked of it; data, metrics and seeds are the command's.
 ADOPTED = (
-    "protocol", "similarity", "regularisation", "transformation", "convolution", "task", "model", "refine",
+    "protocol", "similarity", "regularisation", "transformation", "convolution", "augmentation", "semi", "task",
+    "model", "refine",
 )  # fmt: skip
 
 

@@ -48,6 +48,7 @@ SLOTS: Mapping[str, type] = {
     "task": pl.LightningModule,
     "data": pl.LightningDataModule,
     "augmentation": object,
+    "semi": object,
     "convolution": object,
     "metrics": object,
 }

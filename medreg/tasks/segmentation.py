@@ -8,25 +8,39 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from medreg.augmentation.training import TrainingAugmentation
 from medreg.errors import CompositionError
 from medreg.metrics.overlap import label_index
 from medreg.metrics.runtime import RuntimeMeter
 from medreg.metrics.segmentation import SegmentationEvaluator
+from medreg.tasks.averaged import AveragedTask
 from medreg.tasks.base import Batch, Task
+from medreg.tasks.moment import Moment
 from medreg.tasks.results import CaseResult, case_arrays, cost_rows
+from medreg.tasks.semi.base import SemiSupervision, Unlabelled
 
 
-class SegmentationTask(Task):
-    """Train a network on labelled images and evaluate it per case.
+class SegmentationTask(AveragedTask):
+    """Train a network on labelled images, perhaps on others too, and evaluate it per case.
 
-    Class 0 is everything that no structure covers; class k is the k-th structure of the data.
+    Class 0 is everything that no structure covers; class k is the k-th structure of the data. The loss of a step is
+    L(labelled) + λ_l D(labelled) + what the images without labels say; D is that of the augmentation's adversary,
+    which acts before the supervised pass.
 
     Args:
         model: from images (B, 1, *S) to scores (B, L + 1, *S).
-        loss: from scores (B, L + 1, *S) and classes (B, 1, *S) to a number.
+        loss: from scores (B, L + 1, *S) and shares of the classes (B, L + 1, *S), which sum to 1, to a number.
         evaluator: scores one case.
         multiple: voxels; images are padded with 0 to a multiple of it for the network, as its strides need.
+        augmentation: what is done to training images; None: nothing.
+        semi: how images without labels are learned from; None: they are not.
+        ema: as in `AveragedTask`.
+        seed: of augmentation, adversary and teacher; what is drawn in a step follows from the seed, the number of
+            batches before it and the process only, so that a resumed run goes on as if it had not stopped.
         optimiser: as in `Task`, like the rest.
+
+    Raises:
+        CompositionError: `semi` does not fit the augmentation, or brings an average beside `ema`.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({"image", "label", "case"})
@@ -39,24 +53,51 @@ class SegmentationTask(Task):
         *,
         evaluator: SegmentationEvaluator,
         multiple: int,
+        augmentation: TrainingAugmentation | None = None,
+        semi: SemiSupervision | None = None,
+        ema: float | None = None,
+        seed: int = 0,
         optimiser: Callable[[Any], torch.optim.Optimizer] | None = None,
         scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
         name: str = "model",
     ) -> None:
-        super().__init__(model, evaluator=evaluator, optimiser=optimiser, scheduler=scheduler, name=name)
+        super().__init__(
+            model, ema=ema, evaluator=evaluator, optimiser=optimiser, scheduler=scheduler, name=name
+        )
         self.loss = loss
         self.multiple = multiple
+        self.augmentation, self.seed = augmentation, seed
+        self.semi = semi
+        if semi is not None:
+            semi.prepare(model, augmentation)
+            if ema is not None and semi.evaluated is not None:
+                raise CompositionError(
+                    f"task.ema={ema} and semi.evaluate={semi.evaluated} each name weights to be evaluated; set "
+                    "task.ema=null, or semi.evaluate=student."
+                )
 
-    def scores(self, image: Tensor) -> Tensor:
+    def scores(self, image: Tensor, model: nn.Module | None = None) -> Tensor:
         """Return the scores of every class, (B, L + 1, *S).
 
         Args:
             image: (B, 1, *S).
+            model: the network that is asked; None: the one that is trained.
 
         Raises:
-            CompositionError: the network gives another number of classes than the data have.
+            CompositionError: the network gives another number of classes than the data have, or its normalisation
+                needs more than one image.
         """
-        return self._cut(self.model(self._padded(image)), image)
+        try:
+            scores = (self.model if model is None else model)(self._padded(image))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise CompositionError(
+                f"Batch normalisation cannot train on {len(image)} image of {list(image.shape[2:])} voxels: at the "
+                "coarsest level one value a channel is left. Set data.loader.batch_size=2 or more (with "
+                "data.loader.drop_last=true, so that no batch of one is left over), or model.norm=instance."
+            ) from error
+        return self._cut(scores, image)
 
     def _padded(self, image: Tensor) -> Tensor:
         """Return the image padded with 0 to what the network takes."""
@@ -79,18 +120,104 @@ class SegmentationTask(Task):
         """Return the code of the most probable structure of every voxel, (B, 1, *S); 0 where there is none."""
         return self._codes(self.scores(image))
 
+    def on_fit_start(self) -> None:
+        """Refuse, before anything is trained, data without what `semi` learns from."""
+        super().on_fit_start()
+        data = getattr(self.trainer, "datamodule", None)
+        if self.semi is not None and "unlabelled" not in getattr(data, "provides", ("unlabelled",)):
+            raise _nothing_unlabelled()
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Return the loss of one batch."""
-        loss = self._loss(self.scores(batch["image"]), batch)
+        """Return the loss of one batch.
+
+        Raises:
+            NumericalError: it is not finite.
+            CompositionError: `semi` finds no images without labels.
+        """
+        moment = self._moment(batch, batch_index)
+        image, target = self.augmented(batch["image"], self._target(batch["label"]), moment)
+        others = self._of_labelled(image, target, moment), self._of_unlabelled(batch, moment)
+        supervised = self.loss(self.scores(image), target)
+        loss = sum((other.loss for other in others if other is not None), start=supervised)
         self.check_finite(loss, batch)
-        self.train_means.add({"loss": loss}, size=len(batch["image"]))
+        told = {name: value for other in others if other is not None for name, value in other.told.items()}
+        parts = {"supervised": supervised, **told} if told else {}
+        self.train_means.add({"loss": loss, **parts}, size=len(batch["image"]))
         return loss
 
+    def augmented(self, image: Tensor, target: Tensor, moment: Moment) -> tuple[Tensor, Tensor]:
+        """Return images (N, 1, *S) and shares of the classes (N, L + 1, *S) as a step trains on them."""
+        if self.augmentation is None:
+            return image, target
+        with torch.no_grad():
+            return self.augmentation.batch(image, target, generator=moment.generator("labelled"))
+
+    def _of_labelled(self, image: Tensor, target: Tensor, moment: Moment) -> Unlabelled | None:
+        """λ_l D of the images whose labels are known; None where no adversary acts."""
+        term = None if self.augmentation is None else self.augmentation.consistency
+        if term is None or not term.active(moment.epoch):
+            return None
+        found = term(moment.scores, image, labels=target, step=2 * moment.step, module=self.model)
+        weight = term.weight_at(moment.epoch)
+        weight *= 1.0 if self.semi is None else self.semi.share_of_labelled(moment.epoch)
+        return Unlabelled(weight * found.loss, {"consistency": found.loss, "consistency_start": found.before})
+
+    def _of_unlabelled(self, batch: Batch, moment: Moment) -> Unlabelled | None:
+        """What the images without labels say; None where they are not learned from."""
+        if self.semi is None:
+            return None
+        if "unlabelled" not in batch:
+            raise _nothing_unlabelled()
+        image: Tensor = batch["unlabelled"]["image"]
+        if self.augmentation is not None:
+            unknown = image.new_zeros(len(image), len(self.evaluator.labels) + 1, *image.shape[2:])
+            unknown[:, 0] = 1.0
+            with torch.no_grad():
+                changed, _ = self.augmentation.batch(image, unknown, generator=moment.generator("unlabelled"))
+            image = changed[: len(image)]  # without the copies as they were
+        found: Unlabelled = self.semi(image, moment)
+        return found
+
+    def _moment(self, batch: Batch, batch_index: int) -> Moment:
+        step = batch_index
+        if self._trainer is not None:
+            step += self.current_epoch * int(self.trainer.num_training_batches)
+        return Moment(
+            self.scores,
+            self.model,
+            self.current_epoch,
+            step,
+            self.seed,
+            self.global_rank,
+            batch["image"].device,
+        )
+
+    def begin_averages(self) -> None:
+        """Let the average and the teacher start."""
+        super().begin_averages()
+        if self.semi is not None:
+            self.semi.begin(self.model)
+
+    def update_averages(self) -> None:
+        """Let the average and the teacher follow."""
+        super().update_averages()
+        if self.semi is not None:
+            self.semi.after_step(self.model)
+
+    @property
+    def evaluated(self) -> str:
+        """Dotted name of the network whose weights are evaluated."""
+        part = None if self.semi is None else self.semi.evaluated
+        return super().evaluated if part is None else f"semi.{part}.network"
+
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Accumulate loss and mean Dice of one case."""
-        scores = self.scores(batch["image"])
-        dice = self.evaluator.mean_dice(batch["label"], self._codes(scores))
-        self.add_validation(loss=self._loss(scores, batch), dice_mean=dice)
+        """Accumulate loss, mean Dice and mean intersection over union of one case."""
+        scores = self.scores(batch["image"], self.validated())
+        maps = batch["label"], self._codes(scores)
+        loss = self.loss(scores, self._target(batch["label"]))
+        self.add_validation(
+            loss=loss, dice_mean=self.evaluator.mean_dice(*maps), iou_mean=self.evaluator.mean_iou(*maps)
+        )
 
     def test_step(self, batch: Batch, batch_index: int) -> CaseResult:  # type: ignore[override]
         """Score one case."""
@@ -107,6 +234,16 @@ class SegmentationTask(Task):
         codes = torch.tensor([0, *self.evaluator.labels.values()], device=scores.device)
         return codes[scores.argmax(dim=1, keepdim=True)]
 
-    def _loss(self, scores: Tensor, batch: Batch) -> Tensor:
-        classes = label_index(batch["label"], list(self.evaluator.labels.values()))
-        return self.loss(scores, classes)
+    def _target(self, label: Tensor) -> Tensor:
+        """Return the shares of the classes, (B, L + 1, *S) of 0 and 1, of label codes (B, 1, *S)."""
+        classes = label_index(label[:, 0], list(self.evaluator.labels.values()))
+        shares = nn.functional.one_hot(classes, len(self.evaluator.labels) + 1)
+        return shares.movedim(-1, 1).to(torch.get_default_dtype()).contiguous()
+
+
+def _nothing_unlabelled() -> CompositionError:
+    return CompositionError(
+        "semi learns from images without labels beside those with labels, and these data have none. Set "
+        "data.labelled=3, for example, which keeps the labels of that many subjects and lets those of the others "
+        "go (data=acdc_segmentation has it), or semi=none."
+    )

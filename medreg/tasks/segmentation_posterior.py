@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medreg.errors import CompositionError, ConfigError
-from medreg.metrics.overlap import label_index
 from medreg.metrics.runtime import RuntimeMeter
 from medreg.metrics.uncertainty.labels import label_calibration
 from medreg.models.segmentation_samples import SampledSegmentation
@@ -29,11 +28,13 @@ class PosteriorSegmentationTask(SegmentationTask):
         draws: K a case, where the network lets choose.
         band_mm: half-width of the band around the true structures, in which probabilities are judged.
         seed: of the draws.
-        **options: of `SegmentationTask`; its loss is that of validation.
+        **options: of `SegmentationTask`; its loss is that of validation. Of an augmentation, the random change of
+            the images and labels alone: the likelihood is that of what the change has made.
 
     Raises:
         ConfigError: no draw.
-        CompositionError: a network without draws.
+        CompositionError: a network without draws; a loss of consistency, learning without labels or an average of
+            weights, which are no part of a likelihood.
     """
 
     requires: ClassVar[frozenset[str]] = SegmentationTask.requires | {"spacing_mm"}
@@ -48,24 +49,40 @@ class PosteriorSegmentationTask(SegmentationTask):
             )
         if draws < 1:
             raise ConfigError(f"task.draws is {draws}; a predictive distribution needs one or more.")
-        super().__init__(model, **options)
-        self.draws, self.band_mm, self.seed = draws, band_mm, seed
+        super().__init__(model, seed=seed, **options)
+        self.draws, self.band_mm = draws, band_mm
+        self._refuse_other_losses()
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the objective of one batch, in nats a voxel."""
-        image = batch["image"]
-        classes = label_index(batch["label"], list(self.evaluator.labels.values()))[:, 0]
+        moment = self._moment(batch, batch_index)
+        image, target = self.augmented(batch["image"], self._target(batch["label"]), moment)
 
         def likelihood(scores: Tensor) -> Tensor:
-            loss = F.cross_entropy(self._cut(scores, image), classes.long(), reduction="none")
+            loss = F.cross_entropy(self._cut(scores, image), target, reduction="none")
             return -loss.flatten(1).sum(1)
 
-        size = len(image) * int(self.trainer.num_training_batches)  # images of an epoch
+        size = len(batch["image"]) * int(self.trainer.num_training_batches)  # images of an epoch
         voxels = image[0, 0].numel()
         loss = self.sampled.objective(self._padded(image), likelihood, size=size) / voxels
         self.check_finite(loss, batch)
-        self.train_means.add({"loss": loss}, size=len(image))
+        self.train_means.add({"loss": loss}, size=len(batch["image"]))
         return loss
+
+    def _refuse_other_losses(self) -> None:
+        adversary = self.augmentation is not None and self.augmentation.consistency is not None
+        there = {
+            "augmentation": adversary,
+            "semi": self.semi is not None,
+            "task.ema": self.average is not None,
+        }
+        for option, given in there.items():
+            if given:
+                raise CompositionError(
+                    f"task=segmentation_posterior maximises a likelihood of labels, to which {option} as chosen would "
+                    "add another loss or other weights. Take augmentation=none or standard (or another random one), "
+                    "semi=none and task.ema=null, or a model of task=segmentation, such as unet_16."
+                )
 
     def test_step(self, batch: Batch, batch_index: int) -> CaseResult:  # type: ignore[override]
         """Score one case."""

@@ -42,7 +42,7 @@ def task_of(model=None, **options):
     torch.manual_seed(0)
     return SegmentationTask(
         model or Net(),
-        DiceCELoss(to_onehot_y=True, softmax=True),
+        DiceCELoss(softmax=True),
         evaluator=SegmentationEvaluator(LABELS),
         multiple=16,
         optimiser=lambda parameters: torch.optim.Adam(parameters, lr=1e-2),

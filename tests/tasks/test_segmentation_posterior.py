@@ -49,7 +49,7 @@ MODELS = {
 
 def task_of(model, *, draws=6):
     return PosteriorSegmentationTask(
-        model, draws=draws, band_mm=6.0, seed=1, loss=DiceCELoss(to_onehot_y=True, softmax=True, lambda_dice=0.0),
+        model, draws=draws, band_mm=6.0, seed=1, loss=DiceCELoss(softmax=True, lambda_dice=0.0),
         evaluator=SegmentationEvaluator(LABELS, surface=False), multiple=16, name="net",
         optimiser=lambda parameters: torch.optim.Adam(parameters, lr=1e-2),
     )  # fmt: skip
