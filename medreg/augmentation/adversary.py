@@ -91,8 +91,9 @@ class AdvChain:
     calls: int = field(default=0, init=False, compare=False)
 
     def __post_init__(self) -> None:
-        named = isinstance(self.members, Mapping)
-        self.members = tuple(self.members.values() if named else self.members)  # type: ignore[union-attr]
+        listed = self.members.values() if isinstance(self.members, Mapping) else self.members
+        self._listed: tuple[Member, ...] = tuple(listed)
+        self.members = self._listed
         if not self.members:
             raise ConfigError("The adversary has no members; list at least one transformation of images.")
         require_choice("reference", self.reference, ("warped", "clean"))
@@ -219,7 +220,7 @@ class AdvChain:
 
     def lot(self, step: int, device: torch.device) -> Lot:
         """What chance decides for a step, with images on a device."""
-        return Lot.draw(self.members, self.rule, seed=self.seed, step=step, device=device)
+        return Lot.draw(self._listed, self.rule, seed=self.seed, step=step, device=device)
 
     def climb(self, lot: Lot, start: Parameters, divergence: Callable[[Parameters], Tensor]) -> Parameters:
         """Parameters of the chain of a lot where (N,) values are larger than at the start; the start for 0 steps."""
