@@ -1,4 +1,4 @@
-"""medreg from Python: register two images, or apply a displacement field, in one call."""
+"""medreg from Python: register two images, apply a displacement field, or segment an image, in one call."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from medreg.registering.posterior import Posterior
     from medreg.registering.result import RegistrationResult
     from medreg.registering.smoothness import Smoothness
+    from medreg.segmenting.result import Segmentation
+    from medreg.segmenting.run import SegmentationRun
 
 
 def register(
@@ -88,6 +90,53 @@ def register(
     plan = Plan(preset, ckpt, model, mode, initialise, affine, refine, options, device, request, sampled)
     result = run(pair, plan, label_codes=label_names, surface=surface, progress=progress)
     return _saved(result, output)
+
+
+def segment(
+    image: Source,
+    run: str | Path | SegmentationRun,
+    *,
+    ckpt: str = "best",
+    labels: Source | None = None,
+    frame: int | None = None,
+    probabilities: bool = False,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    device: str = "cpu",
+) -> Segmentation:
+    """Segment an image with a trained run, slice by slice or in 3-D as the run works.
+
+    The image is prepared as in the run's training, and the answer is brought back to its voxels: probabilities are
+    interpolated linearly, then the most probable class is taken. Beyond the crop of the run all is background.
+
+    Args:
+        image: file, image of nibabel, SimpleITK or MONAI, `Volume`, or array (X, Y[, Z]) of 1 mm voxels.
+        run: run folder or checkpoint, or an opened `SegmentationRun`, which spares opening it for every image.
+        ckpt: "best" or "last" of a run folder.
+        labels: true labels on the grid of the image, for Dice, surface distances and errors of volumes.
+        frame: 0-based index along the fourth axis of a file with several frames.
+        probabilities: whether to keep the probability of every class.
+        output: NIfTI file to write.
+        overwrite: whether `output` may be there already.
+        device: "cpu", "cuda", …; of an opened run its own.
+
+    Raises:
+        MedregError: a run that does not segment, or an image that does not fit it, with what to do about it.
+    """
+    from medreg.segmenting.image import frames_of
+    from medreg.segmenting.result import check_output
+    from medreg.segmenting.run import SegmentationRun
+
+    (chosen,) = frames_of(image, None if frame is None else int(frame))
+    opened = run if isinstance(run, SegmentationRun) else SegmentationRun.open(run, ckpt=ckpt, device=device)
+    if output is not None:
+        read = [file for file in (image, labels) if isinstance(file, str | Path)]
+        kept = tuple(opened.labels) if probabilities else ()
+        check_output(output, inputs=read, overwrite=overwrite, structures=kept)
+    found = opened.segment(image, labels=labels, frame=chosen, probabilities=probabilities)
+    if output is not None:
+        found.save(output, overwrite=overwrite)
+    return found
 
 
 def warp_image(

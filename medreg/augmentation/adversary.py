@@ -15,21 +15,21 @@ from medreg.augmentation.anatomy import AnatomyCheck
 from medreg.augmentation.ascent import Ascent
 from medreg.augmentation.attack import Attack, Disagreement, Round
 from medreg.augmentation.bias import BiasField
-from medreg.augmentation.chain import Parameters
+from medreg.augmentation.chain import Chain, Parameters
 from medreg.augmentation.chain_rule import ChainRule
+from medreg.augmentation.chance import Chance
 from medreg.augmentation.comparison import Comparison, Region, one_hot, structures
+from medreg.augmentation.geometric import Outside
 from medreg.augmentation.intensity import Intensity
-from medreg.augmentation.lot import Lot
 from medreg.augmentation.member import Member
 from medreg.augmentation.morph import Morph
-from medreg.augmentation.network_pass import NetworkPass, Scores
+from medreg.augmentation.network_pass import Network, NetworkPass, Scores, check_images
 from medreg.augmentation.noise import Noise
 from medreg.errors import ConfigError, DataError, require_choice, require_number, require_whole
 from medreg.geometry.precision import at_least_single, outside_inference_mode
 from medreg.losses.segmentation.consistency import Consistency
 
 log = logging.getLogger("medreg")
-Network = Callable[[Tensor], Any]
 
 
 @dataclass
@@ -63,6 +63,8 @@ class AdvChain:
         truth: the reference is the labels instead of predictions.
         intensity: what is done to the intensities of transformed images.
         region: where predictions are compared.
+        ignore_background: noise and bias leave voxels alone that have the smallest intensity of a clean image and
+            channel (what `intensity` "rescale" does to an image afterwards moves them, "clamp" does not).
         anatomy: rejects transformations that cost structures; needs labels.
         outer_statistics: whether running statistics of batch normalisation take in adversarial images, "update"
             (2023), or not, "frozen".
@@ -83,6 +85,7 @@ class AdvChain:
     truth: bool = field(default=False, kw_only=True)
     intensity: Intensity = field(default_factory=Intensity, kw_only=True)
     region: Region = field(default_factory=Region, kw_only=True)
+    ignore_background: bool = field(default=False, kw_only=True)
     anatomy: AnatomyCheck | None = field(default=None, kw_only=True)
     outer_statistics: Literal["frozen", "update"] = field(default="frozen", kw_only=True)
     outer_train: bool = field(default=False, kw_only=True)
@@ -91,9 +94,8 @@ class AdvChain:
     calls: int = field(default=0, init=False, compare=False)
 
     def __post_init__(self) -> None:
-        listed = self.members.values() if isinstance(self.members, Mapping) else self.members
-        self._listed: tuple[Member, ...] = tuple(listed)
-        self.members = self._listed
+        named = isinstance(self.members, Mapping)
+        self.members = tuple(self.members.values() if named else self.members)  # type: ignore[union-attr]
         if not self.members:
             raise ConfigError("The adversary has no members; list at least one transformation of images.")
         require_choice("reference", self.reference, ("warped", "clean"))
@@ -103,21 +105,26 @@ class AdvChain:
         self._sizes = self._each("step_size", self.step_size)
         for size in self._sizes:
             require_number("step_size", size, least=0)
-        power = (
-            [_is_noise(m) for m in self.members] if self.power_iteration == "smart" else self.power_iteration
-        )
+        smart = [isinstance(member, Noise) for member in self.members]
+        power = smart if self.power_iteration == "smart" else self.power_iteration
         self._power = self._each("power_iteration", power)
 
     @classmethod
-    def paper(cls, ndim: int = 2, **changes: Any) -> AdvChain:
-        """The authors' experiments of 2021, for images of so many axes; options may be changed."""
-        return cls(**{"members": _members("paper", ndim), **changes})
+    def paper(cls, ndim: int = 2, *, padding: Outside = "zeros", **changes: Any) -> AdvChain:
+        """The authors' experiments of 2021.
+
+        Args:
+            ndim: axes of the images, 2 or 3.
+            padding: what enters an image from outside: "lowest" where the background is not 0.
+            changes: of other options.
+        """
+        return cls(**{"members": _members("paper", ndim, padding), **changes})
 
     @classmethod
-    def release(cls, ndim: int = 2, **changes: Any) -> AdvChain:
-        """The released code of 2023 without its defects, for images of so many axes; options may be changed."""
+    def release(cls, ndim: int = 2, *, padding: Outside = "zeros", **changes: Any) -> AdvChain:
+        """The released code of 2023 without its defects; arguments as of `paper`."""
         options: dict[str, Any] = {
-            "members": _members("release", ndim),
+            "members": _members("release", ndim, padding),
             "rule": ChainRule("random_length"),
             "consistency": Consistency(divergence="mse"),
             "decay": "constant",
@@ -170,14 +177,13 @@ class AdvChain:
 
         def found(images: Tensor, labels: Tensor | None, clean: Tensor | None) -> Disagreement:
             passed: list[Tensor] = []
-            with torch.autocast(device_type=images.device.type, enabled=False):
-                game = self._begin(network, images, labels, step, module, clean)
+            asked = self._asked(network, images, step, module)
+            with asked.standing_still(images.device):
+                game = self._begin(asked, images, labels, clean)
                 parameters = self._search(game, passed=passed)
                 with torch.no_grad():
                     moved, fellows = game.comparison.transformed(game.chain, parameters)
-            scores = game.network.outer(
-                moved.detach(), statistics=self.outer_statistics, train=self.outer_train
-            )
+            scores = asked.outer(moved, statistics=self.outer_statistics, train=self.outer_train)
             with torch.autocast(device_type=images.device.type, enabled=False):
                 judged = game.comparison.compared(game.chain, parameters, scores, fellows)
             _warn_of_nothing(judged.mask)
@@ -199,62 +205,68 @@ class AdvChain:
         """The transformation alone, with its divergences before and after; arguments as of a call."""
 
         def found(images: Tensor, labels: Tensor | None, clean: Tensor | None) -> Attack:
-            with torch.autocast(device_type=images.device.type, enabled=False), torch.no_grad():
-                game = self._begin(network, images, labels, step, module, clean)
+            asked = self._asked(network, images, step, module)
+            with asked.standing_still(images.device), torch.no_grad():
+                game = self._begin(asked, images, labels, clean)
                 starts: list[Parameters] = []
                 parameters = self._search(game, starts)
                 before, _ = game.judged(starts[-1])
                 judged, moved = game.judged(parameters)
-                _warn_of_nothing(judged.mask)
-                return Attack(
-                    moved,
-                    game.chain,
-                    parameters,
-                    judged.reference,
-                    judged.mask,
-                    before.divergence,
-                    judged.divergence,
-                )
+            _warn_of_nothing(judged.mask)
+            return Attack(
+                moved,
+                game.chain,
+                parameters,
+                judged.reference,
+                judged.mask,
+                before.divergence,
+                judged.divergence,
+            )
 
         return outside_inference_mode(found, images, labels, clean)
 
-    def lot(self, step: int, device: torch.device) -> Lot:
-        """What chance decides for a step, with images on a device."""
-        return Lot.draw(self._listed, self.rule, seed=self.seed, step=step, device=device)
+    def drawn(self, chance: Chance) -> tuple[Chain, Sequence[int]]:
+        """The chain of a step, and the places of its members among those of the adversary."""
+        order = self.rule.choose(len(self.members), chance.of_chain())
+        return Chain(tuple(self.members[i] for i in order)), order
 
-    def climb(self, lot: Lot, start: Parameters, divergence: Callable[[Parameters], Tensor]) -> Parameters:
-        """Parameters of the chain of a lot where (N,) values are larger than at the start; the start for 0 steps."""
-        sizes, power = [self._sizes[i] for i in lot.order], [self._power[i] for i in lot.order]
-        return self._ascent.climb(lot.chain.members, start, divergence, sizes=sizes, power=power)
+    def climb(
+        self, order: Sequence[int], start: Parameters, divergence: Callable[[Parameters], Tensor]
+    ) -> Parameters:
+        """Parameters of a chain where (N,) values are larger than at the start; the start itself for 0 steps."""
+        members, sizes, power = ([one[i] for i in order] for one in (self.members, self._sizes, self._power))
+        return self._ascent.climb(members, start, divergence, sizes=sizes, power=power)
+
+    def _asked(
+        self, network: Network, images: Tensor, step: int | None, module: nn.Module | None
+    ) -> NetworkPass:
+        check_images(images)
+        if step is None:
+            step, self.calls = self.calls, self.calls + 1
+        require_whole("step", step, 0)
+        if module is None and isinstance(network, nn.Module):
+            module = network
+        return NetworkPass(network, module, self.scores, images.dtype, Chance(self.seed, step))
 
     def _begin(
-        self,
-        network: Network,
-        images: Tensor,
-        labels: Tensor | None,
-        step: int | None,
-        module: nn.Module | None,
-        clean: Tensor | None,
+        self, asked: NetworkPass, images: Tensor, labels: Tensor | None, clean: Tensor | None
     ) -> Round:
-        _check_images(images)
-        step = self._count(step)
-        module = module if module is not None else network if isinstance(network, nn.Module) else None
-        lot = self.lot(step, images.device)
-        asked = NetworkPass(network, module, self.scores, images.dtype, lot.passes)
-        clean_images = at_least_single(images.detach())
+        images = at_least_single(images.detach())
         with torch.no_grad():
-            expected = self._expected(asked, clean_images, labels, clean)
+            expected = self._expected(asked, images, labels, clean)
         comparison = Comparison(
-            clean_images,
+            images,
             expected,
             self.truth,
             self.reference == "warped",
             self.consistency,
             self.intensity,
             self.region,
+            self.ignore_background,
         )
-        kept = structures(labels, like=clean_images) if self.anatomy and labels is not None else None
-        return Round(lot, asked, comparison, kept)
+        kept = structures(labels, like=images) if self.anatomy and labels is not None else None
+        chain, order = self.drawn(asked.chance)
+        return Round(chain, order, asked, comparison, kept, asked.chance.of_parameters(images.device))
 
     def _expected(
         self, asked: NetworkPass, images: Tensor, labels: Tensor | None, clean: Tensor | None
@@ -276,7 +288,7 @@ class AdvChain:
 
         def draw() -> Parameters:
             with torch.no_grad():
-                start = game.chain.draw(game.comparison.clean, generator=game.lot.generator)
+                start = game.chain.draw(game.comparison.clean, generator=game.generator)
             if starts is not None:
                 starts.append(start)
             return start
@@ -288,18 +300,12 @@ class AdvChain:
                     passed.append(value.detach())
                 return value
 
-            return self.climb(game.lot, start, divergence)
+            return self.climb(game.order, start, divergence)
 
         if self.anatomy is None or game.structures is None:
             return climb(draw())
         identity = tuple(member.identity(game.comparison.clean) for member in game.chain.members)
         return self.anatomy.keep(game.chain, game.structures, draw, climb, identity)
-
-    def _count(self, step: int | None) -> int:
-        if step is None:
-            step, self.calls = self.calls, self.calls + 1
-        require_whole("step", step, 0)
-        return step
 
     def _each(self, name: str, value: Any) -> list[Any]:
         if not isinstance(value, Sequence):
@@ -311,21 +317,10 @@ class AdvChain:
         return list(value)
 
 
-def _members(preset: str, ndim: int) -> tuple[Member, ...]:
-    return tuple(getattr(family, preset)(ndim) for family in (Noise, BiasField, Morph, AffineMap))
-
-
-def _is_noise(member: Member) -> bool:
-    return isinstance(member, Noise)
-
-
-def _check_images(images: Tensor) -> None:
-    if not images.is_floating_point():
-        raise DataError(f"Images are {images.dtype}; an adversary needs floating-point intensities.")
-    if images.ndim not in (4, 5):
-        raise DataError(f"Images have shape {tuple(images.shape)}; give (N, C, X, Y) or (N, C, X, Y, Z).")
-    if not bool(images.isfinite().all()):
-        raise DataError("Images hold NaN or infinite intensities; mend them before training.")
+def _members(preset: str, ndim: int, padding: Outside = "zeros") -> tuple[Member, ...]:
+    photometric = [getattr(family, preset)(ndim) for family in (Noise, BiasField)]
+    geometric = [getattr(family, preset)(ndim, padding=padding) for family in (Morph, AffineMap)]
+    return (*photometric, *geometric)
 
 
 def _warn_of_nothing(mask: Tensor) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from medreg.augmentation.chain import Chain, Parameters
 from medreg.augmentation.comparison import Comparison, Judged
-from medreg.augmentation.lot import Lot
 from medreg.augmentation.network_pass import NetworkPass
 
 
@@ -54,21 +55,20 @@ class Round:
     """One call of an adversary.
 
     Attributes:
-        lot: what chance decided.
+        chain: that was drawn.
+        order: indices of its members among those of the adversary.
         network: that is asked.
         comparison: what is compared.
         structures: (N, 1, *S) that must survive, or None.
+        generator: of parameters.
     """
 
-    lot: Lot
+    chain: Chain
+    order: Sequence[int]
     network: NetworkPass
     comparison: Comparison
     structures: Tensor | None
-
-    @property
-    def chain(self) -> Chain:
-        """That was drawn."""
-        return self.lot.chain
+    generator: torch.Generator
 
     def judged(self, parameters: Parameters) -> tuple[Judged, Tensor]:
         """Divergence at parameters, with the gradient in them, and the transformed images."""

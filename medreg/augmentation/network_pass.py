@@ -10,10 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from medreg.augmentation.chance import Chance
 from medreg.augmentation.quiet import chance_repeated, statistics_kept, train_mode
 from medreg.errors import CompositionError, DataError
 from medreg.geometry.precision import at_least_single
 
+Network = Callable[[Tensor], Any]
 Scores = Callable[[Any], Tensor] | str | int | None
 
 
@@ -26,22 +28,24 @@ class NetworkPass:
         module: whose buffers stand still; None where nothing is known.
         scores: what of the output are scores before softmax: a function of it, a key, an index; None is all.
         dtype: of the images that the network is given.
-        seed: of the global generators in every pass.
+        chance: whose dropout every pass has.
     """
 
-    network: Callable[[Tensor], Any]
+    network: Network
     module: nn.Module | None
     scores: Scores
     dtype: torch.dtype
-    seed: int
+    chance: Chance
 
     def quiet(self, images: Tensor) -> Tensor:
-        """Scores (N, K, *S) in float32 at least, with the gradient of the images; nothing of the network changes."""
-        with (
-            statistics_kept(self.module),
-            torch.autocast(device_type=images.device.type, enabled=False),
-        ):
-            return self._call(_bare(self.network), images)
+        """Scores (N, K, *S) in float32 at least, with the gradient of the images, inside `standing_still`."""
+        return self._call(_bare(self.network), images)
+
+    @contextmanager
+    def standing_still(self, device: torch.device) -> Iterator[None]:
+        """For quiet passes and what is done with them: no buffer changes, no autocast."""
+        with statistics_kept(self.module), torch.autocast(device_type=device.type, enabled=False):
+            yield
 
     def outer(self, images: Tensor, *, statistics: Literal["frozen", "update"], train: bool) -> Tensor:
         """Scores with the gradient of the weights, under the caller's autocast.
@@ -55,8 +59,8 @@ class NetworkPass:
         with train_mode(self.module if train else None), statistics_kept(held):
             return self._call(self.network, images)
 
-    def _call(self, network: Callable[[Tensor], Any], images: Tensor) -> Tensor:
-        with _in_sentences(len(images)), chance_repeated(self.seed, images.device):
+    def _call(self, network: Network, images: Tensor) -> Tensor:
+        with _in_sentences(len(images)), chance_repeated(self.chance.of_dropout(), images.device):
             output = network(images.to(self.dtype))
         return _checked(self._scores_of(output), images)
 
@@ -73,7 +77,7 @@ class NetworkPass:
         return output
 
 
-def _bare(network: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+def _bare(network: Network) -> Network:
     """The module inside DistributedDataParallel, whose reducer must not wait for passes without weight gradients."""
     if isinstance(network, nn.parallel.DistributedDataParallel):
         inside: nn.Module = network.module
@@ -115,3 +119,17 @@ def _said(output: Any) -> str:
     if isinstance(output, list | tuple):
         return f"a {type(output).__name__} of {len(output)}"
     return f"a {type(output).__name__}"
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what cannot be attacked.
+
+    Raises:
+        DataError: no floating-point images (N, C, *S), or intensities that are not finite.
+    """
+    if not images.is_floating_point():
+        raise DataError(f"Images are {images.dtype}; an adversary needs floating-point intensities.")
+    if images.ndim not in (4, 5):
+        raise DataError(f"Images have shape {tuple(images.shape)}; give (N, C, X, Y) or (N, C, X, Y, Z).")
+    if not bool(images.isfinite().all()):
+        raise DataError("Images hold NaN or infinite intensities; mend them before training.")

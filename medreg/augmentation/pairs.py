@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from medreg.augmentation.adversary import AdvChain
 from medreg.augmentation.batch.unchanged import Unchanged
 from medreg.augmentation.chain import Chain, Parameters
+from medreg.augmentation.chance import Chance
 from medreg.augmentation.consistency_term import ConsistencyTerm
+from medreg.augmentation.member import SAME, lowest
 from medreg.augmentation.pair_motion import PairMotion
 from medreg.augmentation.quiet import chance_repeated, statistics_kept
 from medreg.augmentation.training import TrainingAugmentation
@@ -68,17 +70,18 @@ class PairAugmentation:
                 f"Augmentation moves both images of a pair by one map, but they have shapes {tuple(fixed.shape)} and "
                 f"{tuple(batch[MOVING].shape)}; bring them to one grid, or use augmentation=none."
             )
-        with torch.autocast(fixed.device.type, enabled=False):
-            lot = self.adversary.lot(step, fixed.device)
-            start = draw_for_pairs(lot.chain, batch, generator=lot.generator)
+        chance = Chance(self.adversary.seed, step)
+        chain, order = self.adversary.drawn(chance)
+        with torch.autocast(fixed.device.type, enabled=False), statistics_kept(module):
+            start = draw_for_pairs(chain, batch, generator=chance.of_parameters(fixed.device))
 
             def quiet(parameters: Parameters) -> Tensor:
-                with statistics_kept(module), chance_repeated(lot.passes, fixed.device):
-                    return energies(*self.transformed(batch, lot.chain, parameters))
+                with chance_repeated(chance.of_dropout(), fixed.device):
+                    return energies(*self.transformed(batch, chain, parameters))
 
-            parameters = self.adversary.climb(lot, start, quiet)
+            parameters = self.adversary.climb(order, start, quiet)
             with torch.no_grad():
-                return self.transformed(batch, lot.chain, parameters)
+                return self.transformed(batch, chain, parameters)
 
     def transformed(
         self, batch: Batch, chain: Chain, parameters: Parameters
@@ -86,9 +89,11 @@ class PairAugmentation:
         """Both batches for parameters as `draw_for_pairs` makes them."""
         clean = both(batch)
         seen = compared = clean
+        floor = lowest(clean) if self.adversary.ignore_background else None
         for member, phi in zip(chain.members, parameters, strict=True):
             if not member.geometric:
-                seen = member.apply(seen, phi)
+                changed = member.apply(seen, phi)
+                seen = changed if floor is None else torch.where((seen - floor).abs() < SAME, seen, changed)
                 continue
             same = seen is compared
             channels = (

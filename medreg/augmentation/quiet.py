@@ -7,27 +7,27 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @contextmanager
 def statistics_kept(module: nn.Module | None) -> Iterator[None]:
     """Within it, no buffer of any submodule changes, to the bit, while each works in the mode that it is in.
 
-    Normalisation in train mode uses the statistics of the batch and does not add them to the running ones. Other
+    Batch normalisation in train mode uses the statistics of the batch and does not add them to the running ones. Other
     modules in train mode get copies of their buffers to write to. (The code of AdvChain of 2021 reached the direct
     children of a network only.)
 
     Args:
         module: whose buffers; None is nobody's.
     """
-    tracking: list[_NormBase] = []
+    tracking: list[_BatchNorm] = []
     buffers: list[tuple[nn.Module, dict[str, torch.Tensor | None]]] = []
     try:
         for part in () if module is None else module.modules():
             if not part.training:
                 continue
-            if isinstance(part, _NormBase):
+            if isinstance(part, _BatchNorm):
                 if part.track_running_stats:
                     part.track_running_stats = False
                     tracking.append(part)
@@ -71,13 +71,9 @@ def chance_repeated(seed: int, device: torch.device) -> Iterator[None]:
         if device.type == "cpu":
             stack.enter_context(torch.random.fork_rng(devices=[]))
         else:
-            index = device.index if device.index is not None else _current(device)
+            backend = torch.get_device_module(device)
+            index = backend.current_device() if device.index is None else device.index
             stack.enter_context(torch.random.fork_rng(devices=[index], device_type=device.type))
-            with torch.device(device):
-                torch.get_device_module(device).manual_seed(seed)
+            backend.default_generators[index].manual_seed(seed)
         torch.default_generator.manual_seed(seed)
         yield
-
-
-def _current(device: torch.device) -> int:
-    return int(torch.get_device_module(device).current_device())

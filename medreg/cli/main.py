@@ -15,6 +15,7 @@ from medreg.errors import MedregError
 VERBS = (
     "train",
     "register",
+    "segment",
     "search_smoothness",
     "draw_smoothness",
     "warp",

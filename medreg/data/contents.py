@@ -104,4 +104,5 @@ def _of_item(item: Item, marks: FileMarks) -> dict[str, str]:
 
 def _facts(record: Record) -> list[Any]:
     facts = [getattr(record, name) for name in FACTS]
+    facts += [] if record.corruption is None else [str(record.corruption)]
     return [record.id, *facts, sorted((name, str(value)) for name, value in record.covariates.items())]

@@ -42,6 +42,8 @@ def record_item(record: Record) -> dict[str, Any]:
             item[name] = str(file)
             item[f"{name}_name"] = record.describe(file)
             item[f"{name}_stamp"] = stamp(file, record.describe(file))
+    if record.corruption is not None:
+        item["corruption"] = record.corruption
     return item
 
 
@@ -93,7 +95,10 @@ class LoadRecord(Transform):
             return {"truth": torch.from_numpy(field.displacement), "affine": torch.from_numpy(field.affine)}
         volume = read_image(data["image"], frame=data["frame"])
         affine = torch.from_numpy(volume.affine)
-        out: dict[str, Any] = {"image": MetaTensor(_finite(_as_stack(volume), data), affine=affine)}
+        values = _finite(_as_stack(volume), data)
+        if "corruption" in data:
+            values = data["corruption"](values.float(), (*volume.spacing_mm, 1.0)[:3])
+        out: dict[str, Any] = {"image": MetaTensor(values, affine=affine)}
         for key in MAPS:
             if key in data:
                 array = self._read_map(data, key, volume)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from medreg.data.corruption import Corruption
+
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
 
@@ -59,6 +61,7 @@ class Record(Item):
             are never trained on.
         position: place of the image among the frames of its cine, counted from 0; that of `frame` unless stated.
         covariates: numbers and categories of the subject, from the table of the data set.
+        corruption: what is done to the image when it is read, for tests of robustness.
     """
 
     subject: str
@@ -80,6 +83,7 @@ class Record(Item):
     trainable: bool = True
     position: int | None = None
     covariates: Mapping[str, float | str] = field(default_factory=dict, compare=False)
+    corruption: Corruption | None = None
 
     def __post_init__(self) -> None:
         if not self.id:

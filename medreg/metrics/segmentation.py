@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from medreg.errors import DataError
-from medreg.metrics.overlap import label_index, voxel_counts
-from medreg.metrics.rows import MetricRow, mean_of_numbers, row, rows_with_mean
+from medreg.metrics.overlap import dice_from_counts, label_index, voxel_counts
+from medreg.metrics.rows import MetricRow, row, rows_with_mean
 from medreg.metrics.structures import StructureEvaluator, case_name, spacing_of
 
 
 class SegmentationEvaluator(StructureEvaluator):
-    """Overlap, surface distances and volumes of predicted structures, against true labels where there are any.
+    """Dice, IoU, surface distances and volumes of predicted structures, against true labels where there are any.
 
     A structure that both maps lack has no Dice; one that only one of them has gets 0 (`vanished="either"`) and counts
     as lost. `unmatched_slices` of a stack counts, for all structures, the slices of one map alone, which have no
@@ -53,6 +53,7 @@ class SegmentationEvaluator(StructureEvaluator):
         if known is not None:
             spacing_mm = spacing_of(batch, case)[0].tolist() if self.surface else []
             rows += self.compare(known, found, spacing_mm)
+            rows += self._jaccard(known, found)
             rows += self.cut_off(batch)
         return [*rows, *self._volumes(batch, known, found)]
 
@@ -67,12 +68,20 @@ class SegmentationEvaluator(StructureEvaluator):
         maps = (label_index(labels[:, 0], codes) for labels in (truth, prediction))
         return list(self.overlaps(*maps))[-1].value
 
+    def _jaccard(self, known: Tensor, found: Tensor) -> Iterator[MetricRow]:
+        """Intersection over union of each structure, over all slices together, D / (2 − D)."""
+        scores = dice_from_counts(
+            *self._counts(known, found, None), vanished=self.vanished, aggregate="per_volume"
+        )
+        yield from rows_with_mean(
+            "iou", dict(zip(self.labels, (scores / (2 - scores)).tolist(), strict=True))
+        )
+
     def mean_iou(self, truth: Tensor, prediction: Tensor) -> float:
         """Mean intersection over union, D / (2 − D) of each structure; arguments as for `mean_dice`."""
         codes = list(self.labels.values())
         maps = (label_index(labels[:, 0], codes) for labels in (truth, prediction))
-        scores = [found.value for found in self.overlaps(*maps)][: len(codes)]
-        return mean_of_numbers(score / (2 - score) for score in scores)
+        return list(self._jaccard(*maps))[-1].value
 
     def _volumes(self, batch: Mapping[str, Any], known: Tensor | None, found: Tensor) -> Iterator[MetricRow]:
         """Volume of each structure and its error (absolute); none without an affine, which knows the slice distance."""

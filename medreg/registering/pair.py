@@ -143,7 +143,7 @@ def as_image(source: Source, side: str) -> Volume:
         file, frame = split_frame(source)
         volume = read_image(file, frame=frame)
     else:
-        volume = _in_memory(source, f"{side} image")
+        volume = in_memory(source, f"{side} image")
         with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused below
             volume = replace(volume, array=np.ascontiguousarray(volume.array, dtype=np.float32))
     name = called(volume, f"{side} image")
@@ -172,7 +172,7 @@ def as_labels(source: Source, role: str = "label map") -> Volume:
     if isinstance(source, str | Path):
         file, frame = split_frame(source)
         return read_labels(file, frame=frame)
-    volume = _in_memory(source, role)
+    volume = in_memory(source, role)
     return replace(volume, array=np.ascontiguousarray(exact_labels(volume.array, called(volume, role))))
 
 
@@ -186,7 +186,7 @@ def as_mask(source: Source, role: str = "mask") -> Volume:
         file, frame = split_frame(source)
         volume = read_mask(file, frame=frame)
     else:
-        volume = _in_memory(source, role)
+        volume = in_memory(source, role)
         volume = replace(volume, array=np.ascontiguousarray(exact_mask(volume.array, called(volume, role))))
     if not volume.array.any():
         raise DataError(
@@ -196,7 +196,7 @@ def as_mask(source: Source, role: str = "mask") -> Volume:
     return volume
 
 
-def _in_memory(source: Volume | NDArray[Any] | Tensor, role: str) -> Volume:
+def in_memory(source: Volume | NDArray[Any] | Tensor, role: str) -> Volume:
     """Return an array of real numbers with its place; a bare one has voxels of 1 mm.
 
     Raises:

@@ -36,6 +36,7 @@ from medreg.registering.smoothness import SmoothnessRequest, choose
 from medreg.registering.solve import Report, optimise
 from medreg.registering.start import CHOSEN, Looked, choose_start, look
 from medreg.registering.unused import check_used
+from medreg.runs.device import usable_device
 from medreg.runs.scans import Scan
 from medreg.runs.trained import TrainedRun
 
@@ -154,7 +155,7 @@ def run(
     if plan.posterior.kind is not None:
         wanted = moving_label_names(pair, labels, label_codes)
         gatherer = PairGatherer(pair, wanted, keep=plan.posterior.keep, place=plan.posterior.state)
-    device = _device(plan.device)
+    device = usable_device(plan.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         start_time = time.perf_counter()
@@ -333,13 +334,3 @@ def _remarks(start: PairTransform) -> list[str]:
             "mass may place it better"
         )
     return remarks
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"--device {name} cannot be used here: {reason}. Use --device cpu.") from error
-    return device

@@ -21,6 +21,7 @@ class Metric:
 
 METRICS = {
     "dice": Metric("Dice", "higher", 3),
+    "iou": Metric("IoU", "higher", 3),
     "hd95_mm": Metric("HD95", "lower", 2),
     "hd_mm": Metric("Hausdorff", "lower", 2),
     "assd_mm": Metric("ASSD", "lower", 2),

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from medreg.augmentation.training import TrainingAugmentation
 from medreg.errors import CompositionError
 from medreg.metrics.overlap import label_index
+from medreg.metrics.rows import MetricRow
 from medreg.metrics.runtime import RuntimeMeter
 from medreg.metrics.segmentation import SegmentationEvaluator
+from medreg.metrics.uncertainty.labels import label_calibration
 from medreg.tasks.averaged import AveragedTask
 from medreg.tasks.base import Batch, Task
 from medreg.tasks.moment import Moment
@@ -37,6 +39,8 @@ class SegmentationTask(AveragedTask):
         ema: as in `AveragedTask`.
         seed: of augmentation, adversary and teacher; what is drawn in a step follows from the seed, the number of
             batches before it and the process only, so that a resumed run goes on as if it had not stopped.
+        band_mm: half-width of the band around the true structures in which the probabilities are judged; None: they
+            are not.
         optimiser: as in `Task`, like the rest.
 
     Raises:
@@ -53,6 +57,7 @@ class SegmentationTask(AveragedTask):
         *,
         evaluator: SegmentationEvaluator,
         multiple: int,
+        band_mm: float | None = None,
         augmentation: TrainingAugmentation | None = None,
         semi: SemiSupervision | None = None,
         ema: float | None = None,
@@ -75,6 +80,7 @@ class SegmentationTask(AveragedTask):
                     f"task.ema={ema} and semi.evaluate={semi.evaluated} each name weights to be evaluated; set "
                     "task.ema=null, or semi.evaluate=student."
                 )
+        self.band_mm = band_mm
 
     def scores(self, image: Tensor, model: nn.Module | None = None) -> Tensor:
         """Return the scores of every class, (B, L + 1, *S).
@@ -119,6 +125,10 @@ class SegmentationTask(AveragedTask):
     def predict(self, image: Tensor) -> Tensor:
         """Return the code of the most probable structure of every voxel, (B, 1, *S); 0 where there is none."""
         return self._codes(self.scores(image))
+
+    def probabilities(self, image: Tensor) -> Tensor:
+        """Return the probability of every class, (B, L + 1, *S), which the evaluation and `medreg segment` use."""
+        return self.scores(image).softmax(1)
 
     def on_fit_start(self) -> None:
         """Refuse, before anything is trained, data without what `semi` learns from."""
@@ -222,13 +232,27 @@ class SegmentationTask(AveragedTask):
     def test_step(self, batch: Batch, batch_index: int) -> CaseResult:  # type: ignore[override]
         """Score one case."""
         with RuntimeMeter(self.device) as meter:
-            found = self.predict(batch["image"])
+            probabilities = self.probabilities(batch["image"])
+            found = self._codes(probabilities)
+        rows = [*self.evaluator(batch, found), *self._calibration(batch, probabilities)]
         shown = {"image": batch["image"], "label": batch["label"], "prediction": found}
         return CaseResult(
             case=batch["case"][0],
-            rows={self.name: [*self.evaluator(batch, found), *cost_rows(meter.usage)]},
+            rows={self.name: [*rows, *cost_rows(meter.usage)]},
+            columns={"phase": str(batch["phase"][0])} if "phase" in batch else {},
             arrays=case_arrays(batch, {name: array[:, 0] for name, array in shown.items()}),
         )
+
+    def _calibration(self, batch: Batch, probabilities: Tensor) -> list[MetricRow]:
+        """Rows that say whether the probabilities near the true outlines are true."""
+        if self.band_mm is None or not self.evaluator.labels:
+            return []
+        stated = probabilities[:, 1:].float().clamp(0, 1)
+        found = label_calibration(
+            stated, batch["label"], self.evaluator.labels,
+            spacing_mm=batch["spacing_mm"][0].cpu(), band_mm=self.band_mm,
+        )  # fmt: skip
+        return found.rows
 
     def _codes(self, scores: Tensor) -> Tensor:
         codes = torch.tensor([0, *self.evaluator.labels.values()], device=scores.device)

@@ -9,19 +9,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medreg.errors import CompositionError, ConfigError
-from medreg.metrics.runtime import RuntimeMeter
-from medreg.metrics.uncertainty.labels import label_calibration
 from medreg.models.segmentation_samples import SampledSegmentation
 from medreg.tasks.base import Batch
-from medreg.tasks.results import CaseResult, case_arrays, cost_rows
 from medreg.tasks.segmentation import SegmentationTask
 
 
 class PosteriorSegmentationTask(SegmentationTask):
     """Train what a sampled network minimises; evaluate the mean of the probabilities of its draws.
 
-    Beside the rows of `SegmentationTask` come calibration error, Brier score and log-likelihood in a band around the
-    structures.
+    Its rows of calibration (error, Brier score and log-likelihood in a band around the structures) are of that mean.
 
     Args:
         model: a network with draws.
@@ -49,8 +45,8 @@ class PosteriorSegmentationTask(SegmentationTask):
             )
         if draws < 1:
             raise ConfigError(f"task.draws is {draws}; a predictive distribution needs one or more.")
-        super().__init__(model, seed=seed, **options)
-        self.draws, self.band_mm = draws, band_mm
+        super().__init__(model, band_mm=band_mm, seed=seed, **options)
+        self.draws = draws
         self._refuse_other_losses()
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -83,23 +79,6 @@ class PosteriorSegmentationTask(SegmentationTask):
                     "add another loss or other weights. Take augmentation=none or standard (or another random one), "
                     "semi=none and task.ema=null, or a model of task=segmentation, such as unet_16."
                 )
-
-    def test_step(self, batch: Batch, batch_index: int) -> CaseResult:  # type: ignore[override]
-        """Score one case."""
-        with RuntimeMeter(self.device) as meter:
-            probabilities = self.probabilities(batch["image"])
-            found = self._codes(probabilities)
-        calibration = label_calibration(
-            probabilities[:, 1:].clamp_max(1), batch["label"], self.evaluator.labels,
-            spacing_mm=batch["spacing_mm"][0].cpu(), band_mm=self.band_mm,
-        )  # fmt: skip
-        shown = {"image": batch["image"], "label": batch["label"], "prediction": found}
-        rows = [*self.evaluator(batch, found), *calibration.rows, *cost_rows(meter.usage)]
-        return CaseResult(
-            case=batch["case"][0],
-            rows={self.name: rows},
-            arrays=case_arrays(batch, {name: array[:, 0] for name, array in shown.items()}),
-        )
 
     def probabilities(self, image: Tensor) -> Tensor:
         """Mean probabilities over draws, (B, L + 1, *S): the same draws for the same seed."""

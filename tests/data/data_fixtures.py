@@ -312,3 +312,25 @@ def folder(root, *, splits=("train", "train", "val", "test")):
         rows.append(",".join([*cells, split, f"case{number}"]))
     (root / "pairs.csv").write_text("\n".join(rows) + "\n")
     return root / "pairs.csv"
+
+
+def decathlon(root, *, cases=("00", "04", "13", "16")):
+    """A task of two contrasts: 4-D images whose first volume shows the structures and whose second is dark."""
+    root = Path(root) / "Task05_Prostate"
+    affine = np.diag([0.625, 0.625, 3.6, 1.0])
+    entries = []
+    for number, case in enumerate(cases):
+        image, label = heart((20, 18, 4), radius=4, codes=(1, 2, 2), seed=number)
+        names = [f"./{folder}/prostate_{case}.nii.gz" for folder in ("imagesTr", "labelsTr")]
+        write(root / names[0], np.stack([image, 0 * image + number], -1), affine)
+        write(root / names[1], label, affine)
+        entries.append(dict(zip(("image", "label"), names, strict=True)))
+    write(root / "imagesTs/prostate_08.nii.gz", np.stack([image, image], -1), affine)
+    (root / "imagesTr/._prostate_00.nii.gz").write_bytes(b"\0")
+    content = {
+        "name": "PROSTATE", "modality": {"0": "T2", "1": "ADC"},
+        "labels": {"0": "background", "1": "PZ", "2": "TZ"},
+        "training": entries, "test": ["./imagesTs/prostate_08.nii.gz"],
+    }  # fmt: skip
+    (root / "dataset.json").write_text(json.dumps(content))
+    return root

@@ -21,6 +21,7 @@ from medreg.data.phantoms.cardiac import CardiacPhantom
 from medreg.data.phantoms.cardiac_heart import GROUPS
 from medreg.data.phantoms.cardiac_motion import contraction_curve
 from medreg.data.phantoms.cardiac_noise import smooth_plane
+from medreg.data.phantoms.cardiac_scan import Appearance, acquire
 from medreg.data.phantoms.writing import MARKER
 from medreg.errors import ConfigError
 from medreg.geometry.derivatives import jacobian_determinant
@@ -398,3 +399,19 @@ def test_beat_starts_relaxed_and_contracts_once():
 def test_impossible_options_are_named(tmp_path, wrong, word):
     with pytest.raises(ConfigError, match=f"prepare.*{word}"):
         CardiacPhantom(tmp_path, **OPTIONS | wrong)
+
+
+def test_contrast_of_another_scanner_keeps_blood_and_the_name_of_the_usual_phantom(tmp_path):
+    usual, other = (CardiacPhantom(tmp_path, **TINY, gamma=gamma) for gamma in (1.0, 0.5))
+    assert usual.folder == CardiacPhantom(tmp_path, **TINY).folder
+    assert "gamma" not in usual.parameters()
+    assert other.folder != usual.folder
+    person = usual.person(1)
+    quiet = {"noise": 0.0, "bias": 0.0, "coil": 0.0, "drift": 0.0, "texture": 0.0}
+    plain, changed = (
+        acquire(person, ("bssfp",), Appearance(**quiet, gamma=gamma)).frames[0, ..., 0]
+        for gamma in (1.0, 0.5)
+    )
+    np.testing.assert_allclose(changed / 400, np.sqrt(plain / 400), atol=0.05)
+    with pytest.raises(ConfigError, match=r"gamma is 0"):
+        CardiacPhantom(tmp_path, **TINY, gamma=0)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medreg.augmentation.random_convolution import uniform
 from medreg.errors import CompositionError, ConfigError, require_number
+from medreg.geometry.precision import at_least_single
 
 
 class BatchAugmentation(ABC):
@@ -28,7 +29,8 @@ class BatchAugmentation(ABC):
             generator: source of chance, best on the image's device.
 
         Returns:
-            Images and targets, perhaps more than N, perhaps of another size.
+            Images and targets, perhaps more than N, perhaps of another size; computed in at least float32 and in the
+            precision of the arguments, whole numbers in float32.
 
         Raises:
             CompositionError: the target is no target of these images.
@@ -39,17 +41,23 @@ class BatchAugmentation(ABC):
                 f"Images {tuple(image.shape)} and targets {tuple(target.shape)} do not fit; augmentation needs images "
                 "(N, C, *S) and targets (N, classes, *S) of the same N and the same 2 or 3 axes."
             )
-        return self.change(image, target, generator=generator)
+        new = self.change(at_least_single(image), at_least_single(target), generator=generator)
+        return _like(new[0], image), _like(new[1], target)
 
     @abstractmethod
     def change(self, image: Tensor, target: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The change itself; arguments and results as in a call, and nothing is written into the arguments."""
 
 
+def _like(new: Tensor, old: Tensor) -> Tensor:
+    return new.to(old.dtype) if old.is_floating_point() else new
+
+
 def numbers_between(
-    low: float, high: float, shape: Sequence[int], *, generator: torch.Generator, like: Tensor
+    limits: Sequence[float], shape: Sequence[int], *, generator: torch.Generator, like: Tensor
 ) -> Tensor:
     """Uniform numbers from [low, high) on the device and in the precision of a tensor."""
+    low, high = limits
     return low + (high - low) * uniform(shape, generator).to(like)
 
 

@@ -34,8 +34,8 @@ class RandomContrast:
         """Return images (N, C, *S) with a contrast and a brightness of their own."""
         count, axes = len(image), tuple(range(1, image.ndim))
         shape = (count, *[1] * len(axes))
-        gain = numbers_between(*self.contrast, shape, generator=generator, like=image)
-        offset = numbers_between(*self.brightness, shape, generator=generator, like=image)
+        gain = numbers_between(self.contrast, shape, generator=generator, like=image)
+        offset = numbers_between(self.brightness, shape, generator=generator, like=image)
         chosen = happens(self.probability, count, generator=generator, like=image)
         low, high = image.amin(axes, keepdim=True), image.amax(axes, keepdim=True)
         return torch.where(chosen, (gain * image + offset).clamp(low, high), image)

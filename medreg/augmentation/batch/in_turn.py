@@ -18,12 +18,13 @@ class InTurn(BatchAugmentation):
     """Augmentations in the order of their names in the configuration.
 
     Attributes:
-        parts: name: augmentation, first to last; those that move voxels before those that mix targets.
+        parts: name: augmentation, first to last; those that move voxels before those that mix targets. None is left
+            out.
         copies: "all": every image is augmented. "half": the images follow once more as they were, as in the released
             experiment code of Chen et al. 2022, so that N images give 2 N samples.
     """
 
-    parts: Mapping[str, BatchAugmentation]
+    parts: Mapping[str, BatchAugmentation | None]
     copies: str
 
     def __post_init__(self) -> None:
@@ -33,7 +34,8 @@ class InTurn(BatchAugmentation):
         """The augmented samples, then perhaps the others, cropped about their centre if the augmented ones are."""
         new_image, new_target = image, target
         for part in self.parts.values():
-            new_image, new_target = part(new_image, new_target, generator=generator)
+            if part is not None:
+                new_image, new_target = part(new_image, new_target, generator=generator)
         if self.copies == "all":
             return new_image, new_target
         image, target = centred(image, target, new_image.shape[2:])

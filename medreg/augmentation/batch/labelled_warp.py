@@ -28,7 +28,7 @@ def warp_labelled(image: Tensor, target: Tensor, displacement: Tensor) -> tuple[
         (N, C, *T) and (N, L+1, *T), in the precision of the arguments.
     """
     joined = torch.cat([image, target[:, 1:].to(image)], 1)
-    moved = warp(joined, displacement.to(image), padding="zeros")
+    moved = warp(joined, displacement, padding="zeros")
     pictures, structures = moved.split([image.shape[1], target.shape[1] - 1], 1)
     return pictures.to(image), hardened(with_background(structures)).to(target)
 

@@ -75,11 +75,11 @@ class RandomPlacement:
         count, free, turns = len(like), self._free(ndim), turns_of(ndim)
         tilts = turns if free == ndim else 1
         most, rest = math.radians(self.rotation), ndim - free
-        angles = numbers_between(-most, most, (count, tilts), generator=generator, like=like)
+        angles = numbers_between((-most, most), (count, tilts), generator=generator, like=like)
         # Half-extents are half a side
         reach = 2 * self.shift
-        shift = numbers_between(-reach, reach, (count, free), generator=generator, like=like)
-        scale = numbers_between(*self.scale, (count, free), generator=generator, like=like).log()
+        shift = numbers_between((-reach, reach), (count, free), generator=generator, like=like)
+        scale = numbers_between(self.scale, (count, free), generator=generator, like=like).log()
         parts = [F.pad(angles, (turns - tilts, 0)), F.pad(shift, (0, rest)), F.pad(scale, (0, rest))]
         return torch.cat([*parts, like.new_zeros(count, turns)], 1)
 

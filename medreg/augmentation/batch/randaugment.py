@@ -23,13 +23,13 @@ class RandAugment(BatchAugmentation):
     ed5cd70 derives its own. That repeats one draw for a whole batch; here every sample has its own.
 
     Attributes:
-        operations: name: operation, of which to choose.
+        operations: name: operation, of which to choose. None is left out.
         count: operations a sample.
         magnitude: bin of the strength, from 0.
         bins: number of strengths.
     """
 
-    operations: Mapping[str, Operation]
+    operations: Mapping[str, Operation | None]
     count: int
     magnitude: int
     bins: int
@@ -42,13 +42,13 @@ class RandAugment(BatchAugmentation):
             raise ConfigError(
                 f"randaugment.magnitude is {self.magnitude}; of {self.bins} bins give one from 0 to {self.bins - 1}."
             )
-        if not self.operations:
+        if not self._chosen():
             raise ConfigError("randaugment.operations is empty; give at least one.")
 
     def change(self, image: Tensor, target: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Apply the operations that were drawn, each to the samples that drew it."""
         image, target = image.clone(), target.clone()
-        operations, strength = list(self.operations.values()), self.magnitude / (self.bins - 1)
+        operations, strength = self._chosen(), self.magnitude / (self.bins - 1)
         for _ in range(self.count):
             chance = uniform((2, len(image)), generator).to(image)
             drawn = (chance[0] * len(operations)).long().tolist()
@@ -59,3 +59,6 @@ class RandAugment(BatchAugmentation):
                     image[chosen], target[chosen], signed[chosen]
                 )
         return image, target
+
+    def _chosen(self) -> list[Operation]:
+        return [operation for operation in self.operations.values() if operation is not None]

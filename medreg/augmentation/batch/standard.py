@@ -24,7 +24,8 @@ class Standard(BatchAugmentation):
 
     Chen et al. 2022, released experiment code, policy `ACDC_affine_elastic_intensity`. There images are resampled
     three times, by the affine map, the turn and the elastic deformation; here the maps are composed,
-    x ↦ M (x + e(x)), and images are resampled once. Contrast comes before, as it does there.
+    x ↦ M (x + e(x)), and images are resampled once. Contrast comes before, as it does there. What lies outside is black
+    and background; there the border goes on.
 
     Attributes:
         placement: affine maps M.

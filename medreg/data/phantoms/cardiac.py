@@ -51,6 +51,7 @@ class CardiacPhantom(Phantom):
         coil: 0 no surface-coil shading, 1 strong.
         drift: standard deviation of the brightness of a frame, fraction.
         texture: standard deviation of the brightness of blood, new in every frame, fraction.
+        gamma: exponent of the signal of tissues: above 1 muscle is darker against blood, below 1 brighter.
         contrasts: "bssfp" first; then any of "t1" (like a T1 map) and "lge" (late enhancement, scar bright),
             written at end-diastole and end-systole as `patient001_frame01_t1.nii.gz`: same grid, same motion.
         all_frames: store the truth from end-diastole to every frame, not only to end-systole, as
@@ -79,6 +80,7 @@ class CardiacPhantom(Phantom):
         coil: float,
         drift: float,
         texture: float,
+        gamma: float = 1.0,
         contrasts: Sequence[str] = ("bssfp",),
         all_frames: bool = False,
     ) -> None:
@@ -87,13 +89,18 @@ class CardiacPhantom(Phantom):
         self.slices, self.size = _range("slices", slices, 1), _range("size", size, 32)
         self.spacing_mm = _range("spacing_mm", spacing_mm, 0.1)
         self.thickness_mm = _range("thickness_mm", thickness_mm, 0.1)
-        self.appearance = Appearance(float(noise), float(bias), float(coil), float(drift), float(texture))
+        self.appearance = Appearance(
+            float(noise), float(bias), float(coil), float(drift), float(texture), float(gamma)
+        )
         self.contrasts, self.all_frames = tuple(str(c) for c in contrasts), bool(all_frames)
         self._check()
         self.folder = self.below(root)
 
     def parameters(self) -> dict[str, Any]:
-        """Return everything on which the files depend."""
+        """Return everything on which the files depend; phantoms of the usual contrast keep the name of their folder."""
+        seen = {
+            name: value for name, value in vars(self.appearance).items() if (name, value) != ("gamma", 1.0)
+        }
         return {
             "version": VERSION,
             "subjects": self.subjects,
@@ -104,7 +111,7 @@ class CardiacPhantom(Phantom):
             "size": list(self.size),
             "spacing_mm": list(self.spacing_mm),
             "thickness_mm": list(self.thickness_mm),
-            **vars(self.appearance),
+            **seen,
             "contrasts": list(self.contrasts),
             "all_frames": self.all_frames,
         }
@@ -155,6 +162,8 @@ class CardiacPhantom(Phantom):
         negative = [name for name, value in vars(self.appearance).items() if value < 0]
         if negative:
             raise ConfigError(f"data.dataset.prepare.{negative[0]} is negative; give 0 or more.")
+        if self.appearance.gamma == 0:
+            raise ConfigError("data.dataset.prepare.gamma is 0, which shows nothing; give a number above 0.")
 
     def _write(self, number: int) -> None:
         final = self.patient(number)

@@ -31,6 +31,7 @@ class Appearance:
     coil: float
     drift: float
     texture: float
+    gamma: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -283,9 +284,14 @@ def acquire(person: Person, contrasts: Sequence[str], appearance: Appearance) ->
             where = stack.to_voxels(person.material(k, t))
             *clean, blood = (_sample(layer, where) for layer in layers)
             flow = 1 + np.float32(appearance.texture) * blood * window(bank, blood.shape, g)
-            signal = np.stack(clean) * flow * shading * drift[t]
+            signal = _contrast(np.stack(clean), appearance.gamma) * flow * shading * drift[t]
             out[:, :, :, k, t] = np.rint(SCALE * rician(signal, appearance.noise, g))
     return Cine(out, body)
+
+
+def _contrast(signal: Array, gamma: float) -> Array:
+    """Signal of tissues on another scanner; that of blood, which is 1, stays."""
+    return signal if gamma == 1 else signal ** np.float32(gamma)
 
 
 def _sample(layer: Array, where: NDArray[np.float64]) -> Array:

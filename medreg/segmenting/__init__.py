@@ -1,0 +1,1 @@
+"""One image file in, its label map out, by a trained run."""
