@@ -330,6 +330,7 @@ def option_keys() -> frozenset[str]:
         ["model=bayes", "likelihood=gaussian"],
         ["model=bayes", "likelihood=similarity"],
         ["model=unet_variational", "data=cardiac_phantom_segmentation"],
+        ["model=unet", "data=acdc_corrupted"],
         ["model=affine_refined", "data=brain_phantom_slices"],
         [],
     )

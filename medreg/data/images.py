@@ -376,8 +376,14 @@ class ImageData(pl.LightningDataModule):
             codes = self._known_codes()
             key = {**self.preprocess.cache_key(), "codes": sorted(codes)}
             transform = self.preprocess.transform(codes)
-            self._stores[stage] = RecordStore(self._needed(stage), transform, cache=self.cache, key=key)
+            self._stores[stage] = RecordStore(
+                self._needed(stage), transform, cache=self._cache_of(stage), key=key
+            )
         return self._stores[stage]
+
+    def _cache_of(self, stage: str) -> Cache:
+        """Return where the images of a stage are kept."""
+        return self.cache
 
     def _nothing(self, stage: str) -> str:
         counts = ", ".join(f"{len(self.split.subjects(name))} {name}" for name in STAGES)

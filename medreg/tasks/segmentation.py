@@ -16,7 +16,7 @@ from medreg.metrics.runtime import RuntimeMeter
 from medreg.metrics.segmentation import SegmentationEvaluator
 from medreg.metrics.uncertainty.labels import label_calibration
 from medreg.tasks.averaged import AveragedTask
-from medreg.tasks.base import Batch, Task
+from medreg.tasks.base import Batch
 from medreg.tasks.moment import Moment
 from medreg.tasks.results import CaseResult, case_arrays, cost_rows
 from medreg.tasks.semi.base import SemiSupervision, Unlabelled
@@ -34,13 +34,13 @@ class SegmentationTask(AveragedTask):
         loss: from scores (B, L + 1, *S) and shares of the classes (B, L + 1, *S), which sum to 1, to a number.
         evaluator: scores one case.
         multiple: voxels; images are padded with 0 to a multiple of it for the network, as its strides need.
+        band_mm: half-width of the band around the true structures in which the probabilities are judged; None: they
+            are not.
         augmentation: what is done to training images; None: nothing.
         semi: how images without labels are learned from; None: they are not.
         ema: as in `AveragedTask`.
         seed: of augmentation, adversary and teacher; what is drawn in a step follows from the seed, the number of
             batches before it and the process only, so that a resumed run goes on as if it had not stopped.
-        band_mm: half-width of the band around the true structures in which the probabilities are judged; None: they
-            are not.
         optimiser: as in `Task`, like the rest.
 
     Raises:
@@ -48,7 +48,15 @@ class SegmentationTask(AveragedTask):
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({"image", "label", "case"})
-    sections = (*Task.sections, "medreg.reporting.label_pictures.cases")
+    sections = (
+        "medreg.reporting.sections.results",
+        "medreg.reporting.segmentation_sections.phases",
+        "medreg.reporting.segmentation_sections.robustness",
+        "medreg.reporting.segmentation_sections.extremes",
+        "medreg.reporting.sections.training",
+        "medreg.reporting.adversary_pictures.adversary",
+        "medreg.reporting.label_pictures.cases",
+    )
 
     def __init__(
         self,
@@ -71,6 +79,7 @@ class SegmentationTask(AveragedTask):
         )
         self.loss = loss
         self.multiple = multiple
+        self.band_mm = band_mm
         self.augmentation, self.seed = augmentation, seed
         self.semi = semi
         if semi is not None:
@@ -80,7 +89,6 @@ class SegmentationTask(AveragedTask):
                     f"task.ema={ema} and semi.evaluate={semi.evaluated} each name weights to be evaluated; set "
                     "task.ema=null, or semi.evaluate=student."
                 )
-        self.band_mm = band_mm
 
     def scores(self, image: Tensor, model: nn.Module | None = None) -> Tensor:
         """Return the scores of every class, (B, L + 1, *S).
@@ -247,7 +255,7 @@ class SegmentationTask(AveragedTask):
         """Rows that say whether the probabilities near the true outlines are true."""
         if self.band_mm is None or not self.evaluator.labels:
             return []
-        stated = probabilities[:, 1:].float().clamp(0, 1)
+        stated = probabilities[:, 1:].detach().float().clamp(0, 1)
         found = label_calibration(
             stated, batch["label"], self.evaluator.labels,
             spacing_mm=batch["spacing_mm"][0].cpu(), band_mm=self.band_mm,
