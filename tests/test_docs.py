@@ -313,6 +313,7 @@ def option_keys() -> frozenset[str]:
         ["data=brain_phantom", "model=midir", "trainer=ddp", "regularisation=elastic", "similarity=lncc"],
         ["model=optimise", "similarity=nmi"],
         ["model=voxelmorph"],
+        ["model=voxelmorph", "augmentation=advchain"],
         ["model=voxelmorph_probabilistic"],
         ["model=ensemble"],
         ["model=equivariance"],
