@@ -73,7 +73,7 @@ class AdvChain:
         seed: of everything random.
     """
 
-    members: Sequence[Member] | Mapping[str, Member] = field(default_factory=lambda: _members("paper", 2))
+    members: Sequence[Member] = field(default_factory=lambda: _members("paper", 2))
     rule: ChainRule = field(default_factory=ChainRule, kw_only=True)
     consistency: Consistency = field(default_factory=Consistency, kw_only=True)
     steps: int = field(default=1, kw_only=True)
@@ -94,8 +94,8 @@ class AdvChain:
     calls: int = field(default=0, init=False, compare=False)
 
     def __post_init__(self) -> None:
-        named = isinstance(self.members, Mapping)
-        self.members = tuple(self.members.values() if named else self.members)  # type: ignore[union-attr]
+        given: Any = self.members
+        self.members = tuple(given.values() if isinstance(given, Mapping) else given)
         if not self.members:
             raise ConfigError("The adversary has no members; list at least one transformation of images.")
         require_choice("reference", self.reference, ("warped", "clean"))
