@@ -9,6 +9,7 @@ from typing import Any
 from medreg.data.corruption import Corruptions
 from medreg.data.labelled import LabelledImageData
 from medreg.data.records import Record
+from medreg.data.store import Cache
 
 
 class CorruptedImageData(LabelledImageData):
@@ -35,6 +36,10 @@ class CorruptedImageData(LabelledImageData):
         if stage != "test":
             return items, chosen
         return [copy for record in items for copy in self._copies(record)], chosen
+
+    def _cache_of(self, stage: str) -> Cache:
+        """Keep no copy in memory: there are a dozen of each image, each looked at once."""
+        return Cache("none", "") if stage == "test" and self.cache.kind == "memory" else self.cache
 
     def _copies(self, record: Record) -> list[Record]:
         return [

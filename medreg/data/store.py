@@ -67,7 +67,7 @@ class RecordStore:
 
     def warm(self) -> None:
         """Fill the memory cache before worker processes copy it; unreadable files are met later."""
-        for item in self.items:
+        for item in self.items if isinstance(self.dataset, CacheDataset) else ():
             with suppress(CorruptFile):
                 self[item]
 

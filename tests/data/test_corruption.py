@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from data_build import data_config, data_module
+from monai.data.dataset import CacheDataset
 
 from medreg.config.instantiate import build
 from medreg.data.artefacts.base import Artefact
@@ -174,6 +175,15 @@ def test_strength_zero_is_the_clean_image_and_part_of_what_identifies_the_data(r
     assert torch.equal(second["image"], clean["image"])
     assert not torch.equal(first["image"], clean["image"])  # the cache has told them apart
     assert torch.equal(next(iter(one.test_dataloader()))["image"], first["image"])
+
+
+def test_copies_are_not_kept_in_memory(root, torchio):
+    data = data_module("acdc_corrupted", root, *SMALL[:-1], "corruption.copies=1")
+    assert data.cache.kind == "memory"
+    first, again = (next(iter(data.test_dataloader()))["image"] for _ in range(2))
+    assert torch.equal(first, again)
+    assert not isinstance(data.samples("test").store.dataset, CacheDataset)
+    assert isinstance(data.samples("train").store.dataset, CacheDataset)
 
 
 def test_volumes_and_the_phantom(tmp_path, torchio):
