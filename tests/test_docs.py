@@ -313,6 +313,7 @@ def option_keys() -> frozenset[str]:
         ["data=brain_phantom", "model=midir", "trainer=ddp", "regularisation=elastic", "similarity=lncc"],
         ["model=optimise", "similarity=nmi"],
         ["model=voxelmorph"],
+        ["model=voxelmorph", "augmentation=advchain"],
         ["model=voxelmorph_probabilistic"],
         ["model=ensemble"],
         ["model=equivariance"],
@@ -332,6 +333,7 @@ def option_keys() -> frozenset[str]:
         ["model=bayes", "likelihood=similarity"],
         ["model=unet_variational", "data=cardiac_phantom_segmentation"],
         ["model=unet", "data=acdc_corrupted"],
+        ["model=unet_16", "data=acdc_segmentation", "augmentation=advchain", "semi=mean_teacher"],
         ["model=affine_refined", "data=brain_phantom_slices"],
         [],
     )

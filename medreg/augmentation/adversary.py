@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -226,6 +226,19 @@ class AdvChain:
 
         return outside_inference_mode(found, images, labels, clean)
 
+    def drawn(self, chance: Chance) -> tuple[Chain, Sequence[int]]:
+        """The chain of a step, and the places of its members among those of the adversary."""
+        order = self.rule.choose(len(self._members), chance.of_chain())
+        return Chain(tuple(self._members[i] for i in order)), order
+
+    def climb(
+        self, order: Sequence[int], start: Parameters, divergence: Callable[[Parameters], Tensor]
+    ) -> Parameters:
+        """Parameters of a chain where (N,) values are larger than at the start; the start itself for 0 steps."""
+        members, sizes = [self._members[i] for i in order], [self._sizes[i] for i in order]
+        power = [self._power[i] for i in order]
+        return self._ascent.climb(members, start, divergence, sizes=sizes, power=power)
+
     def _asked(
         self, network: Network, images: Tensor, step: int | None, module: nn.Module | None
     ) -> NetworkPass:
@@ -254,8 +267,7 @@ class AdvChain:
             self.ignore_background,
         )
         kept = structures(labels, like=images) if self.anatomy and labels is not None else None
-        order = self.rule.choose(len(self._members), asked.chance.of_chain())
-        chain = Chain(tuple(self._members[i] for i in order))
+        chain, order = self.drawn(asked.chance)
         return Round(chain, order, asked, comparison, kept, asked.chance.of_parameters(images.device))
 
     def _expected(
@@ -284,15 +296,13 @@ class AdvChain:
             return start
 
         def climb(start: Parameters) -> Parameters:
-            sizes, power = [self._sizes[i] for i in game.order], [self._power[i] for i in game.order]
-
             def divergence(phi: Parameters) -> Tensor:
                 value = game.judged(phi)[0].divergence
                 if passed is not None:
                     passed.append(value.detach())
                 return value
 
-            return self._ascent.climb(game.chain.members, start, divergence, sizes=sizes, power=power)
+            return self.climb(game.order, start, divergence)
 
         if self.anatomy is None or game.structures is None:
             return climb(draw())
