@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from medreg.augmentation.adversary import AdvChain, Network
+from medreg.augmentation.adversary import AdvChain
 from medreg.augmentation.chain import Chain
 from medreg.augmentation.chain_rule import ChainRule
 from medreg.augmentation.chance import Chance
-from medreg.augmentation.network_pass import NetworkPass
+from medreg.augmentation.network_pass import Network, NetworkPass
 
 SAME = 1e-5  # difference below which the handling of intensities has done nothing
 SMALLEST = 1e-8  # probability, of logarithms
@@ -68,7 +68,7 @@ def attack_arrays(
     members, parameters = found.chain.members, found.parameters
     inside = module if module is not None else network if isinstance(network, nn.Module) else None
     asked = NetworkPass(network, inside, adversary.scores, images.dtype, Chance(adversary.seed, step))
-    with torch.no_grad():
+    with torch.no_grad(), asked.standing_still(images.device):
         stages = [
             Chain(members[:count]).apply(images.detach().float(), parameters[:count])
             for count in range(1, len(members) + 1)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from medreg.augmentation.consistency_term import ConsistencyTerm
 from medreg.augmentation.training import TrainingAugmentation
 from medreg.errors import CompositionError
 from medreg.metrics.overlap import label_index
@@ -27,7 +28,7 @@ class SegmentationTask(AveragedTask):
 
     Class 0 is everything that no structure covers; class k is the k-th structure of the data. The loss of a step is
     L(labelled) + λ_l D(labelled) + what the images without labels say; D is that of the augmentation's adversary,
-    which acts before the supervised pass.
+    which acts before the weights have seen the batch; it shares the supervised pass where that is the same.
 
     Args:
         model: from images (B, 1, *S) to scores (B, L + 1, *S).
@@ -154,8 +155,9 @@ class SegmentationTask(AveragedTask):
         """
         moment = self._moment(batch, batch_index)
         image, target = self.augmented(batch["image"], self._target(batch["label"]), moment)
-        others = self._of_labelled(image, target, moment), self._of_unlabelled(batch, moment)
-        supervised = self.loss(self.scores(image), target)
+        scores = self.scores(image) if self._shared(image, moment) else None
+        others = self._of_labelled(image, target, scores, moment), self._of_unlabelled(batch, moment)
+        supervised = self.loss(self.scores(image) if scores is None else scores, target)
         loss = sum((other.loss for other in others if other is not None), start=supervised)
         self.check_finite(loss, batch)
         told = {name: value for other in others if other is not None for name, value in other.told.items()}
@@ -170,12 +172,26 @@ class SegmentationTask(AveragedTask):
         with torch.no_grad():
             return self.augmentation.batch(image, target, generator=moment.generator("labelled"))
 
-    def _of_labelled(self, image: Tensor, target: Tensor, moment: Moment) -> Unlabelled | None:
-        """λ_l D of the images whose labels are known; None where no adversary acts."""
+    def _acting(self, moment: Moment) -> ConsistencyTerm | None:
+        """The consistency of labelled images, where its adversary acts."""
         term = None if self.augmentation is None else self.augmentation.consistency
-        if term is None or not term.active(moment.epoch):
+        return term if term is not None and term.active(moment.epoch) else None
+
+    def _shared(self, image: Tensor, moment: Moment) -> bool:
+        """Whether one pass through the network serves the supervised loss and the adversary."""
+        term = self._acting(moment)
+        return term is not None and term.takes_scores_of(self.model, image)
+
+    def _of_labelled(
+        self, image: Tensor, target: Tensor, scores: Tensor | None, moment: Moment
+    ) -> Unlabelled | None:
+        """λ_l D of the images whose labels are known; None where no adversary acts."""
+        term = self._acting(moment)
+        if term is None:
             return None
-        found = term(moment.scores, image, labels=target, step=2 * moment.step, module=self.model)
+        found = term(
+            moment.scores, image, labels=target, clean=scores, step=2 * moment.step, module=self.model
+        )
         weight = term.weight_at(moment.epoch)
         weight *= 1.0 if self.semi is None else self.semi.share_of_labelled(moment.epoch)
         return Unlabelled(weight * found.loss, {"consistency": found.loss, "consistency_start": found.before})
