@@ -34,7 +34,7 @@ def run_posterior(session: Session) -> None:
     chain_sizes = session.settings.sizes or (QUICK_CHAIN_SIZES if quick else CHAIN_SIZES)
     _compare_values(session)
     for threads in sorted({1, session.settings.threads}):
-        with _threads(threads):
+        with on_threads(threads):
             _measure(session, NOTEBOOK, None, threads)
             for item, at in ((VI, sizes), (TRANSITION, sizes), (CHAINS, chain_sizes)):
                 for size in map(parse_size, at):
@@ -117,7 +117,8 @@ def _made(
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
+def on_threads(number: int) -> Iterator[None]:
+    """Let torch use so many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

@@ -35,7 +35,7 @@ def posterior_sheet(frame: pd.DataFrame) -> Sheet:
         "interval over rounds. Bare energy: the same samples' energy forward and backward, nothing else. Lean: "
         "without what the release computes for its logs alone. KL: from the truth to the fit, nats."
     )
-    return Sheet("posterior", "Inference", columns, out, f"{note} {_made_on(rows)}" if out else "")
+    return Sheet("posterior", "Inference", columns, out, f"{note} {measured_on(rows)}" if out else "")
 
 
 def parity_sheet(frame: pd.DataFrame) -> Sheet:
@@ -49,7 +49,8 @@ def parity_sheet(frame: pd.DataFrame) -> Sheet:
     return Sheet("posterior_values", "Agreement of posteriors", ("term", "release", "difference"), out, note)
 
 
-def _made_on(rows: pd.DataFrame) -> str:
+def measured_on(rows: pd.DataFrame) -> str:
+    """When and where rows were measured, in a sentence."""
     last = rows.iloc[-1]
     return (
         f"Measured {rows['date'].min()[:16]} to {rows['date'].max()[:16]} on {last['cpu']}, {last['cores']} cores, "
@@ -62,12 +63,13 @@ def _cells(found: pd.DataFrame, name: str) -> list[str]:
     wall, cpu = (one(found, contender=name, quantity=quantity) for quantity in ("wall_s", "cpu_s"))
     reached = one(found, contender=name, quantity="kl")
     return [
-        number(1e3 * wall), number(1e3 * cpu), _times(found, name, "wall_ratio"), _times(found, name, "cpu_ratio"),
+        number(1e3 * wall), number(1e3 * cpu),
+        times_ours(found, name, "wall_ratio"), times_ours(found, name, "cpu_ratio"),
         f"KL {number(reached)}" if reached == reached else "",
     ]  # fmt: skip
 
 
-def _times(found: pd.DataFrame, name: str, quantity: str) -> str:
+def times_ours(found: pd.DataFrame, name: str, quantity: str) -> str:
     """How many times as long as ours, with its interval."""
     if name == OURS:
         return "1"

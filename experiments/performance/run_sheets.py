@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from experiments.performance.augmentation_sheet import agreement_sheet, augmentation_sheet
 from experiments.performance.frame import in_order, one, pick, size_title
 from experiments.performance.posterior_sheet import parity_sheet, posterior_sheet
 from experiments.performance.scaling_section import QUANTITIES
@@ -137,4 +138,5 @@ def scaling_sheet(frame: pd.DataFrame) -> Sheet:
 
 RUN_SHEETS: tuple[Callable[[pd.DataFrame], Sheet], ...] = (
     steps_sheet, evaluation_sheet, loop_sheet, scaling_sheet, posterior_sheet, parity_sheet,
+    augmentation_sheet, agreement_sheet,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from experiments.performance.augmentation_section import run_augmentation
 from experiments.performance.evaluation_section import run_evaluation
 from experiments.performance.loop_section import run_loop
 from experiments.performance.operators_section import run_operators
@@ -21,6 +22,7 @@ SECTIONS: Mapping[str, Callable[[Session], None]] = MappingProxyType(
         "loop": run_loop,
         "scaling": run_scaling,
         "posterior": run_posterior,
+        "augmentation": run_augmentation,
     }
 )
 

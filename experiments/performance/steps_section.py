@@ -39,12 +39,14 @@ def run_steps(session: Session) -> None:
                 _measure(session, network, Inputs(size, session.settings.device))
 
 
-def _contenders(session: Session) -> list[Contender]:
+def present(session: Session) -> list[Contender]:
+    """Ours first, and whoever else is there."""
     peers = all_peers(session.settings.release)
     return [Ours(), *(peer for peer in peers if peer.missing is None)]
 
 
-def _makers(contenders: list[Contender], network: str) -> dict[str, StepMaker]:
+def step_makers(contenders: list[Contender], network: str) -> dict[str, StepMaker]:
+    """Makers of a step by the names of contenders, a variant after a comma."""
     found = {}
     for contender in contenders:
         for name, maker in contender.steps().items():
@@ -55,9 +57,9 @@ def _makers(contenders: list[Contender], network: str) -> dict[str, StepMaker]:
 
 
 def _measure(session: Session, network: str, inputs: Inputs) -> None:
-    contenders = _contenders(session)
+    contenders = present(session)
     rows, steps = [], {}
-    for name, maker in _makers(contenders, network).items():
+    for name, maker in step_makers(contenders, network).items():
         try:
             steps[name] = maker(inputs)
             maker(Inputs(_SMALL[inputs.size.ndim], inputs.device)).run()
@@ -157,6 +159,6 @@ def make_call(
     """The step of a contender, ready to run; made in the process that is measured."""
     contenders: list[Contender] = [Ours(), *all_peers(release)]
     inputs = Inputs(size, device)
-    step = _makers([one for one in contenders if one.missing is None], network)[name](inputs)
+    step = step_makers([one for one in contenders if one.missing is None], network)[name](inputs)
     assert inputs.fixed.shape == inputs.moving.shape  # made before anything is counted
     return step.run

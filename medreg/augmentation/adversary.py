@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -94,9 +94,10 @@ class AdvChain:
     calls: int = field(default=0, init=False, compare=False)
 
     def __post_init__(self) -> None:
-        named = isinstance(self.members, Mapping)
-        self.members = tuple(self.members.values() if named else self.members)  # type: ignore[union-attr]
-        if not self.members:
+        given = self.members
+        self._members = tuple(given.values()) if isinstance(given, Mapping) else tuple(given)
+        self.members = self._members
+        if not self._members:
             raise ConfigError("The adversary has no members; list at least one transformation of images.")
         require_choice("reference", self.reference, ("warped", "clean"))
         require_choice("outer_statistics", self.outer_statistics, ("frozen", "update"))
@@ -105,7 +106,7 @@ class AdvChain:
         self._sizes = self._each("step_size", self.step_size)
         for size in self._sizes:
             require_number("step_size", size, least=0)
-        smart = [isinstance(member, Noise) for member in self.members]
+        smart = [isinstance(member, Noise) for member in self._members]
         power = smart if self.power_iteration == "smart" else self.power_iteration
         self._power = self._each("power_iteration", power)
 
@@ -225,6 +226,19 @@ class AdvChain:
 
         return outside_inference_mode(found, images, labels, clean)
 
+    def drawn(self, chance: Chance) -> tuple[Chain, Sequence[int]]:
+        """The chain of a step, and the places of its members among those of the adversary."""
+        order = self.rule.choose(len(self._members), chance.of_chain())
+        return Chain(tuple(self._members[i] for i in order)), order
+
+    def climb(
+        self, order: Sequence[int], start: Parameters, divergence: Callable[[Parameters], Tensor]
+    ) -> Parameters:
+        """Parameters of a chain where (N,) values are larger than at the start; the start itself for 0 steps."""
+        members, sizes = [self._members[i] for i in order], [self._sizes[i] for i in order]
+        power = [self._power[i] for i in order]
+        return self._ascent.climb(members, start, divergence, sizes=sizes, power=power)
+
     def _asked(
         self, network: Network, images: Tensor, step: int | None, module: nn.Module | None
     ) -> NetworkPass:
@@ -253,8 +267,7 @@ class AdvChain:
             self.ignore_background,
         )
         kept = structures(labels, like=images) if self.anatomy and labels is not None else None
-        order = self.rule.choose(len(self.members), asked.chance.of_chain())
-        chain = Chain(tuple(self.members[i] for i in order))
+        chain, order = self.drawn(asked.chance)
         return Round(chain, order, asked, comparison, kept, asked.chance.of_parameters(images.device))
 
     def _expected(
@@ -283,15 +296,13 @@ class AdvChain:
             return start
 
         def climb(start: Parameters) -> Parameters:
-            sizes, power = [self._sizes[i] for i in game.order], [self._power[i] for i in game.order]
-
             def divergence(phi: Parameters) -> Tensor:
                 value = game.judged(phi)[0].divergence
                 if passed is not None:
                     passed.append(value.detach())
                 return value
 
-            return self._ascent.climb(game.chain.members, start, divergence, sizes=sizes, power=power)
+            return self.climb(game.order, start, divergence)
 
         if self.anatomy is None or game.structures is None:
             return climb(draw())
@@ -300,10 +311,10 @@ class AdvChain:
 
     def _each(self, name: str, value: Any) -> list[Any]:
         if not isinstance(value, Sequence):
-            return [value] * len(self.members)
-        if len(value) != len(self.members):
+            return [value] * len(self._members)
+        if len(value) != len(self._members):
             raise ConfigError(
-                f"{name} has {len(value)} entries for {len(self.members)} members; give one each."
+                f"{name} has {len(value)} entries for {len(self._members)} members; give one each."
             )
         return list(value)
 

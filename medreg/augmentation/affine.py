@@ -109,21 +109,27 @@ class AffineMap(Geometric):
             [turns, ndim, ndim], 1
         )
         pose = torch.cat([angle, shift, scale.log1p(), torch.zeros_like(angle)], 1)
-        spacing = self.spacing_mm
-        if self.coordinates == "normalised":
-            return pose_matrix(pose, pose.new_ones(ndim))
-        if spacing is not None:
-            spacing = per_axis("affine.spacing_mm", spacing, ndim)
-        half = half_extents(shape, spacing_mm=spacing, dtype=pose.dtype, device=pose.device)
-        return pose_matrix(pose, half)
+        with _exact(pose):
+            return pose_matrix(pose, self._half(pose, shape))
 
     def displacement(self, parameters: Tensor, shape: Sequence[int]) -> Tensor:
         """Displacement of the map (N, D, *S), voxels."""
-        return _displacement(self.matrix(parameters, shape), shape)
+        with _exact(parameters):
+            return _displacement(self.matrix(parameters, shape), shape)
 
     def inverse_displacement(self, parameters: Tensor, shape: Sequence[int]) -> Tensor:
         """Displacement of the exact inverse (N, D, *S), voxels."""
-        return _displacement(inverse(self.matrix(parameters, shape)), shape)
+        with _exact(parameters):
+            return _displacement(inverse(self.matrix(parameters, shape)), shape)
+
+    def _half(self, like: Tensor, shape: Sequence[int]) -> Tensor:
+        """(D,) lengths in which a rotation is one."""
+        if self.coordinates == "normalised":
+            return like.new_ones(len(shape))
+        spacing = self.spacing_mm
+        if spacing is not None:
+            spacing = per_axis("affine.spacing_mm", spacing, len(shape))
+        return half_extents(shape, spacing_mm=spacing, dtype=like.dtype, device=like.device)
 
     def _limits(self, like: Tensor, ndim: int) -> Tensor:
         """(P,) radians, relative scales, half-extents."""
@@ -141,6 +147,11 @@ def inverse(matrix: Tensor) -> Tensor:
 
 def _displacement(matrix: Tensor, shape: Sequence[int]) -> Tensor:
     return matrix_to_displacement(unit_to_voxel(matrix, shape), shape)
+
+
+def _exact(like: Tensor) -> torch.autocast:
+    """Products of matrices keep their precision under autocast: in half of it they are wrong by voxels."""
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def _entries(ndim: int) -> int:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medreg.augmentation.geometric import Geometric, moved
-from medreg.augmentation.member import Member
+from medreg.augmentation.member import SAME, Member
 from medreg.errors import ConfigError
 
 Parameters = tuple[Tensor, ...]
@@ -51,16 +51,30 @@ class Chain:
         return self.carry(image, None, parameters)[0]
 
     def carry(
-        self, image: Tensor, values: Tensor | None, parameters: Parameters
+        self,
+        image: Tensor,
+        values: Tensor | None,
+        parameters: Parameters,
+        *,
+        background: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """T(image), and values (N, K, *S) moved along by the geometric part at little more than the cost of one."""
+        """T(image), and values moved along by the geometric part at little more than the cost of one.
+
+        Args:
+            image: (N, C, *S).
+            values: (N, K, *S), or None.
+            parameters: of the members.
+            background: (N, C, 1, …) intensity of the image that photometric members leave alone.
+        """
         for member, phi in zip(self.members, parameters, strict=True):
-            if values is None:
-                image = member.apply(image, phi)
-            elif isinstance(member, Geometric):
+            if values is not None and isinstance(member, Geometric):
                 image, values = _together(member, image, values, phi)
-            else:
-                image, values = member.apply(image, phi), member.carry(values, phi)
+                continue
+            changed = member.apply(image, phi)
+            if background is not None and not member.geometric:
+                changed = torch.where((image.detach() - background).abs() < SAME, image, changed)
+            image = changed
+            values = None if values is None else member.carry(values, phi)
         return image, values
 
     def invert(self, values: Tensor, parameters: Parameters) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medreg.augmentation.chain import Chain, Parameters, seen
 from medreg.augmentation.intensity import Intensity
+from medreg.augmentation.member import lowest
 from medreg.errors import DataError, require_number, require_whole
 from medreg.losses.segmentation.consistency import Consistency
 
@@ -56,6 +57,7 @@ class Comparison:
         consistency: D.
         intensity: of transformed images.
         region: where predictions are compared.
+        ignore_background: whether photometric members leave the smallest intensity of each clean image alone.
     """
 
     clean: Tensor
@@ -65,6 +67,7 @@ class Comparison:
     consistency: Consistency
     intensity: Intensity
     region: Region
+    ignore_background: bool = False
 
     def transformed(self, chain: Chain, parameters: Parameters) -> tuple[Tensor, Tensor | None]:
         """The transformed images, and what travels with them to be compared; None where nothing moves."""
@@ -72,7 +75,8 @@ class Comparison:
         if chain.moves:
             ones = torch.ones_like(self.clean[:, :1])
             fellows = torch.cat((self.expected, ones), 1) if self.warped else ones
-        image, fellows = chain.carry(self.clean, fellows, parameters)
+        floor = lowest(self.clean) if self.ignore_background else None
+        image, fellows = chain.carry(self.clean, fellows, parameters, background=floor)
         return self.intensity.keep(image, self.clean), fellows
 
     def compared(

@@ -7,27 +7,27 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @contextmanager
 def statistics_kept(module: nn.Module | None) -> Iterator[None]:
     """Within it, no buffer of any submodule changes, to the bit, while each works in the mode that it is in.
 
-    Normalisation in train mode uses the statistics of the batch and does not add them to the running ones. Other
+    Batch normalisation in train mode uses the statistics of the batch and does not add them to the running ones. Other
     modules in train mode get copies of their buffers to write to. (The code of AdvChain of 2021 reached the direct
     children of a network only.)
 
     Args:
         module: whose buffers; None is nobody's.
     """
-    tracking: list[_NormBase] = []
+    tracking: list[_BatchNorm] = []
     buffers: list[tuple[nn.Module, dict[str, torch.Tensor | None]]] = []
     try:
         for part in () if module is None else module.modules():
             if not part.training:
                 continue
-            if isinstance(part, _NormBase):
+            if isinstance(part, _BatchNorm):
                 if part.track_running_stats:
                     part.track_running_stats = False
                     tracking.append(part)

@@ -41,7 +41,7 @@ def audit(data: ImageData, *, progress: Callable[[Sequence[Record]], Iterable[Re
     left_out = "warning" if data.dataset.skip_bad else "error"
     data.dataset.skip_bad = True
     data.setup()
-    records = data.dataset.records()
+    records = _used(data)
     for message in data.dataset.left_out:
         remedy = "mend or replace the files, or set data.dataset.skip_bad=true"
         notes.add(left_out, message, message, remedy=remedy)
@@ -73,6 +73,15 @@ def audit(data: ImageData, *, progress: Callable[[Sequence[Record]], Iterable[Re
     below = f"{data.dataset.root}{os.sep}"
     issues = (replace(issue, example=issue.example.removeprefix(below)) for issue in notes.issues())
     return Audit(_facts(data, labels, records, reports), tuple(issues))
+
+
+def _used(data: ImageData) -> list[Record]:
+    """All images as they are used: those of unlabelled subjects without their labels, which are never opened."""
+    unlabelled = frozenset(data.split.unlabelled)
+    return [
+        record.without_labels() if record.subject in unlabelled else record
+        for record in data.dataset.records()
+    ]
 
 
 def check_header(

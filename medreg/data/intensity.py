@@ -22,14 +22,14 @@ class Intensity:
         percentiles: lower and upper percentile in percent, of each image's own values; None takes its minimum
             and maximum.
         window: fixed limits in the units of the file (Hounsfield for CT) instead of percentiles.
-        scope: "slice" finds the limits in every slice, "volume" in the whole cropped volume.
+        scope: "slice" finds the limits in every slice, "volume" in the whole cropped volume, "image" before the crop.
         joint: the images of a pair or sequence share one minimum and maximum (same modality only).
         stretch_slices: afterwards map the least and greatest value of each slice (along the last axis) to 0 and 1.
     """
 
     percentiles: Sequence[float] | None
     window: Sequence[float] | None
-    scope: Literal["slice", "volume"]
+    scope: Literal["slice", "volume", "image"]
     joint: bool = False
     stretch_slices: bool = False
 
@@ -43,8 +43,10 @@ class Intensity:
             raise ConfigError(
                 f"data.preprocess.intensity.percentiles is {self.percentiles}; percentiles lie from 0 to 100."
             )
-        if self.scope not in ("slice", "volume"):
-            raise ConfigError(f"data.preprocess.intensity.scope is {self.scope!r}; choose slice or volume.")
+        if self.scope not in ("slice", "volume", "image"):
+            raise ConfigError(
+                f"data.preprocess.intensity.scope is {self.scope!r}; choose slice, volume or image."
+            )
         if self.joint and self.stretch_slices:
             raise ConfigError(
                 "data.preprocess.intensity.stretch_slices=true gives every slice limits of its own, so that joint=true "
@@ -69,7 +71,7 @@ class Intensity:
         return [torch.stack([rows[:, 0].amin(0), rows[:, 1].amax(0)])] * len(found)
 
     def applied(self, image: Tensor, limits: Tensor) -> Tensor:
-        """Return an image (1, X, Y, Z) between its limits (2, Z), in [0, 1]."""
+        """Return an image (1, X, Y, Z) between its limits, (2, Z) or (2, 1), in [0, 1]."""
         found = scale(image, limits)
         if not self.stretch_slices:
             return found
@@ -98,7 +100,7 @@ def percentiles(rows: NDArray[np.floating], percents: Sequence[float]) -> NDArra
 
 
 def scale(image: Tensor, limits: Tensor) -> Tensor:
-    """Clip (1, X, Y, Z) to limits (2, Z) and map them to 0 and 1; a constant slice becomes 0."""
+    """Clip (1, X, Y, Z) to limits (2, Z) or (2, 1) and map them to 0 and 1; a constant slice becomes 0."""
     low, high = limits[0], limits[1]
     span = high - low
     # A constant slice has no contrast to stretch; dividing by its span would give NaN.

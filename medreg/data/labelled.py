@@ -97,7 +97,7 @@ class LabelledImageData(ImageData):
             return super()._items_of(subjects, stage, records)
         names = frozenset(subjects)
         candidates = [record for record in records if record.subject in names and record.trainable]
-        chosen = [without_labels(record) for record in replace(self.images, labelled=False).of(candidates)]
+        chosen = [record.without_labels() for record in replace(self.images, labelled=False).of(candidates)]
         return chosen, chosen
 
     @property
@@ -126,10 +126,3 @@ class LabelledImageData(ImageData):
             rank=rank,
         )
         return self._loader(dataset, sampler, batch_size=self.unlabelled_batch_size)
-
-
-def without_labels(record: Record) -> Record:
-    """Return an image without what people have drawn on it."""
-    return replace(
-        record, label=None, label_frame=None, keypoints=None, more_keypoints=None, must_have_label=False
-    )

@@ -139,7 +139,7 @@ class Preprocess:
             part: to_grid(self._image(item), placed[part], crop, mode="linear", background=self.background)
             for part, item in items.items()
         }
-        arrays = _resized_arrays(self._normalised(images, chosen), crop, self.resize, mode="linear")
+        arrays = _resized_arrays(self._normalised(images, items, chosen), crop, self.resize, mode="linear")
         if chosen is None:
             arrays.update(maps)
         else:
@@ -169,15 +169,19 @@ class Preprocess:
                     cut[code] = max(share, cut.get(code, 0.0))
         return cut
 
-    def _normalised(self, images: Mapping[str, Tensor], chosen: list[int] | None) -> dict[str, Tensor]:
-        """Images by batch key, of the chosen slices, normalised by slice or by the whole volume."""
+    def _normalised(
+        self, images: Mapping[str, Tensor], items: Mapping[str, Loaded], chosen: list[int] | None
+    ) -> dict[str, Tensor]:
+        """Images by batch key, of the chosen slices, between limits of the slice, the cropped volume or the image."""
         rule = self.intensity
         picked = {part: image if chosen is None else image[..., chosen] for part, image in images.items()}
         if rule is not None:
-            whole = rule.scope == "volume"
-            limits = rule.common_limits(list((images if whole else picked).values()))
-            if whole and chosen is not None:
-                limits = [found[:, chosen] for found in limits]
+            looked_at: Mapping[str, Tensor] = picked if rule.scope == "slice" else images
+            if rule.scope == "image":
+                looked_at = {part: self._image(item) for part, item in items.items()}
+            limits = rule.common_limits(list(looked_at.values()))
+            if rule.scope != "slice":  # the same in all slices
+                limits = [found[:, :1] for found in limits]
             pairs = zip(picked.items(), limits, strict=True)
             picked = {part: rule.applied(image, found) for (part, image), found in pairs}
         return {f"{part}image": image for part, image in picked.items()}

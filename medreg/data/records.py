@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medreg.data.corruption import Corruption
@@ -107,6 +107,12 @@ class Record(Item):
         """Every file that the record refers to."""
         files = (self.image, self.label, self.mask, self.keypoints, self.more_keypoints)
         return tuple(file for file in files if file is not None)
+
+    def without_labels(self) -> Record:
+        """Return the image without what people have drawn on it."""
+        return replace(
+            self, label=None, label_frame=None, keypoints=None, more_keypoints=None, must_have_label=False
+        )
 
     def describe(self, file: Path | None = None) -> str:
         """Name a file of this record in a message without giving away a person's number."""

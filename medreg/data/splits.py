@@ -117,6 +117,11 @@ class SubjectSplit:
             ConfigError: options that do not fit the data set.
         """
         subjects = sorted({record.subject for record in records})
+        if self.fold and self.folds is None and not self.named and labelled is None:
+            logger.warning(
+                "data.split.fold=%d has no effect without data.split.folds, a published split or data.labelled.",
+                self.fold,
+            )
         if isinstance(self.published, str):
             return self._published(self.published, subjects, splits or {}, labelled)
         if self.file is not None:

@@ -68,6 +68,12 @@ class SegmentationEvaluator(StructureEvaluator):
         maps = (label_index(labels[:, 0], codes) for labels in (truth, prediction))
         return list(self.overlaps(*maps))[-1].value
 
+    def mean_iou(self, truth: Tensor, prediction: Tensor) -> float:
+        """Mean intersection over union over the structures of one case; arguments as for `mean_dice`."""
+        codes = list(self.labels.values())
+        known, found = (label_index(labels[:, 0], codes) for labels in (truth, prediction))
+        return list(self._jaccard(known, found))[-1].value
+
     def _jaccard(self, known: Tensor, found: Tensor) -> Iterator[MetricRow]:
         """Intersection over union of each structure, over all slices together, D / (2 − D)."""
         scores = dice_from_counts(
@@ -76,12 +82,6 @@ class SegmentationEvaluator(StructureEvaluator):
         yield from rows_with_mean(
             "iou", dict(zip(self.labels, (scores / (2 - scores)).tolist(), strict=True))
         )
-
-    def mean_iou(self, truth: Tensor, prediction: Tensor) -> float:
-        """Mean intersection over union, D / (2 − D) of each structure; arguments as for `mean_dice`."""
-        codes = list(self.labels.values())
-        maps = (label_index(labels[:, 0], codes) for labels in (truth, prediction))
-        return list(self._jaccard(*maps))[-1].value
 
     def _volumes(self, batch: Mapping[str, Any], known: Tensor | None, found: Tensor) -> Iterator[MetricRow]:
         """Volume of each structure and its error (absolute); none without an affine, which knows the slice distance."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -13,7 +13,7 @@ from medreg.models.blocks.conv import CONVOLUTIONS, channels_last
 
 ENCODER = (1, 2, 4, 8, 8)  # channels of the levels, finest first, in units of the width
 DECODER = (4, 2, 1, 1)  # channels after each doubling of the grid, coarsest first
-_NORMS = {
+_NORMS: Mapping[str, Mapping[int, type[nn.Module]]] = {
     "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
     "instance": {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d},
 }

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from medreg.augmentation.training import TrainingAugmentation
 from medreg.errors import CompositionError, ConfigError, require_choice
 from medreg.geometry.grid import identity_grid
 from medreg.geometry.transformation import Deformation
@@ -105,6 +106,7 @@ class ConditionalTask(RegistrationTask):
         refine: RegistrationModel | None = None,
         name: str = "model",
         use_masks: bool = True,
+        augmentation: TrainingAugmentation | None = None,
     ) -> None:
         super().__init__(
             model,
@@ -115,6 +117,7 @@ class ConditionalTask(RegistrationTask):
             refine=refine,
             name=name,
             use_masks=use_masks,
+            augmentation=augmentation,
         )
         if not validation_smoothness:
             raise ConfigError("task.validation_smoothness is empty; name one λ at least, such as [0.2].")
@@ -149,21 +152,38 @@ class ConditionalTask(RegistrationTask):
         """Loss of one batch at λ that depend on (seed, process, epoch, batch) only."""
         stage = self.schedule.stage(self.global_step, levels=self.levels)
         generator = generator_of(self.seed, self.global_rank, self.current_epoch, batch_index)
-        answers = self.answer(batch, self._draw(batch, generator), levels=len(stage.factors))
-        compared = [
-            (factor, self.level_loss(batch, answer))
-            for factor, answer in zip(stage.factors, answers, strict=True)
-            if factor
-        ]
-        loss = torch.stack([factor * value.total for factor, value in compared]).sum()
-        finest = compared[-1][1]
+        smoothness = self._draw(batch, generator)
+        again = self.transformed(
+            batch,
+            lambda seen, compared: torch.stack(
+                [
+                    factor * value.energies
+                    for factor, value in self._compared(seen, compared, smoothness, stage.factors)
+                ]
+            ).sum(0),
+        )
+        found = self._compared(batch, batch, smoothness, stage.factors)
+        loss, finest = torch.stack([factor * value.total for factor, value in found]).sum(), found[-1][1]
         parts = {
-            "loss": loss,
+            "loss": loss if again is None else loss + again,
             "similarity": finest.similarity.mean(),
             "regularisation": finest.regularisation.mean(),
         }
+        if again is not None:
+            parts["transformed"] = again
         self.train_means.add(parts, size=len(batch["case"]))
-        return loss
+        return parts["loss"]
+
+    def _compared(
+        self, seen: Batch, compared: Batch, smoothness: Tensor, factors: Sequence[float]
+    ) -> list[tuple[float, EnergyValue]]:
+        """Factor and loss of every level, coarse to fine; the model sees one batch and is judged on another."""
+        answers = self.answer(seen, smoothness, levels=len(factors))
+        return [
+            (factor, self.level_loss(compared, answer))
+            for factor, answer in zip(factors, answers, strict=True)
+            if factor
+        ]
 
     def answer(self, batch: Batch, smoothness: Tensor, *, levels: int) -> list[LevelAnswer]:
         """Fields of the first levels, coarse to fine, of a pyramid; of other models the one field.

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medreg.augmentation.training import TrainingAugmentation
 from medreg.errors import CompositionError, ConfigError
 from medreg.geometry.precision import usable
 from medreg.inference.gathering import Gatherer
@@ -79,6 +80,7 @@ class PosteriorTask(RegistrationTask):
         refine: RegistrationModel | None = None,
         name: str = "model",
         use_masks: bool = True,
+        augmentation: TrainingAugmentation | None = None,
         keep_samples: int,
         probe_voxels: int,
         band_mm: float,
@@ -94,6 +96,7 @@ class PosteriorTask(RegistrationTask):
             refine=refine,
             name=name,
             use_masks=use_masks,
+            augmentation=augmentation,
         )
         for option, value, least in (("keep_samples", keep_samples, 0), ("probe_voxels", probe_voxels, 1)):
             if value < least:

@@ -9,6 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from medreg.augmentation.pairs import PairAugmentation, PairEnergies, pair_augmentation
+from medreg.augmentation.training import TrainingAugmentation
+from medreg.errors import CompositionError
 from medreg.geometry.warp import warp, warp_labels
 from medreg.inference.registration import Registration
 from medreg.losses.energy import Energy, EnergyValue
@@ -33,6 +36,11 @@ class RegistrationTask(Task):
         optimiser: as in `Task`, like scheduler and name.
         refine: instance optimisation that starts from the model's answer, at test time.
         use_masks: compare images within their masks only, where the data have any.
+        augmentation: random or adversarial chains on which each pair is trained once more; None or one that does
+            nothing: pairs as they are.
+
+    Raises:
+        CompositionError: an augmentation that is of labelled images only, or a model that is not trained.
     """
 
     model: RegistrationModel
@@ -50,11 +58,13 @@ class RegistrationTask(Task):
         refine: RegistrationModel | None = None,
         name: str = "model",
         use_masks: bool = True,
+        augmentation: TrainingAugmentation | None = None,
     ) -> None:
         super().__init__(model, evaluator=evaluator, optimiser=optimiser, scheduler=scheduler, name=name)
         self.energy = energy
         self.refine = refine or None
         self.use_masks = use_masks
+        self.pairs = self._pairs(augmentation)
 
     def register(self, batch: Batch, **context: Any) -> Registration:
         """Return the model's answer to a batch; `context` is what only some models take, such as `listeners`."""
@@ -82,16 +92,43 @@ class RegistrationTask(Task):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the energy of one batch, and keep it and its two parts for the means of the epoch."""
+        again = self.transformed(
+            batch, lambda seen, compared: self.loss(compared, self.register(seen)).energies
+        )
         value = self.loss(batch, self.register(batch))
         parts = {
-            "loss": value.total,
+            "loss": value.total if again is None else value.total + again,
             "similarity": value.similarity.mean(),
             "regularisation": value.regularisation.mean(),
         }
         if value.divergence is not None:
             parts["divergence"] = value.divergence.mean()
+        if again is not None:
+            parts["transformed"] = again
         self.train_means.add({**parts, **self.model.monitored()}, size=len(batch["case"]))
-        return value.total
+        return parts["loss"]
+
+    def transformed(self, batch: Batch, energies: PairEnergies) -> Tensor | None:
+        """Return λ times the mean energy of the batch under a chain, None where there is no augmentation.
+
+        Args:
+            batch: the pairs as they are.
+            energies: (N,) from the pairs that the model sees and those that its fields are judged on.
+        """
+        weight = 0.0 if self.pairs is None else self.pairs.weight(self.current_epoch)
+        if self.pairs is None or not weight:
+            return None
+        seen, compared = self.pairs(batch, energies, step=self.global_step, module=self.model)
+        return weight * energies(seen, compared).mean()
+
+    def _pairs(self, augmentation: TrainingAugmentation | None) -> PairAugmentation | None:
+        found = pair_augmentation(augmentation)
+        if found is not None and not self.trainable:
+            raise CompositionError(
+                f"{type(self.model).__name__} is not trained, so that augmentation changes nothing; leave augmentation "
+                "out, or take a network such as model=voxelmorph."
+            )
+        return found
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Accumulate energy and mean Dice of one case."""

@@ -8,15 +8,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from medreg.augmentation.consistency_term import ConsistencyTerm
 from medreg.augmentation.training import TrainingAugmentation
 from medreg.errors import CompositionError
 from medreg.metrics.overlap import label_index
-from medreg.metrics.rows import MetricRow
 from medreg.metrics.runtime import RuntimeMeter
 from medreg.metrics.segmentation import SegmentationEvaluator
+from medreg.metrics.uncertainty import table
+from medreg.metrics.uncertainty.case import Calibration
 from medreg.metrics.uncertainty.labels import label_calibration
 from medreg.tasks.averaged import AveragedTask
-from medreg.tasks.base import Batch, Task
+from medreg.tasks.base import Batch
 from medreg.tasks.moment import Moment
 from medreg.tasks.results import CaseResult, case_arrays, cost_rows
 from medreg.tasks.semi.base import SemiSupervision, Unlabelled
@@ -27,20 +29,20 @@ class SegmentationTask(AveragedTask):
 
     Class 0 is everything that no structure covers; class k is the k-th structure of the data. The loss of a step is
     L(labelled) + λ_l D(labelled) + what the images without labels say; D is that of the augmentation's adversary,
-    which acts before the supervised pass.
+    which acts before the weights have seen the batch; it shares the supervised pass where that is the same.
 
     Args:
         model: from images (B, 1, *S) to scores (B, L + 1, *S).
         loss: from scores (B, L + 1, *S) and shares of the classes (B, L + 1, *S), which sum to 1, to a number.
         evaluator: scores one case.
         multiple: voxels; images are padded with 0 to a multiple of it for the network, as its strides need.
+        band_mm: half-width of the band around the true structures in which the probabilities are judged; None: they
+            are not.
         augmentation: what is done to training images; None: nothing.
         semi: how images without labels are learned from; None: they are not.
         ema: as in `AveragedTask`.
         seed: of augmentation, adversary and teacher; what is drawn in a step follows from the seed, the number of
             batches before it and the process only, so that a resumed run goes on as if it had not stopped.
-        band_mm: half-width of the band around the true structures in which the probabilities are judged; None: they
-            are not.
         optimiser: as in `Task`, like the rest.
 
     Raises:
@@ -48,7 +50,15 @@ class SegmentationTask(AveragedTask):
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({"image", "label", "case"})
-    sections = (*Task.sections, "medreg.reporting.label_pictures.cases")
+    sections = (
+        "medreg.reporting.sections.results",
+        "medreg.reporting.segmentation_sections.phases",
+        "medreg.reporting.segmentation_sections.robustness",
+        "medreg.reporting.segmentation_sections.extremes",
+        "medreg.reporting.sections.training",
+        "medreg.reporting.adversary_pictures.adversary",
+        "medreg.reporting.label_pictures.cases",
+    )
 
     def __init__(
         self,
@@ -71,6 +81,7 @@ class SegmentationTask(AveragedTask):
         )
         self.loss = loss
         self.multiple = multiple
+        self.band_mm = band_mm
         self.augmentation, self.seed = augmentation, seed
         self.semi = semi
         if semi is not None:
@@ -80,7 +91,6 @@ class SegmentationTask(AveragedTask):
                     f"task.ema={ema} and semi.evaluate={semi.evaluated} each name weights to be evaluated; set "
                     "task.ema=null, or semi.evaluate=student."
                 )
-        self.band_mm = band_mm
 
     def scores(self, image: Tensor, model: nn.Module | None = None) -> Tensor:
         """Return the scores of every class, (B, L + 1, *S).
@@ -146,8 +156,9 @@ class SegmentationTask(AveragedTask):
         """
         moment = self._moment(batch, batch_index)
         image, target = self.augmented(batch["image"], self._target(batch["label"]), moment)
-        others = self._of_labelled(image, target, moment), self._of_unlabelled(batch, moment)
-        supervised = self.loss(self.scores(image), target)
+        scores = self.scores(image) if self._shared(image, moment) else None
+        others = self._of_labelled(image, target, scores, moment), self._of_unlabelled(batch, moment)
+        supervised = self.loss(self.scores(image) if scores is None else scores, target)
         loss = sum((other.loss for other in others if other is not None), start=supervised)
         self.check_finite(loss, batch)
         told = {name: value for other in others if other is not None for name, value in other.told.items()}
@@ -162,12 +173,26 @@ class SegmentationTask(AveragedTask):
         with torch.no_grad():
             return self.augmentation.batch(image, target, generator=moment.generator("labelled"))
 
-    def _of_labelled(self, image: Tensor, target: Tensor, moment: Moment) -> Unlabelled | None:
-        """λ_l D of the images whose labels are known; None where no adversary acts."""
+    def _acting(self, moment: Moment) -> ConsistencyTerm | None:
+        """The consistency of labelled images, where its adversary acts."""
         term = None if self.augmentation is None else self.augmentation.consistency
-        if term is None or not term.active(moment.epoch):
+        return term if term is not None and term.active(moment.epoch) else None
+
+    def _shared(self, image: Tensor, moment: Moment) -> bool:
+        """Whether one pass through the network serves the supervised loss and the adversary."""
+        term = self._acting(moment)
+        return term is not None and term.takes_scores_of(self.model, image)
+
+    def _of_labelled(
+        self, image: Tensor, target: Tensor, scores: Tensor | None, moment: Moment
+    ) -> Unlabelled | None:
+        """λ_l D of the images whose labels are known; None where no adversary acts."""
+        term = self._acting(moment)
+        if term is None:
             return None
-        found = term(moment.scores, image, labels=target, step=2 * moment.step, module=self.model)
+        found = term(
+            moment.scores, image, labels=target, clean=scores, step=2 * moment.step, module=self.model
+        )
         weight = term.weight_at(moment.epoch)
         weight *= 1.0 if self.semi is None else self.semi.share_of_labelled(moment.epoch)
         return Unlabelled(weight * found.loss, {"consistency": found.loss, "consistency_start": found.before})
@@ -234,25 +259,26 @@ class SegmentationTask(AveragedTask):
         with RuntimeMeter(self.device) as meter:
             probabilities = self.probabilities(batch["image"])
             found = self._codes(probabilities)
-        rows = [*self.evaluator(batch, found), *self._calibration(batch, probabilities)]
+        judged = self._calibration(batch, probabilities)
+        rows = [*self.evaluator(batch, found), *judged.rows]
         shown = {"image": batch["image"], "label": batch["label"], "prediction": found}
         return CaseResult(
             case=batch["case"][0],
             rows={self.name: [*rows, *cost_rows(meter.usage)]},
             columns={"phase": str(batch["phase"][0])} if "phase" in batch else {},
             arrays=case_arrays(batch, {name: array[:, 0] for name, array in shown.items()}),
+            tables={table.TABLE: table.rows_for(self.name, judged.counts)} if judged.counts else {},
         )
 
-    def _calibration(self, batch: Batch, probabilities: Tensor) -> list[MetricRow]:
-        """Rows that say whether the probabilities near the true outlines are true."""
+    def _calibration(self, batch: Batch, probabilities: Tensor) -> Calibration:
+        """Whether the probabilities near the true outlines are true: rows, and counts to be pooled over cases."""
         if self.band_mm is None or not self.evaluator.labels:
-            return []
-        stated = probabilities[:, 1:].float().clamp(0, 1)
-        found = label_calibration(
+            return Calibration()
+        stated = probabilities[:, 1:].detach().float().clamp(0, 1)
+        return label_calibration(
             stated, batch["label"], self.evaluator.labels,
             spacing_mm=batch["spacing_mm"][0].cpu(), band_mm=self.band_mm,
         )  # fmt: skip
-        return found.rows
 
     def _codes(self, scores: Tensor) -> Tensor:
         codes = torch.tensor([0, *self.evaluator.labels.values()], device=scores.device)
@@ -268,6 +294,6 @@ class SegmentationTask(AveragedTask):
 def _nothing_unlabelled() -> CompositionError:
     return CompositionError(
         "semi learns from images without labels beside those with labels, and these data have none. Set "
-        "data.labelled=3, for example, which keeps the labels of that many subjects and lets those of the others "
-        "go (data=acdc_segmentation has it), or semi=none."
+        "data.labelled=3, for example, which keeps the labels of that many subjects and uses the images of the others "
+        "without theirs (data.unlabelled_batch_size must be above 0, data.unlabelled not 0), or semi=none."
     )

@@ -80,6 +80,15 @@ def test_every_sample_has_parameters_of_its_own(kind):
     assert torch.equal(member.ascend(phi, torch.zeros_like(phi), step=1.0), phi)
 
 
+def test_autocast_does_not_blur_what_moves(kind):
+    member, image = kind(2), random_image((192, 192))
+    phi = member.draw(image, generator=chance(1))
+    expected = [function(image, phi) for function in (member.apply, member.invert)]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = [function(image, phi) for function in (member.apply, member.invert)]
+    assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))
+
+
 def test_only_geometric_members_move_scores(kind):
     member, scores = kind(2), random_image((40, 64))
     phi = member.draw(scores, generator=chance(1))

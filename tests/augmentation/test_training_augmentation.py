@@ -35,7 +35,10 @@ NAMES = (
 def term(**changes):
     adversary = AdvChain((Noise.paper(),), rule=ChainRule("fixed"), seed=3)
     return ConsistencyTerm(
-        **({"adversary": adversary, "weight": 2.0, "ramp_epochs": 0, "first_epoch": 0} | changes)
+        **(
+            {"adversary": adversary, "weight": 2.0, "ramp_epochs": 0, "first_epoch": 0, "share": True}
+            | changes
+        )
     )
 
 

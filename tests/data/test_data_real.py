@@ -67,6 +67,30 @@ def test_ninety_acdc_patients_as_single_images(shared_data):
     assert 140 < float(case["covariates"]["height_cm"][0]) < 200
 
 
+def test_the_published_few_shot_sets_of_ninety_patients(shared_data, caplog):
+    root = shared_data / "acdc_official"
+    if not root.is_dir():
+        pytest.skip("needs the official layout of ACDC")
+    options = ("preprocess.spacing_mm=[1.36719,1.36719,null]", "preprocess.size=[192,192]", NO_CACHE)
+    intensity = [
+        f"preprocess.intensity.{word}"
+        for word in ("percentiles=[2,98]", "scope=image", "stretch_slices=true")
+    ]
+    few = ("labelled=10", "split.published=advchain", "split.fold=1", "unlabelled_batch_size=2")
+    data = data_module("acdc_segmentation", root, *options, *intensity, *few)
+    split = data.split
+    assert [len(split.subjects(name)) for name in ("train", "val", "test", "unlabelled")] == [10, 3, 18, 25]
+    assert split.missing == ("patient010", "patient028")
+    assert "patient002, patient022 of the training set are left out of them" in caplog.text
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image"].shape == batch["label"].shape == (10, 1, 192, 192)
+    assert batch["image"].flatten(1).amin(1).tolist() == [0.0] * 10
+    assert batch["image"].flatten(1).amax(1).tolist() == [1.0] * 10
+    torch.testing.assert_close(batch["spacing_mm"], torch.full((10, 2), 1.36719))
+    assert batch["unlabelled"]["image"].shape == (2, 1, 192, 192)
+    assert {name[:10] for name in batch["unlabelled"]["case"]} <= set(split.unlabelled)
+
+
 def test_five_acdc_patients(arranged):
     options = ("split.val=0", "split.test=1.0", "preprocess.spacing_mm=null", "preprocess.size=[128,128]")
     data = data_module(

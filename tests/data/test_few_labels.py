@@ -67,7 +67,7 @@ def test_the_rest_of_the_training_subjects_are_unlabelled(root):
     assert all(set(split.train) | set(split.unlabelled) == set(whole.train) for split in sets)
 
 
-def test_a_fold_draws_other_labelled_subjects_for_the_same_test(root):
+def test_a_fold_draws_other_labelled_subjects_for_the_same_test(root, caplog):
     sets = [
         data_module("acdc_segmentation", root, *SMALL, "labelled=2", f"split.fold={k}").split
         for k in range(5)
@@ -76,6 +76,9 @@ def test_a_fold_draws_other_labelled_subjects_for_the_same_test(root):
     assert len({split.train for split in sets}) > 2
     again = data_module("acdc_segmentation", root, *SMALL, "labelled=2", "split.fold=3").split
     assert again == sets[3]
+    assert not caplog.text
+    assert data_module("acdc_segmentation", root, *SMALL, "split.fold=3").split.test == again.test
+    assert "data.split.fold=3 has no effect" in caplog.text
 
 
 def test_fewer_unlabelled_subjects_are_some_of_the_unlabelled(root):
@@ -179,8 +182,19 @@ def test_label_maps_of_unlabelled_subjects_are_never_opened(root, tmp_path):
             file.write_bytes(b"poison")
     data = data_module("acdc_segmentation", copy, *FEW)
     assert [digest(batch) for batch in batches(data)] == [digest(batch) for batch in before]
+    assert not audit(data_module("acdc_segmentation", copy, *FEW)).failed
     with pytest.raises(DataError, match="cannot be read"):
         batches(data_module("acdc_segmentation", copy, *SMALL))
+    for name in data.split.unlabelled:
+        for file in (copy / "training" / name).glob("*_gt.nii.gz"):
+            file.unlink()
+    with pytest.raises(DataError, match=r"_gt\.nii\.gz is missing; data\.dataset\.unlabelled=true"):
+        data_module("acdc_segmentation", copy, *FEW).setup()
+    bare = data_module(
+        "acdc_segmentation", copy, *SMALL, "unlabelled_batch_size=3", "dataset.unlabelled=true"
+    )
+    assert bare.split == data.split
+    assert [digest(batch) for batch in batches(bare)] == [digest(batch) for batch in before]
 
 
 def test_images_without_label_maps_are_unlabelled(tmp_path):
@@ -361,3 +375,19 @@ def test_slices_can_be_stretched_after_limits_of_the_volume():
     torch.testing.assert_close(found[0, 0, 1, 0], torch.tensor(1.0) / limits[1, 0])
     with pytest.raises(ConfigError, match="joint=true has no effect"):
         Intensity(**options, joint=True, stretch_slices=True)
+
+
+def test_limits_can_be_those_of_the_image_before_its_crop(root):
+    """A wider crop pads with zeros, which count as the darkest voxels of the cropped volume."""
+    darkest = {}
+    for scope in ("image", "volume"):
+        options = (
+            "preprocess.spacing_mm=null",
+            "preprocess.size=[48,48]",
+            f"preprocess.intensity.scope={scope}",
+        )
+        data = data_module("acdc_segmentation", root, *options, "preprocess.intensity.percentiles=[20,100]")
+        image = data.samples("train")[0]["image"]
+        darkest[scope] = float((image[:, :, 16:32, 16:32] == 0).float().mean())
+    assert 0.1 < darkest["image"] < 0.4
+    assert darkest["volume"] == 0

@@ -38,6 +38,9 @@ def test_numbers_by_hand():
     assert found["a", "dice"] == pytest.approx(0.75)
     assert math.isnan(found["b", "dice"])
     assert found["mean", "dice"] == pytest.approx(0.75)
+    assert found["a", "iou"] == pytest.approx(12 / 20)
+    assert math.isnan(found["b", "iou"])
+    assert found["mean", "iou"] == pytest.approx(0.6)
     assert found["a", "volume_ml"] == pytest.approx(16 * 10 / 1000)
     assert found["a", "volume_error_ml"] == 0
     assert 0 < found["a", "assd_mm"] <= 1.0

@@ -56,7 +56,7 @@ def network():
 
 
 def advchain(*, batch=None, adversary=None, **changes):
-    options = {"weight": 1.0, "ramp_epochs": 0, "first_epoch": 0} | changes
+    options = {"weight": 1.0, "ramp_epochs": 0, "first_epoch": 0, "share": True} | changes
     return TrainingAugmentation(
         batch or Unchanged(), ConsistencyTerm(adversary=adversary or AdvChain.paper(2, seed=5), **options)
     )

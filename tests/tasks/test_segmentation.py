@@ -125,6 +125,20 @@ def test_table_has_overlap_surfaces_and_volumes_and_no_pairs(evaluated):
     }
 
 
+def test_probabilities_near_outlines_are_judged_and_phases_are_columns():
+    batch = {**labelled_batch(3, slices=2), "phase": ["ES", "ES"]}
+    result = task_of(band_mm=3.0).test_step(batch, 0)
+    rows = {(row.structure, row.metric): row.value for row in result.rows["net"]}
+    assert {"label_ece_top", "label_nll", "label_brier"} <= {metric for _, metric in rows}
+    assert 0 < rows["all", "label_ece_top"] < 1
+    assert {name for name, metric in rows if metric == "label_ece"} == {*LABELS, "mean"}
+    assert rows["mean", "iou"] <= rows["mean", "dice"]
+    assert result.columns == {"phase": "ES"}
+    assert {row["kind"] for row in result.tables["calibration"]} == {"reliability", "reliability_top"}
+    plain = {row.metric for row in task_of().test_step(batch, 0).rows["net"]}
+    assert "label_nll" not in plain
+
+
 def test_arrays_are_those_of_the_kind(evaluated):
     with np.load(evaluated / "cases" / "c200.npz") as arrays:
         assert set(arrays.files) == {"image", "label", "prediction", "spacing_mm", "affine"}

@@ -178,3 +178,26 @@ def test_chance_depends_on_seed_step_process_and_purpose():
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
     assert not torch.equal(drawn[0], torch.rand(3, generator=moments[0].generator("teacher")))
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_sharing_the_supervised_pass_changes_no_bit(dropout):
+    def step(share):
+        model = nn.Sequential(network(), nn.Dropout(0.3)) if dropout else network()
+        task = task_of(model, augmentation=advchain(share=share)).train()
+        torch.manual_seed(1)  # of the dropout of the supervised pass
+        loss = task.training_step(labelled_batch(2, slices=2), 0)
+        loss.backward()
+        return loss, [p.grad for p in model.parameters()], counted[0]
+
+    counted = [0]
+    original = nn.Conv2d.forward
+    try:
+        nn.Conv2d.forward = lambda self, x: counted.__setitem__(0, counted[0] + 1) or original(self, x)
+        one, two = step(True), step(False)
+    finally:
+        nn.Conv2d.forward = original
+    assert torch.equal(one[0], two[0])
+    assert all(torch.equal(a, b) for a, b in zip(one[1], two[1], strict=True))
+    passes = one[2] // 2, (two[2] - one[2]) // 2
+    assert passes == ((4, 4) if dropout else (3, 4)), "supervised, reference, ascent, outer"

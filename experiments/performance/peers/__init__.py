@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.performance.peers.advchain_release import AdvChainRelease
 from experiments.performance.peers.csain_release import CSAINRelease
 from experiments.performance.peers.deepali import Deepali
 from experiments.performance.peers.dlvi_release import DLVIRelease
@@ -20,7 +21,7 @@ from experiments.performance.peers.vrnet_release import VRNetRelease
 from experiments.performance.work import Contender
 from medreg.errors import ConfigError
 
-RELEASES = (Release, VRNetRelease, CSAINRelease, SGMCMCRelease, DLVIRelease)
+RELEASES = (Release, VRNetRelease, CSAINRelease, SGMCMCRelease, DLVIRelease, AdvChainRelease)
 
 
 def all_peers(releases: Sequence[Path] = ()) -> tuple[Contender, ...]:
@@ -45,8 +46,8 @@ def released(folders: Sequence[Path]) -> tuple[Contender, ...]:
         if not kinds:
             raise ConfigError(
                 f"--release {folder} is no checkout of the releases of GraDIRN (core/networks.py), VR-Net "
-                "(L2Models.py), CSAIN (network.py), ir-sgmcmc (trainer/trainer.py) or dlvi "
-                "(dlvi/variationalize.py); give the top folder of one."
+                "(L2Models.py), CSAIN (network.py), ir-sgmcmc (trainer/trainer.py), dlvi "
+                "(dlvi/variationalize.py) or AdvChain (advchain/augmentor); give the top folder of one."
             )
         found.append(kinds[0](folder))
     return tuple(found)

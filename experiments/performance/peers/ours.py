@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from experiments.performance.inputs import Inputs
 from experiments.performance.peers import our_posterior
+from experiments.performance.peers.advchain_step import our_steps
 from experiments.performance.peers.csain_step import csain_step
 from experiments.performance.peers.our_steps import LNCC_LIKE_THEIRS, training_step
 from experiments.performance.work import Contender, Evaluate, InferenceMaker, Maker, StepMaker, Work
@@ -80,6 +81,7 @@ class Ours(Contender):
             "vrnet l1": partial(training_step, overrides=(*VRNET, "model.data_term=l1")),
             "vrnet four warps": partial(training_step, overrides=("model=vrnet",)),
             "csain": csain_step,
+            **our_steps(),
         }
 
     def inference(self) -> Mapping[str, InferenceMaker]:

@@ -30,6 +30,7 @@ class ACDC(DataSource):
         cine: also take every frame of the 4-D file, to register all of them to ED.
         contrasts: further images on the grid of ED and ES, `patient001_frame01_t1.nii.gz` for "t1" (only the
             phantom has them); that is then the modality, and "cine" that of the others.
+        unlabelled: also take training images without a label map, which is a mistake in the folder otherwise.
         **options: of every data set.
     """
 
@@ -45,11 +46,13 @@ class ACDC(DataSource):
         *,
         cine: bool = False,
         contrasts: Sequence[str] = (),
+        unlabelled: bool = False,
         **options: Unpack[SourceOptions],
     ) -> None:
         super().__init__(root, **options)
         self.cine = cine
         self.contrasts = tuple(contrasts)
+        self.unlabelled = unlabelled
 
     def scan(self) -> list[Record]:
         """Return ED and ES of every patient, or all frames with `cine`."""
@@ -86,8 +89,9 @@ class ACDC(DataSource):
                     f"{folder / name}.nii.gz is missing, but Info.cfg says that {phase} is frame {number}."
                 )
                 return []
-            if label is None and split == "train":
-                self.problem(f"{folder / name}_gt.nii.gz is missing.")
+            if label is None and split == "train" and not self.unlabelled:
+                hint = "; data.dataset.unlabelled=true takes images without one"
+                self.problem(f"{folder / name}_gt.nii.gz is missing{hint}.")
                 return []
             record = Record(
                 folder.name,

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from medreg.config.compose import compose
 from medreg.config.identity import run_name
-from medreg.config.suggest import parse
+from medreg.config.suggest import Override, parse
 from medreg.errors import ConfigError
 from medreg.runs.evaluation import with_options_of_the_run
 from medreg.studies.table.work import as_override

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -69,17 +70,18 @@ def sheet_of(results: pd.DataFrame, jobs: Sequence[DataJob], metric: str, *, tit
     notes += [f"{job.label}: {reason(job)}" for job in missing]
     names = [str(name) for name in pd.unique(rows["structure"])] if len(rows) else []
     structures = [name for name in names if name not in OVERALL] + [name for name in OVERALL if name in names]
-    units = pd.unique(rows["unit"]) if len(rows) else []
+    units = [str(unit) for unit in pd.unique(rows["unit"])] if len(rows) else []
     header = ("data", "cases", *structures)
     several = len(rows) > 0 and rows["method"].nunique() > 1
     made = []
     for (label, method), block in rows.groupby(["label", "method"], sort=False) if len(rows) else ():
         first = f"{label}, {method}" if several else str(label)
-        by_structure = {str(row["structure"]): row for row in block.to_dict("records")}
+        records: list[dict[str, Any]] = block.to_dict("records")  # type: ignore[assignment]
+        by_structure = {str(row["structure"]): row for row in records}
         count = max(int(row["n"] + row["missing"]) for row in by_structure.values())
         cells = [_cell(by_structure.get(name), describe(metric).decimals) for name in structures]
         made.append((Cell(first), Cell(str(count)), *cells))
-    name = heading(metric, " or ".join(map(str, units)))
+    name = heading(metric, " or ".join(units))
     return Table(f"{title}: {name}", header, tuple(made), tuple(notes))
 
 
