@@ -294,6 +294,6 @@ class SegmentationTask(AveragedTask):
 def _nothing_unlabelled() -> CompositionError:
     return CompositionError(
         "semi learns from images without labels beside those with labels, and these data have none. Set "
-        "data.labelled=3, for example, which keeps the labels of that many subjects and lets those of the others "
-        "go (data=acdc_segmentation has it), or semi=none."
+        "data.labelled=3, for example, which keeps the labels of that many subjects and uses the images of the others "
+        "without theirs (data.unlabelled_batch_size must be above 0, data.unlabelled not 0), or semi=none."
     )
