@@ -235,8 +235,8 @@ class AdvChain:
         self, order: Sequence[int], start: Parameters, divergence: Callable[[Parameters], Tensor]
     ) -> Parameters:
         """Parameters of a chain where (N,) values are larger than at the start; the start itself for 0 steps."""
-        members, sizes = [self._members[i] for i in order], [self._sizes[i] for i in order]
-        power = [self._power[i] for i in order]
+        members = [self._members[i] for i in order]
+        sizes, power = [self._sizes[i] for i in order], [self._power[i] for i in order]
         return self._ascent.climb(members, start, divergence, sizes=sizes, power=power)
 
     def _asked(
