@@ -331,6 +331,7 @@ def option_keys() -> frozenset[str]:
         ["model=bayes", "likelihood=similarity"],
         ["model=unet_variational", "data=cardiac_phantom_segmentation"],
         ["model=unet", "data=acdc_corrupted"],
+        ["model=unet_16", "data=acdc_segmentation", "augmentation=advchain", "semi=mean_teacher"],
         ["model=affine_refined", "data=brain_phantom_slices"],
         [],
     )

@@ -238,7 +238,8 @@ class AdvChain:
         self, order: Sequence[int], start: Parameters, divergence: Callable[[Parameters], Tensor]
     ) -> Parameters:
         """Parameters of a chain where (N,) values are larger than at the start; the start itself for 0 steps."""
-        members, sizes, power = ([one[i] for i in order] for one in (self._members, self._sizes, self._power))
+        members, sizes = [self._members[i] for i in order], [self._sizes[i] for i in order]
+        power = [self._power[i] for i in order]
         return self._ascent.climb(members, start, divergence, sizes=sizes, power=power)
 
     def _asked(

@@ -47,15 +47,20 @@ def merge(runs: Sequence[RunFolder]) -> pd.DataFrame:
     frames = [run.results.assign(run=run.name) for run in runs if not run.results.empty]
     if not frames:
         return runs[0].results if runs else pd.DataFrame()
-    joined = pd.concat(frames, ignore_index=True)
-    texts = [name for name in joined.columns if name != "value"]
-    joined[texts] = joined[texts].fillna("")  # columns that only one kind of case has
+    joined = _joined(frames)
     runs_of = joined.groupby("method")["run"].nunique()
     shared = joined["method"].map(runs_of).gt(1) & joined["method"].ne(UNREGISTERED)
     joined.loc[shared, "method"] = joined["method"] + " [" + joined["run"] + "]"
     key = ["data", "split", "case", "structure", "metric"]
     twice = joined["method"].eq(UNREGISTERED) & joined.duplicated([*key, "method"])
     return joined[~twice].reset_index(drop=True)
+
+
+def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    joined = pd.concat(frames, ignore_index=True)
+    texts = [name for name in joined.columns if name != "value"]
+    joined[texts] = joined[texts].fillna("")  # columns that only one kind of case has
+    return joined
 
 
 def by_data_set(folders: Sequence[str | Path], *, metric: str = "dice") -> Table | None:
@@ -79,7 +84,7 @@ def by_data_set(folders: Sequence[str | Path], *, metric: str = "dice") -> Table
         frames.append(run.results.assign(run=name, data=_data_of(run)))
     if not frames:
         return None
-    joined = pd.concat(frames, ignore_index=True)
+    joined = _joined(frames)
     shared = joined.groupby("method")["run"].transform("nunique") > 1
     joined.loc[shared, "method"] = joined["method"] + " [" + joined["run"] + "]"
     columns = {name: with_means(rows) for name, rows in by_split(joined)}
