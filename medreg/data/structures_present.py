@@ -23,7 +23,7 @@ def check_structures(labels: Mapping[str, int], records: Iterable[Record]) -> No
     Raises:
         DataError: names the structures that are missing, and what to do.
     """
-    wanted, opened = set(labels.values()), 0
+    wanted, held, opened = set(labels.values()), {0}, 0
     for record in records:
         if not wanted:
             return
@@ -34,10 +34,11 @@ def check_structures(labels: Mapping[str, int], records: Iterable[Record]) -> No
         except DataError:
             return
         opened += 1
-        wanted -= {int(code) for code in codes}
+        held |= {int(code) for code in codes}
+        wanted -= held
     if wanted and opened:
         missing = ", ".join(f"{name} ({code})" for name, code in labels.items() if code in wanted)
         raise DataError(
-            f"data.labels names {missing}, which none of the {opened} label maps holds. Correct data.labels: give "
-            "each structure the code that the files have, and leave out those that they do not have."
+            f"data.labels names {missing}, which none of the {opened} label maps holds; they hold "
+            f"{', '.join(map(str, sorted(held)))}. Correct data.labels, and leave out structures that are not there."
         )
