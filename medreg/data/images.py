@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pytorch_lightning as pl
 from monai.transforms.compose import Compose
 from torch.utils.data import DataLoader
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader
 from medreg.data.contents import FileMarks, contents_of
 from medreg.data.covariates import Covariates
 from medreg.data.datasets.base import DataSource
+from medreg.data.found_labels import found_labels
 from medreg.data.images_dataset import ImageDataset
 from medreg.data.loader import CaseSampler, CountingLoader, EpochSampler, LoaderOptions, collate_readable
 from medreg.data.loading import LoadRecord, ToPlain, record_item
@@ -28,7 +28,6 @@ from medreg.data.split_sets import STAGES, Split
 from medreg.data.splits import SubjectSplit, kept_by, repeat_to
 from medreg.data.store import Cache, RecordStore
 from medreg.errors import CompositionError, ConfigError, DataError
-from medreg.io.image import read_labels
 
 logger = logging.getLogger(__name__)
 OPTIONAL = ("label", "mask", "keypoints", "more_keypoints")  # what a record may have and a batch then has
@@ -213,10 +212,7 @@ class ImageData(pl.LightningDataModule):
 
     def _found_labels(self) -> dict[str, int]:
         items = next((found for stage in ("test", "val", "train") if (found := self.items(stage))), [])
-        records = [record for item in items for record in item.parts.values()]
-        files = {(r.label, r.label_frame) for r in records if r.label is not None}
-        codes = {int(c) for file, frame in files for c in np.unique(read_labels(file, frame=frame).array)}
-        return {f"label{code}": code for code in sorted(codes - {0})}
+        return found_labels(record for item in items for record in item.parts.values())
 
     @property
     def provides(self) -> frozenset[str]:

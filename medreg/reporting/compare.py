@@ -8,8 +8,20 @@ from pathlib import Path
 import pandas as pd
 
 from medreg.reporting.results import RunFolder, read_run
-from medreg.reporting.tables import Table, by_split, split_tables
-from medreg.reporting.vocabulary import UNREGISTERED
+from medreg.reporting.robustness import CLEAN, corruption_of, with_corruption
+from medreg.reporting.tables import (
+    Cell,
+    Table,
+    by_split,
+    lookup,
+    methods_in,
+    metric_cells,
+    overall_structure,
+    split_tables,
+    unit_of,
+    with_means,
+)
+from medreg.reporting.vocabulary import UNREGISTERED, heading
 
 
 def compare_runs(folders: Sequence[str | Path], *, tests: bool = True) -> list[Table]:
@@ -25,7 +37,9 @@ def compare_runs(folders: Sequence[str | Path], *, tests: bool = True) -> list[T
         DataError: If a folder is no run folder or a table in it is damaged.
     """
     results = merge([read_run(folder) for folder in folders])
-    return [t for name, rows in by_split(results) for t in split_tables(rows, title=name, tests=tests)]
+    tables = [t for name, rows in by_split(results) for t in split_tables(rows, title=name, tests=tests)]
+    across = by_data_set(folders)
+    return tables if across is None else [*tables, across]
 
 
 def merge(runs: Sequence[RunFolder]) -> pd.DataFrame:
@@ -33,12 +47,63 @@ def merge(runs: Sequence[RunFolder]) -> pd.DataFrame:
     frames = [run.results.assign(run=run.name) for run in runs if not run.results.empty]
     if not frames:
         return runs[0].results if runs else pd.DataFrame()
-    joined = pd.concat(frames, ignore_index=True)
-    texts = [name for name in joined.columns if name != "value"]
-    joined[texts] = joined[texts].fillna("")  # columns that only one kind of case has
+    joined = _joined(frames)
     runs_of = joined.groupby("method")["run"].nunique()
     shared = joined["method"].map(runs_of).gt(1) & joined["method"].ne(UNREGISTERED)
     joined.loc[shared, "method"] = joined["method"] + " [" + joined["run"] + "]"
     key = ["data", "split", "case", "structure", "metric"]
     twice = joined["method"].eq(UNREGISTERED) & joined.duplicated([*key, "method"])
     return joined[~twice].reset_index(drop=True)
+
+
+def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    joined = pd.concat(frames, ignore_index=True)
+    texts = [name for name in joined.columns if name != "value"]
+    joined[texts] = joined[texts].fillna("")  # columns that only one kind of case has
+    return joined
+
+
+def by_data_set(folders: Sequence[str | Path], *, metric: str = "dice") -> Table | None:
+    """One metric of several runs, a row the weights (or method) and a column a data set; None for one data set.
+
+    Runs that evaluated the same weights, as `mode=test ckpt=RUN` does, share a row, named by the first of them.
+    Corrupted test images of different strength are data sets of their own.
+
+    Args:
+        folders: Run folders.
+        metric: To show, over the whole image.
+
+    Raises:
+        DataError: If a folder is no run folder or a table in it is damaged.
+    """
+    runs = [run for run in map(read_run, folders) if (run.results["metric"] == metric).any()]
+    first: dict[str, str] = {}
+    frames = []
+    for run in runs:
+        name = first.setdefault(str(run.record.get("weights") or run.name), run.name)
+        frames.append(run.results.assign(run=name, data=_data_of(run)))
+    if not frames:
+        return None
+    joined = _joined(frames)
+    shared = joined.groupby("method")["run"].transform("nunique") > 1
+    joined.loc[shared, "method"] = joined["method"] + " [" + joined["run"] + "]"
+    columns = {name: with_means(rows) for name, rows in by_split(joined)}
+    if len(columns) < 2:
+        return None
+    methods = methods_in(joined)
+    cells = []
+    for rows in columns.values():
+        structure = str(overall_structure(rows, metric))
+        found = lookup(rows[rows["metric"] == metric])
+        cells.append(metric_cells(found, [(method, structure, metric) for method in methods], metric))
+    table = tuple((Cell(method), *(column[i] for column in cells)) for i, method in enumerate(methods))
+    title = f"{heading(metric, unit_of(joined, metric))} by data set"
+    return Table(title, ("method", *columns), table, ("Mean ± SD over cases, median below.",))
+
+
+def _data_of(run: RunFolder) -> pd.Series:
+    """Name of the data of every row, with the strength of corruption where that is not 1."""
+    names = run.results["data"].astype(str)
+    kinds, strength = corruption_of(run)
+    corrupted = with_corruption(run.results, kinds)["kind"] != CLEAN
+    return names.where(~corrupted | (strength == 1.0), names + f" × {strength:g}")

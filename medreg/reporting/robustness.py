@@ -70,7 +70,12 @@ def corrupted_results(runs: Sequence[RunFolder]) -> pd.DataFrame:
         kinds, strength = corruption_of(run)
         if not run.results.empty:
             frames.append(with_corruption(run.results, kinds, strength=strength))
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    if not frames:
+        return pd.DataFrame()
+    joined = pd.concat(frames, ignore_index=True)
+    texts = [name for name in joined.columns if name not in ("value", "copy", "strength")]
+    joined[texts] = joined[texts].fillna("")  # columns that only one kind of case has
+    return joined
 
 
 def draw_by_kind(results: pd.DataFrame, *, metric: str = "dice") -> Figure | None:
@@ -90,7 +95,8 @@ def draw_by_kind(results: pd.DataFrame, *, metric: str = "dice") -> Figure | Non
 def draw_by_strength(results: pd.DataFrame, *, metric: str = "dice") -> Figure | None:
     """Mean of a metric against the strength of each kind of corruption, one panel a kind and one line a method.
 
-    Bars are a standard error over cases; clean cases are the strength 0 of every kind.
+    Bars are a standard error over cases. Clean images among those of a run are the strength 0 of every kind; other
+    data sets, whose cases may have the same names, are left out.
 
     Args:
         results: of `corrupted_results`, of several strengths.
@@ -100,6 +106,8 @@ def draw_by_strength(results: pd.DataFrame, *, metric: str = "dice") -> Figure |
         The figure, or None where fewer than two strengths have a number.
     """
     whole = _whole(results, metric)
+    copies = whole["kind"] != CLEAN
+    whole = whole[copies | whole["run"].isin(set(whole.loc[copies, "run"]))]
     if whole["strength"].nunique() < 2:
         return None
     kinds = [str(kind) for kind in pd.unique(whole["kind"]) if kind != CLEAN]

@@ -22,6 +22,7 @@ from medreg.segmenting.image import ROLE, read_source
 from medreg.segmenting.measure import check_truth, measure, read_truth
 from medreg.segmenting.prepared import PreparedImage, prepare_image
 from medreg.segmenting.result import Segmentation
+from medreg.segmenting.unlike import unlike_training
 from medreg.tasks.segmentation import SegmentationTask
 
 SLICES = 32  # that a network is given at once, at most
@@ -161,8 +162,8 @@ class SegmentationRun:
 
     def _notes(self, volume: Volume, prepared: PreparedImage, outside: int) -> list[str]:
         """Say what about header, orientation and crop a person should know."""
-        notes = list(volume.notes)
         preprocess = self.trained.preprocess
+        notes = [*volume.notes, *unlike_training(self.trained.folder, preprocess, prepared)]
         if prepared.turned is not None:
             notes.append(
                 f"the slices of {called(volume, ROLE)} lie along axis {prepared.turned + 1} of the file; the network "

@@ -12,9 +12,10 @@ from medreg.augmentation.consistency_term import ConsistencyTerm
 from medreg.augmentation.training import TrainingAugmentation
 from medreg.errors import CompositionError
 from medreg.metrics.overlap import label_index
-from medreg.metrics.rows import MetricRow
 from medreg.metrics.runtime import RuntimeMeter
 from medreg.metrics.segmentation import SegmentationEvaluator
+from medreg.metrics.uncertainty import table
+from medreg.metrics.uncertainty.case import Calibration
 from medreg.metrics.uncertainty.labels import label_calibration
 from medreg.tasks.averaged import AveragedTask
 from medreg.tasks.base import Batch
@@ -258,25 +259,26 @@ class SegmentationTask(AveragedTask):
         with RuntimeMeter(self.device) as meter:
             probabilities = self.probabilities(batch["image"])
             found = self._codes(probabilities)
-        rows = [*self.evaluator(batch, found), *self._calibration(batch, probabilities)]
+        judged = self._calibration(batch, probabilities)
+        rows = [*self.evaluator(batch, found), *judged.rows]
         shown = {"image": batch["image"], "label": batch["label"], "prediction": found}
         return CaseResult(
             case=batch["case"][0],
             rows={self.name: [*rows, *cost_rows(meter.usage)]},
             columns={"phase": str(batch["phase"][0])} if "phase" in batch else {},
             arrays=case_arrays(batch, {name: array[:, 0] for name, array in shown.items()}),
+            tables={table.TABLE: table.rows_for(self.name, judged.counts)} if judged.counts else {},
         )
 
-    def _calibration(self, batch: Batch, probabilities: Tensor) -> list[MetricRow]:
-        """Rows that say whether the probabilities near the true outlines are true."""
+    def _calibration(self, batch: Batch, probabilities: Tensor) -> Calibration:
+        """Whether the probabilities near the true outlines are true: rows, and counts to be pooled over cases."""
         if self.band_mm is None or not self.evaluator.labels:
-            return []
+            return Calibration()
         stated = probabilities[:, 1:].detach().float().clamp(0, 1)
-        found = label_calibration(
+        return label_calibration(
             stated, batch["label"], self.evaluator.labels,
             spacing_mm=batch["spacing_mm"][0].cpu(), band_mm=self.band_mm,
         )  # fmt: skip
-        return found.rows
 
     def _codes(self, scores: Tensor) -> Tensor:
         codes = torch.tensor([0, *self.evaluator.labels.values()], device=scores.device)
@@ -292,6 +294,6 @@ class SegmentationTask(AveragedTask):
 def _nothing_unlabelled() -> CompositionError:
     return CompositionError(
         "semi learns from images without labels beside those with labels, and these data have none. Set "
-        "data.labelled=3, for example, which keeps the labels of that many subjects and lets those of the others "
-        "go (data=acdc_segmentation has it), or semi=none."
+        "data.labelled=3, for example, which keeps the labels of that many subjects and uses the images of the others "
+        "without theirs (data.unlabelled_batch_size must be above 0, data.unlabelled not 0), or semi=none."
     )

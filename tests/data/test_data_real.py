@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from data_build import data_module
+from PIL import Image
 
 from medreg.data.audit import audit
 from medreg.errors import DataError
-from medreg.io.image import read_image, read_labels, write_labels
+from medreg.io.image import read_image, read_labels, write_image, write_labels
 from medreg.io.points import read_point_pairs, write_points
 
 pytestmark = pytest.mark.data
@@ -219,3 +220,39 @@ def test_swapped_left_and_right_ventricle_are_reported(arranged, tmp_path):
     # Both cavities shrink, so sizes alone cannot tell; the ring of myocardium around the left one can.
     assert found.failed
     assert any("enclosed by myocardium" in issue.message and issue.count == 10 for issue in found.issues)
+
+
+def test_slices_of_another_hospital_told_by_their_names(shared_data, tmp_path):
+    """Sunnybrook: the cavity of 15 people, one file a slice; here those of three, as NIfTI."""
+    root = shared_data / "sunnybrook"
+    if not root.is_dir():
+        pytest.skip("needs the slices of Sunnybrook")
+    subjects = sorted({file.name.split("-IM-")[0] for file in root.glob("images/*.png")})[:3]
+    files = [file for file in root.glob("*/*.png") if file.name.startswith(tuple(subjects))]
+    for file in files:
+        array = np.asarray(Image.open(file).convert("L")).T.copy()
+        write_image(tmp_path / file.parent.name / f"{file.stem}.nii.gz", array, np.diag([1.4, 1.4, 8.0, 1.0]))
+    data = data_module(
+        "named_segmentation_slices", tmp_path, "dataset.image='images/{subject}-IM-{series}-{slice}.nii.gz'",
+        "dataset.label=['labels/{subject}-IM-{series}-{slice}.nii.gz']", "labels={LV: 1}", "split.test=1.0",
+        "split.val=0", NO_CACHE,
+    )  # fmt: skip
+    assert data.split.test == tuple(subjects)
+    cases = list(data.test_dataloader())
+    assert len(cases) == len(files) // 2
+    assert {tuple(case["image"].shape) for case in cases} == {(1, 1, 160, 160)}
+    inside = [
+        float(c["image"][c["label"] == 1].mean() - c["image"].mean()) for c in cases if c["label"].any()
+    ]
+    assert np.mean(np.array(inside) > 0) > 0.95  # blood is bright
+
+
+def test_networks_of_acdc_meet_the_same_patients_corrupted(shared_data):
+    root = shared_data / "acdc_official"
+    if not root.is_dir():
+        pytest.skip("needs the official layout of ACDC")
+    pytest.importorskip("torchio", reason="corrupted images need TorchIO: pip install 'medreg[corruption]'")
+    options = ("split.published=advchain", NO_CACHE)
+    clean, corrupted = (data_module(name, root, *options) for name in ("acdc_segmentation", "acdc_corrupted"))
+    assert clean.split == corrupted.split
+    assert len(corrupted.items("test")) == 12 * len(clean.items("test"))

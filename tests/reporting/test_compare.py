@@ -6,7 +6,7 @@ import json
 
 from medreg.cli import report as command
 from medreg.reporting.citations import all_entries, entries_for
-from medreg.reporting.compare import compare_runs
+from medreg.reporting.compare import by_data_set, compare_runs
 from medreg.reporting.terminal import print_summary
 
 
@@ -18,6 +18,23 @@ def test_runs_stand_side_by_side_with_one_unregistered_row(make_run, rows, frame
     (table,) = compare_runs(folders, tests=False)
     found = {row[0].text: row[1].text.split()[0] for row in table.rows}
     assert found == {"unregistered": "0.550", "net [a]": "0.800", "net [b]": "0.850"}
+
+
+def test_several_data_sets_stand_side_by_side(make_run, rows, frame):
+    """The row is the weights, in whichever folder they were evaluated."""
+    folders = []
+    for name, data, weights, value in (
+        ("a", "acdc", "w1", 0.9), ("b", "mnms", "w1", 0.8), ("c", "acdc", "w2", 0.7), ("d", "mnms", "w2", 0.85),
+    ):  # fmt: skip
+        table = frame(rows([value, value])).assign(data=data)
+        folders.append(make_run(name, results=table, record={"weights": weights}))
+    found = by_data_set(folders)
+    assert found.header == ("method", "acdc, test", "mnms, test")
+    cells = {row[0].text: [cell.text.split()[0] for cell in row[1:]] for row in found.rows}
+    assert cells == {"net [a]": ["0.900", "0.800"], "net [c]": ["0.700", "0.850"]}
+    assert [[cell.bold for cell in row[1:]] for row in found.rows] == [[True, False], [False, True]]
+    assert by_data_set(folders[::2]) is None
+    assert compare_runs(folders, tests=False)[-1].title == found.title
 
 
 def test_terminal_summary_fits_eighty_columns(finished_run):

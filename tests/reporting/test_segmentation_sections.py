@@ -83,7 +83,8 @@ def test_robustness_is_told_by_kind(tmp_path):
 
 def test_curves_need_several_strengths(tmp_path):
     names, _ = corrupted()
-    runs = [folder(tmp_path, rows(["patient007_ED"]))]
+    elsewhere = pd.DataFrame(rows(["patient007_ED"], drop=0.5)).assign(run="other")
+    runs = [folder(tmp_path, rows(["patient007_ED"])), folder(tmp_path, elsewhere)]
     for strength in (0.5, 1.0):
         config = f"data: {{corruption: {{strength: {strength}, kinds: {{motion: {{}}}}}}}}"
         runs.append(folder(tmp_path, rows(names, drop=0.2 * strength), config))

@@ -133,6 +133,20 @@ def test_images_in_memory(scan, slices):
     assert np.array_equal(segment(itk.ReadImage(str(scan["image"])), opened).array, expected)
 
 
+def test_an_image_unlike_those_of_the_training_is_told(tmp_path, scan):
+    run = perfect_run(tmp_path / "run")
+    assert segment(scan["image"], run).notes == ()
+    inventory = "id,spacing_mm,axes\na,1.3x1.7x6,{axes}\nb,1.3x1.7x{thick},{axes}\nc,,\n"
+    for axes, thick, told in (("LAS", 7, 0), ("LAI", 7, 0), ("LPS", 7, 1), ("LPS", 2, 1), ("LPS", 40, 1)):
+        (run / "inventory.csv").write_text(inventory.format(axes=axes, thick=thick))
+        notes = segment(scan["image"], run).notes
+        assert len(notes) == told
+        assert not told or "LA, those of the training's images to LP" in notes[0]
+    (run / "inventory.csv").write_text("id,spacing_mm,axes\na,1.3x1.7x2,LAS\n")
+    (note,) = segment(scan["image"], run).notes
+    assert "6 mm along axis 3" in note
+
+
 def test_equal_to_the_prediction_of_the_evaluation(tmp_path, scan):
     """Padding, softmax and codes are those of the task."""
     run = SegmentationRun.open(perfect_run(tmp_path / "run"))

@@ -134,6 +134,7 @@ def test_probabilities_near_outlines_are_judged_and_phases_are_columns():
     assert {name for name, metric in rows if metric == "label_ece"} == {*LABELS, "mean"}
     assert rows["mean", "iou"] <= rows["mean", "dice"]
     assert result.columns == {"phase": "ES"}
+    assert {row["kind"] for row in result.tables["calibration"]} == {"reliability", "reliability_top"}
     plain = {row.metric for row in task_of().test_step(batch, 0).rows["net"]}
     assert "label_nll" not in plain
 

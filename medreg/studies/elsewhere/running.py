@@ -12,6 +12,9 @@ from medreg.errors import ConfigError
 from medreg.io.atomic import write_json, write_text
 from medreg.io.digest import digest_of
 from medreg.reporting.formats import to_latex, to_markdown
+from medreg.reporting.results import read_run
+from medreg.reporting.robustness import corrupted_results, draw_by_strength
+from medreg.reporting.style import save
 from medreg.reporting.tables import Table
 from medreg.studies.elsewhere.jobs import DataJob, data_jobs
 from medreg.studies.elsewhere.sheet import results_of, sheet_of
@@ -27,7 +30,7 @@ class Elsewhere:
 
     Attributes:
         sheets: a table for every metric that was asked for.
-        folder: where `table.md`, `table.tex` and `table.csv` lie.
+        folder: where `table.md`, `table.tex`, `table.csv` and curves of robustness lie.
         finished: whether every data set has its rows.
     """
 
@@ -76,7 +79,18 @@ def evaluate_elsewhere(
     for ending, form in (("md", to_markdown), ("tex", to_latex)):
         write_text(folder / f"table.{ending}", "\n".join(map(form, sheets)))
     write_text(folder / "table.csv", results.to_csv(index=False))
+    _draw_curves(jobs, chosen, folder)
     return Elsewhere(sheets, folder, all(is_finished(job.folder) for job in jobs))
+
+
+def _draw_curves(jobs: Sequence[DataJob], metrics: Sequence[str], folder: Path) -> None:
+    """Draw each metric against the strength of corruption, where several strengths were tested."""
+    runs = [read_run(job.folder) for job in jobs if is_finished(job.folder)]
+    results = corrupted_results(runs)
+    for metric in metrics if len(results) else ():
+        figure = draw_by_strength(results, metric=metric)
+        if figure is not None:
+            save(figure, folder / f"robustness_{metric}.png")
 
 
 def _place(run: Path, jobs: Sequence[DataJob]) -> Path:

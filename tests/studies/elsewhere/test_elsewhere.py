@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -124,3 +125,24 @@ def test_fields_are_of_learn2reg_alone(place, run):
     code, said = evaluate(place, "learn2reg")
     assert code == 1
     assert "needs --fields DIR_OR_ZIP and --data TASK_FOLDER" in said
+
+
+def test_several_strengths_of_corruption_are_a_figure(tmp_path, monkeypatch):
+    from medreg.studies.elsewhere import running
+
+    monkeypatch.setattr(running, "is_finished", lambda folder: True)
+    jobs = []
+    for strength in (0.0, 1.0):
+        folder = tmp_path / f"strength{strength:g}"
+        folder.mkdir()
+        cells = f"run,net,hearts,test,p1_ED_motion_1,net,mean,dice,{0.9 - 0.2 * strength},1"
+        header = "run,model,data,split,case,method,structure,metric,value,unit"
+        (folder / "results.csv").write_text(f"{header}\n{cells}\n")
+        (folder / "config.yaml").write_text(
+            f"data: {{corruption: {{strength: {strength}, kinds: {{motion: {{}}}}}}}}"
+        )
+        jobs.append(SimpleNamespace(folder=folder))
+    running._draw_curves(jobs[:1], ["dice"], tmp_path / "one")
+    assert not (tmp_path / "one").exists()
+    running._draw_curves(jobs, ["dice", "hd95_mm"], tmp_path / "two")
+    assert [file.name for file in (tmp_path / "two").iterdir()] == ["robustness_dice.png"]
