@@ -56,17 +56,34 @@ def beats(first, second):
     return binomtest(int((first > second).sum()), len(first), alternative="greater").pvalue < 0.01
 
 
+def down(adversary):
+    return replace(adversary, members=[Descending(member) for member in adversary.members])
+
+
 @pytest.mark.parametrize("preset", [AdvChain.paper, AdvChain.release])
-def test_one_step_beats_chance_and_descent_for_every_member_and_the_chain(network, hearts, preset):
+def test_one_step_beats_its_random_start_for_every_member_and_the_chain(network, hearts, preset):
     whole = preset(2, rule=FIXED, power_iteration=False)
     for members in [*((member,) for member in whole.members), whole.members]:
-        adversary = replace(whole, members=members)
-        before, after = divergences(adversary, network, hearts[0][:8])
+        before, after = divergences(replace(whole, members=members), network, hearts[0][:8])
         assert after.mean() > before.mean(), members
         assert beats(after, before), members
-        down = replace(adversary, members=[Descending(member) for member in members])
-        _, lower = divergences(down, network, hearts[0][:8])
-        assert beats(after, lower), members
+
+
+@pytest.mark.parametrize("preset", [AdvChain.paper, AdvChain.release])
+def test_one_step_up_beats_one_step_down(network, hearts, preset):
+    """The chain by the published step of 1; a member alone by a hundredth of it.
+
+    A step of 1 takes an affine map from anywhere to a corner of its limits: down the slope it overshoots as far as
+    up, and on rough landscapes both find more divergence than the start has.
+    """
+    whole = preset(2, rule=FIXED, power_iteration=False)
+    chain = divergences(whole, network, hearts[0][:8])[1]
+    assert beats(chain, divergences(down(whole), network, hearts[0][:8])[1])
+    for member in whole.members:
+        small = replace(whole, members=(member,), step_size=0.01)
+        up = divergences(small, network, hearts[0][:8], starts=3)[1]
+        lower = divergences(down(small), network, hearts[0][:8], starts=3)[1]
+        assert beats(up, lower), member
 
 
 def test_more_steps_do_no_harm(network, hearts):
