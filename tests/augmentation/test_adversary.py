@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -23,6 +23,7 @@ from medreg.augmentation.bias import BiasField
 from medreg.augmentation.chain_rule import ChainRule
 from medreg.augmentation.comparison import Region
 from medreg.augmentation.intensity import Intensity
+from medreg.augmentation.member import Member
 from medreg.augmentation.morph import Morph
 from medreg.augmentation.noise import Noise
 from medreg.errors import CompositionError, ConfigError, DataError
@@ -552,6 +553,30 @@ def test_functions_keys_indices_and_hooks():
         found = replace(adversary, scores=scores)(function, x, step=0, module=net)
         assert float(found.detach()) == plain
     assert same(before, net.state_dict())
+
+
+def test_a_member_of_ones_own_is_one_class(network, hearts):
+    @dataclass(frozen=True)
+    class Brightness(Member):
+        limit: float
+
+        def draw(self, image, *, generator):
+            return self.limit * (2 * torch.rand(len(image), generator=generator) - 1)
+
+        def identity(self, image):
+            return image.new_zeros(len(image))
+
+        def apply(self, image, parameters):
+            return image + parameters.reshape(-1, 1, 1, 1)
+
+        def project(self, parameters):
+            return parameters.clamp(-self.limit, self.limit)
+
+    options = {"rule": FIXED, "intensity": Intensity("none")}
+    attack = AdvChain((Brightness(0.1), FAMILIES[3]), **options).attack(network, hearts[0], step=0)
+    assert attack.parameters[0].abs().max() == pytest.approx(0.1)
+    alone = AdvChain((Brightness(0.1),), **options).attack(network, hearts[0], step=0)
+    assert alone.after.mean() > alone.before.mean()
 
 
 def test_several_channels_and_volumes():
