@@ -49,7 +49,7 @@ class AdvChain:
     DDP work on the same one.
 
     Attributes:
-        members: transformations to choose from, in a list or by name.
+        members: transformations to choose from, in a list or by name; None is left out.
         rule: which of them are chained, and in which order.
         consistency: D.
         steps: of the ascent; 0 is a random chain.
@@ -73,7 +73,9 @@ class AdvChain:
         seed: of everything random.
     """
 
-    members: Sequence[Member] | Mapping[str, Member] = field(default_factory=lambda: _members("paper", 2))
+    members: Sequence[Member | None] | Mapping[str, Member | None] = field(
+        default_factory=lambda: _members("paper", 2)
+    )
     rule: ChainRule = field(default_factory=ChainRule, kw_only=True)
     consistency: Consistency = field(default_factory=Consistency, kw_only=True)
     steps: int = field(default=1, kw_only=True)
@@ -95,7 +97,8 @@ class AdvChain:
 
     def __post_init__(self) -> None:
         given = self.members
-        self._members = tuple(given.values()) if isinstance(given, Mapping) else tuple(given)
+        listed = given.values() if isinstance(given, Mapping) else given
+        self._members = tuple(member for member in listed if member is not None)
         self.members = self._members
         if not self._members:
             raise ConfigError("The adversary has no members; list at least one transformation of images.")
@@ -247,8 +250,8 @@ class AdvChain:
         self, order: Sequence[int], start: Parameters, divergence: Callable[[Parameters], Tensor]
     ) -> Parameters:
         """Parameters of a chain where (N,) values are larger than at the start; the start itself for 0 steps."""
-        members, sizes = [self._members[i] for i in order], [self._sizes[i] for i in order]
-        power = [self._power[i] for i in order]
+        members = [self._members[i] for i in order]
+        sizes, power = [self._sizes[i] for i in order], [self._power[i] for i in order]
         return self._ascent.climb(members, start, divergence, sizes=sizes, power=power)
 
     def _asked(

@@ -105,5 +105,5 @@ def _moved(
     with torch.no_grad():
         moved = member.probe(phi, gradient) if power else member.ascend(phi, gradient, step=size)
         moved = member.project(moved) if project else moved
-        finite = gradient.flatten(1).isfinite().all(1).reshape(-1, *[1] * (phi.ndim - 1))
+        finite = gradient.reshape(len(gradient), -1).isfinite().all(1).reshape(-1, *[1] * (phi.ndim - 1))
         return torch.where(finite, moved, phi)

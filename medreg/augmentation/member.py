@@ -75,7 +75,7 @@ class Member(ABC):
 
 def unit(values: Tensor) -> Tensor:
     """Each sample (N, …) divided by its L2 norm, however small that is; zeros stay zeros."""
-    flat = values.flatten(1)
+    flat = values.reshape(len(values), -1)
     # squares of tiny gradients would underflow
     largest = flat.abs().amax(1, keepdim=True)
     scaled = flat / torch.where(largest > 0, largest, 1.0)
@@ -85,7 +85,7 @@ def unit(values: Tensor) -> Tensor:
 
 def within_ball(values: Tensor, radius: float) -> Tensor:
     """Each sample (N, …) shortened to the L2 norm `radius` if it is longer."""
-    norm = values.flatten(1).norm(dim=1).reshape(-1, *[1] * (values.ndim - 1))
+    norm = values.reshape(len(values), -1).norm(dim=1).reshape(-1, *[1] * (values.ndim - 1))
     return torch.where(norm > radius, unit(values) * radius, values)
 
 

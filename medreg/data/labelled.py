@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 from medreg.data.few_labels import FewLabels
 from medreg.data.images import ImageData
 from medreg.data.records import Record
-from medreg.data.split_sets import UNLABELLED, Split
+from medreg.data.split_sets import STAGES, UNLABELLED, Split
+from medreg.data.structures_present import check_structures
 from medreg.data.unlabelled_loader import StreamSampler, WithUnlabelled
 from medreg.errors import ConfigError
 
@@ -110,7 +111,13 @@ class LabelledImageData(ImageData):
         return UNLABELLED in self.stages and bool(self.items(UNLABELLED))
 
     def train_dataloader(self) -> Any:
-        """Return batches of labelled images, with unlabelled ones where they are asked for and there are any."""
+        """Return batches of labelled images, with unlabelled ones where they are asked for and there are any.
+
+        Raises:
+            DataError: a structure of `data.labels` that is in no label map.
+        """
+        maps = (part for stage in STAGES for item in self.items(stage) for part in item.parts.values())
+        check_structures(self._configured, maps)
         labelled = super().train_dataloader()
         return WithUnlabelled(labelled, self._stream(len(labelled))) if self._streams() else labelled
 

@@ -214,14 +214,11 @@ class SegmentationTask(AveragedTask):
         return found
 
     def _moment(self, batch: Batch, batch_index: int) -> Moment:
-        step = batch_index
-        if self._trainer is not None:
-            step += self.current_epoch * int(self.trainer.num_training_batches)
         return Moment(
             self.scores,
             self.model,
             self.current_epoch,
-            step,
+            self.step_number(batch_index),
             self.seed,
             self.global_rank,
             batch["image"].device,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
+import torch.multiprocessing
 import torch.utils.checkpoint
+import two_ranks
 from heart_slices import SmallUNet, heart_slices, trained
 from scipy.stats import binomtest
 from torch import nn
@@ -20,6 +23,7 @@ from medreg.augmentation.bias import BiasField
 from medreg.augmentation.chain_rule import ChainRule
 from medreg.augmentation.comparison import Region
 from medreg.augmentation.intensity import Intensity
+from medreg.augmentation.member import Member
 from medreg.augmentation.morph import Morph
 from medreg.augmentation.noise import Noise
 from medreg.errors import CompositionError, ConfigError, DataError
@@ -201,6 +205,34 @@ def test_labels_as_reference():
         adversary(net, x, labels=one_hot[:, :3], clean=net(x))
 
 
+@pytest.mark.parametrize(
+    "consistency",
+    [Consistency("kl", contour=0.0), Consistency("mse", contour=0.0), Consistency(weight=0.0, contour=1.0)],
+    ids=["kl", "mse", "contour"],
+)
+@pytest.mark.parametrize("reference", ["warped", "clean"])
+def test_without_a_change_there_is_no_loss(network, hearts, consistency, reference):
+    for members in (*((member,) for member in FAMILIES), FAMILIES):
+        still = tuple(Still(member) for member in members)
+        adversary = AdvChain.paper(
+            2, members=still, rule=FIXED, steps=0, reference=reference, consistency=consistency
+        )
+        assert abs(float(adversary(network, hearts[0], step=0).detach())) < 1e-6
+
+
+class Still:
+    """A member that starts where nothing changes."""
+
+    def __init__(self, member):
+        self.member, self.geometric = member, member.geometric
+
+    def __getattr__(self, name):
+        return getattr(self.member, name)
+
+    def draw(self, image, *, generator):
+        return self.member.identity(image)
+
+
 # --- it changes nothing
 
 
@@ -364,6 +396,16 @@ def test_steps_are_reproducible_and_differ():
     assert not torch.equal(AdvChain.paper(2, seed=4).attack(net, x, step=7).images, one.images)
 
 
+def test_nothing_of_one_call_is_in_the_next():
+    net, x = fresh(), images()
+    used = AdvChain.paper(2)
+    for step, other in enumerate((images(2, 32), images(4, 20), x)):
+        used(net, other, step=step)
+    again, new = used.attack(net, x, step=7), AdvChain.paper(2).attack(net, x, step=7)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters, new.parameters, strict=True))
+    assert torch.equal(again.images, new.images)
+
+
 def test_without_a_number_steps_are_counted():
     net, x = fresh(), images()
     counting, numbered = AdvChain.paper(2), AdvChain.paper(2)
@@ -458,6 +500,41 @@ def test_a_sample_without_a_finite_gradient_keeps_its_start():
         assert not torch.equal(found[0], drawn[0]), member
 
 
+# --- machines
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_same_chains_and_stay_in_step(tmp_path):
+    torch.multiprocessing.spawn(two_ranks.train, (str(tmp_path),), nprocs=2)
+    one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert one["chains"] == other["chains"]
+    assert len(set(one["chains"])) > 3
+    assert all(first != second for first, second in zip(one["losses"], other["losses"], strict=True))
+    assert all(torch.equal(value, other["weights"][name]) for name, value in one["weights"].items())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("divergence", ["kl", "mse"])
+def test_a_gpu_finds_the_same_divergence_at_fixed_parameters(network, hearts, divergence):
+    adversary = AdvChain.paper(2, rule=FIXED, consistency=Consistency(divergence))
+    attack = adversary.attack(network, hearts[0], step=0)
+    found = []
+    for device in ("cpu", "cuda"):
+        net, x = copy.deepcopy(network).to(device), hearts[0].to(device)
+        phi = tuple(parameter.to(device) for parameter in attack.parameters)
+        with torch.no_grad():
+            moved = adversary.intensity.keep(attack.chain.apply(x, phi), x)
+            scores = attack.chain.invert(net(moved), phi)
+            value = adversary.consistency(net(x), scores, attack.chain.mask(scores, phi))
+        found.append(float(value))
+        loss = adversary(net, x, step=0)
+        loss.backward()
+        assert loss.isfinite()
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
+    assert found[0] > 1e-3
+
+
 # --- networks of all kinds
 
 
@@ -476,6 +553,30 @@ def test_functions_keys_indices_and_hooks():
         found = replace(adversary, scores=scores)(function, x, step=0, module=net)
         assert float(found.detach()) == plain
     assert same(before, net.state_dict())
+
+
+def test_a_member_of_ones_own_is_one_class(network, hearts):
+    @dataclass(frozen=True)
+    class Brightness(Member):
+        limit: float
+
+        def draw(self, image, *, generator):
+            return self.limit * (2 * torch.rand(len(image), generator=generator) - 1)
+
+        def identity(self, image):
+            return image.new_zeros(len(image))
+
+        def apply(self, image, parameters):
+            return image + parameters.reshape(-1, 1, 1, 1)
+
+        def project(self, parameters):
+            return parameters.clamp(-self.limit, self.limit)
+
+    options = {"rule": FIXED, "intensity": Intensity("none")}
+    attack = AdvChain((Brightness(0.1), FAMILIES[3]), **options).attack(network, hearts[0], step=0)
+    assert attack.parameters[0].abs().max() == pytest.approx(0.1)
+    alone = AdvChain((Brightness(0.1),), **options).attack(network, hearts[0], step=0)
+    assert alone.after.mean() > alone.before.mean()
 
 
 def test_several_channels_and_volumes():
@@ -534,8 +635,10 @@ def test_what_does_not_fit_is_said_in_sentences():
 
 
 def test_bad_options_are_refused():
-    with pytest.raises(ConfigError, match="no members"):
-        AdvChain(())
+    for nobody in ((), {"noise": None}):
+        with pytest.raises(ConfigError, match="no members"):
+            AdvChain(nobody)
+    assert AdvChain({"noise": FAMILIES[0], "bias": None}).members == FAMILIES[:1]
     for name, bad in {
         "steps": -1,
         "decay": "linear",

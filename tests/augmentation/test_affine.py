@@ -86,13 +86,15 @@ def test_normalised_coordinates_are_the_released_map_with_axes_reversed(shape):
     np.testing.assert_allclose(member.apply(image, phi)[0, 0].numpy(), expected, atol=1e-9)
 
 
-def test_a_quarter_turn_takes_axis_0_to_axis_1():
+def test_an_l_turns_from_axis_0_to_axis_1_and_is_smaller_at_scales_above_one():
     image = letter(49)
     member = AffineMap.paper(2, rotation_deg=90.0)
     turned = member.apply(image, only(rotation=1.0))
     # the result at x is the image at R x: R takes axis 0 to axis 1, so what lay along axis 1 now lies along axis 0
     torch.testing.assert_close(turned, image.rot90(-1, (2, 3)), atol=1e-4, rtol=0)
     assert (turned - image.rot90(1, (2, 3))).abs().max() > 0.9
+    smaller = member.apply(image, only(scale0=1.0, scale1=1.0))  # scales above 1
+    assert float(smaller.sum() / image.sum()) == pytest.approx(1.2**-2, rel=0.02)
 
 
 @pytest.mark.parametrize("axis", [0, 1])

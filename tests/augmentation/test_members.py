@@ -142,13 +142,14 @@ def gain_is_kept(member: BiasField, phi: Tensor) -> None:
         assert float((field - 1).abs().max()) <= member.epsilon + 1e-6
 
 
-def test_ten_thousand_projections_keep_the_bounds(kind):
+def test_ten_thousand_draws_and_projections_keep_the_bounds(kind):
     member = kind(2)
     like = torch.zeros(10_000, 1, 16, 16)
+    check = {Noise: ball_is_kept, Morph: ball_is_kept, AffineMap: limits_are_kept, BiasField: gain_is_kept}
+    check[type(member)](member, member.draw(like, generator=chance()))
     lengths = 10 ** (8 * torch.rand(10_000, generator=chance()) - 4)  # from tiny to huge
     phi = torch.randn(member.identity(like).shape, generator=chance(1))
     phi = member.project(phi * lengths.reshape(-1, *[1] * (phi.ndim - 1)))
-    check = {Noise: ball_is_kept, Morph: ball_is_kept, AffineMap: limits_are_kept, BiasField: gain_is_kept}
     check[type(member)](member, phi)
     torch.testing.assert_close(member.project(phi), phi)
 

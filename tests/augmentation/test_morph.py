@@ -88,7 +88,7 @@ def test_no_folds_and_an_inverse_good_to_hundredths_of_a_voxel():
     residual = compose(forward, backward).norm(dim=1)
     inside = residual[:, 10:-10, 10:-10]
     assert float(inside.mean()) < 0.01
-    assert float(inside.max()) < 0.06
+    assert float(inside.max()) < 0.05  # of 32 draws two reach 0.06, through the clamp at the border
     assert 1 < float(residual.max()) < 3.5  # the clamp at the border has no inverse
 
 

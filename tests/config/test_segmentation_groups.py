@@ -1,4 +1,4 @@
-"""Augmentation and learning without labels: groups of segmentation alone, which a run folder may name."""
+"""Augmentation and learning without labels: groups of segmentation, which a run folder may name."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ def test_segmentation_has_neither_by_default():
     assert found["data"]["unlabelled_batch_size"] == 0
 
 
-@pytest.mark.parametrize("option", ["augmentation=advchain", "semi=mean_teacher"])
-def test_registration_has_no_such_part(option):
+def test_registration_does_not_learn_from_images_without_labels():
     with pytest.raises(ConfigError, match="this kind of task has no such part"):
-        compose([option])
+        compose(["semi=mean_teacher"])
 
 
 @pytest.mark.parametrize("augmentation", ["advchain", "advchain_release", "random_chain", "vat", "mixup"])
@@ -67,3 +66,11 @@ def test_a_likelihood_takes_no_other_loss(option):
     with pytest.raises(CompositionError, match="maximises a likelihood of labels"):
         build(compose(options).task)
     assert build(compose([*options[:2], "augmentation=standard"]).task).augmentation.consistency is None
+
+
+def test_volumes_have_the_numbers_of_volumes():
+    options = ["model=unet_16", "data=acdc_segmentation_volume", "augmentation=advchain", "semi=consistency"]
+    task = build(compose([*options, "model.width=1"]).task)
+    _, bias, morph, affine = task.augmentation.consistency.adversary.members
+    assert (bias.downscale, tuple(morph.stride), affine.rotation_deg) == (4, (16, 16, 2), 10.0)
+    assert task.semi.term.adversary.members == task.augmentation.consistency.adversary.members
