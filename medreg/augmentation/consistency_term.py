@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,8 @@ from medreg.augmentation.attack import Disagreement
 from medreg.augmentation.ramp import linear
 from medreg.errors import ConfigError
 from medreg.losses.segmentation.consistency import Consistency
+
+log = logging.getLogger("medreg")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,16 @@ class ConsistencyTerm:
     def active(self, epoch: int) -> bool:
         """Whether the adversary acts in an epoch (from 0)."""
         return self.weight > 0 and epoch >= self.first_epoch
+
+    def tell_if_late(self, epochs: int | None) -> None:
+        """Warn of a training of so many epochs that ends before the adversary begins; None and −1 are no limit."""
+        if epochs is not None and 0 <= epochs <= self.first_epoch and self.weight > 0:
+            log.warning(
+                "augmentation.consistency.first_epoch=%d has the adversary wait for longer than the training lasts "
+                "(trainer.max_epochs=%d): it never acts.",
+                self.first_epoch,
+                epochs,
+            )
 
     def weight_at(self, epoch: int) -> float:
         """Return λ in an epoch (from 0)."""

@@ -146,6 +146,8 @@ class SegmentationTask(AveragedTask):
         data = getattr(self.trainer, "datamodule", None)
         if self.semi is not None and "unlabelled" not in getattr(data, "provides", ("unlabelled",)):
             raise _nothing_unlabelled()
+        if self.augmentation is not None and self.augmentation.consistency is not None:
+            self.augmentation.consistency.tell_if_late(self.trainer.max_epochs)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of one batch.

@@ -146,3 +146,10 @@ def test_every_number_is_an_option():
     fields = {field.name for field in dataclasses.fields(AdvChain) if field.init}
     named = compose(["model=unet_16", "augmentation=advchain"]).augmentation.consistency.adversary
     assert fields == set(named) - {"_target_"}
+
+
+@pytest.mark.parametrize(("epochs", "told"), [(10, True), (11, False), (-1, False), (None, False)])
+def test_an_adversary_that_never_begins_is_told(caplog, epochs, told):
+    with caplog.at_level("WARNING", "medreg"):
+        term(first_epoch=10).tell_if_late(epochs)
+    assert ("first_epoch=10" in caplog.text) == told
