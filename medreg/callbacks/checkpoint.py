@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
+from medreg.errors import ConfigError
 from medreg.io.atomic import replacing
 
 FOLDER = "checkpoints"
@@ -79,10 +82,15 @@ class BestCheckpoint(Checkpoint):
         self.score: float | None = None
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the weights if the metric improved."""
+        """Save the weights if the metric improved.
+
+        Raises:
+            ConfigError: the metric is not logged, but one of nearly its name is.
+        """
         if trainer.sanity_checking or (not trainer.training and trainer.state.fn != "fit"):
             return
         if self.monitor not in trainer.callback_metrics:
+            refuse_misspelt(self.monitor, trainer.callback_metrics)
             self.monitor, self.mode = "val/loss", "min"
         value = float(trainer.callback_metrics.get(self.monitor, math.nan))
         sign = 1.0 if self.mode == "max" else -1.0
@@ -95,6 +103,18 @@ class BestCheckpoint(Checkpoint):
         return {"score": self.score, "monitor": self.monitor, "mode": self.mode}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from the best score so far."""
+        """Continue from the best score so far; where there is none yet, by the metric that is asked for now."""
         self.score = state_dict["score"]
-        self.monitor, self.mode = state_dict["monitor"], state_dict["mode"]
+        if self.score is not None:
+            self.monitor, self.mode = state_dict["monitor"], state_dict["mode"]
+
+
+def refuse_misspelt(monitor: str, logged: Iterable[str]) -> None:
+    """Raise ConfigError where a metric is missing and one of nearly its name is there."""
+    known = sorted(name for name in logged if name.startswith("val/"))
+    near = get_close_matches(monitor, known, n=1, cutoff=0.8)
+    if near:
+        raise ConfigError(
+            f"callbacks.best.monitor={monitor}: no such metric is logged. Did you mean {near[0]!r}? There are "
+            f"{', '.join(known)}. The same command with another name goes on from here."
+        )

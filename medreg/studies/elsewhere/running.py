@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -94,9 +93,8 @@ def _draw_curves(jobs: Sequence[DataJob], metrics: Sequence[str], folder: Path) 
 
 
 def _place(run: Path, jobs: Sequence[DataJob]) -> Path:
-    outputs = Path(os.environ.get("MEDREG_OUTPUTS", "outputs"))
     names = digest_of([job.folder.name for job in jobs])[:8]
-    return outputs / "evaluations" / f"{run.resolve().name}_{names}"
+    return jobs[0].folder.parent / "evaluations" / f"{run.resolve().name}_{names}"
 
 
 def _launch(jobs: Sequence[DataJob], start: Starter, hydra: Sequence[str]) -> None:
