@@ -74,7 +74,7 @@ def evaluate_elsewhere(
             f"--metric {strange[0]}: the results have {', '.join(sorted(known))}; choose among them."
         )
     sheets = tuple(sheet_of(results, jobs, metric, title=run.name) for metric in chosen)
-    folder = output or _place(run, jobs)
+    folder = output or folder_of_tables(run, jobs)
     for ending, form in (("md", to_markdown), ("tex", to_latex)):
         write_text(folder / f"table.{ending}", "\n".join(map(form, sheets)))
     write_text(folder / "table.csv", results.to_csv(index=False))
@@ -92,7 +92,8 @@ def _draw_curves(jobs: Sequence[DataJob], metrics: Sequence[str], folder: Path) 
             save(figure, folder / f"robustness_{metric}.png")
 
 
-def _place(run: Path, jobs: Sequence[DataJob]) -> Path:
+def folder_of_tables(run: Path, jobs: Sequence[DataJob]) -> Path:
+    """Return where the tables lie unless another place is named: beside the runs."""
     names = digest_of([job.folder.name for job in jobs])[:8]
     return jobs[0].folder.parent / "evaluations" / f"{run.resolve().name}_{names}"
 

@@ -18,6 +18,7 @@ from small_run import trained
 
 from medreg.errors import ConfigError
 from medreg.studies.elsewhere.jobs import data_jobs
+from medreg.studies.elsewhere.running import folder_of_tables
 
 TINY = (
     "data.dataset.prepare.subjects=4", "data.dataset.prepare.testing=1", "data.dataset.prepare.frames=2",
@@ -116,6 +117,11 @@ def test_a_data_set_that_is_not_named_and_options_of_the_command_are_refused(run
     ):
         with pytest.raises(ConfigError, match=message):
             data_jobs(run, words)
+
+
+def test_tables_lie_beside_the_runs(run, tmp_path):
+    jobs = data_jobs(run, [f"data={PHANTOM}", f"paths.outputs={tmp_path}"])
+    assert folder_of_tables(run, jobs).parent == tmp_path / "evaluations"
 
 
 def test_fields_are_of_learn2reg_alone(place, run):
