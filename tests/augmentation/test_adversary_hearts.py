@@ -64,9 +64,27 @@ def test_one_step_beats_chance_and_descent_for_every_member_and_the_chain(networ
         before, after = divergences(adversary, network, hearts[0][:8])
         assert after.mean() > before.mean(), members
         assert beats(after, before), members
-        down = replace(adversary, members=[Descending(member) for member in members])
-        _, lower = divergences(down, network, hearts[0][:8])
-        assert beats(after, lower), members
+        up, down = ascent_and_descent(adversary, network, hearts[0][:8])
+        assert up.mean() > down.mean(), members
+        if members != whole.members[3:]:
+            assert beats(up, down), members
+
+
+@pytest.mark.parametrize("preset", [AdvChain.paper, AdvChain.release])
+def test_a_quarter_step_of_an_affine_map_beats_descent(network, hearts, preset):
+    """A whole step is as long as the way from the middle to the bounds: downwards it passes the identity and climbs."""
+    whole = preset(2, rule=FIXED, power_iteration=False)
+    adversary = replace(whole, members=whole.members[3:], step_size=0.25)
+    assert beats(*ascent_and_descent(adversary, network, hearts[0][:8], starts=40))
+
+
+def ascent_and_descent(adversary, network, images, **options):
+    reversed_members = [Descending(member) for member in adversary.members]
+    up, down = (
+        divergences(one, network, images, **options)[1]
+        for one in (adversary, replace(adversary, members=reversed_members))
+    )
+    return up, down
 
 
 def test_more_steps_do_no_harm(network, hearts):
