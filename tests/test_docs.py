@@ -325,6 +325,8 @@ def option_keys() -> frozenset[str]:
         ["model=mad"],
         ["similarity=mad"],
         ["model=unet"],
+        ["model=unet_16", "augmentation=advchain", "semi=consistency", "data=acdc_segmentation"],
+        ["model=unet_16", "semi=mean_teacher", "data=acdc_segmentation"],
         ["model=bayes"],
         ["model=bayes", "inference=vi", "likelihood=mixture_lcc", "prior=lognormal"],
         ["model=bayes", "likelihood=gaussian"],

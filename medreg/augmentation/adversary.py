@@ -23,7 +23,7 @@ from medreg.augmentation.geometric import Outside
 from medreg.augmentation.intensity import Intensity
 from medreg.augmentation.member import Member
 from medreg.augmentation.morph import Morph
-from medreg.augmentation.network_pass import Network, NetworkPass, Scores, check_images
+from medreg.augmentation.network_pass import Network, NetworkPass, Scores, check_clean, check_images
 from medreg.augmentation.noise import Noise
 from medreg.errors import ConfigError, DataError, require_choice, require_number, require_whole
 from medreg.geometry.precision import at_least_single, outside_inference_mode
@@ -102,6 +102,14 @@ class AdvChain:
         self.members = self._members
         if not self._members:
             raise ConfigError("The adversary has no members; list at least one transformation of images.")
+        for name, part, kind in (
+            *(("members", m, Member) for m in self._members),
+            ("rule", self.rule, ChainRule),
+        ):
+            if not isinstance(part, kind):
+                raise ConfigError(
+                    f"{name} holds {part!r}, which is no {kind.__name__}; give objects of that class."
+                )
         require_choice("reference", self.reference, ("warped", "clean"))
         require_choice("outer_statistics", self.outer_statistics, ("frozen", "update"))
         require_whole("seed", self.seed, 0)
@@ -194,6 +202,8 @@ class AdvChain:
             loss = judged.divergence.mean()
             return Disagreement(loss, passed[0].mean() if passed else loss.detach())
 
+        check_images(images)
+        check_clean(clean, images)
         return outside_inference_mode(found, images, labels, clean)
 
     def attack(
@@ -227,6 +237,8 @@ class AdvChain:
                 judged.divergence,
             )
 
+        check_images(images)
+        check_clean(clean, images)
         return outside_inference_mode(found, images, labels, clean)
 
     def drawn(self, chance: Chance) -> tuple[Chain, Sequence[int]]:
@@ -238,14 +250,13 @@ class AdvChain:
         self, order: Sequence[int], start: Parameters, divergence: Callable[[Parameters], Tensor]
     ) -> Parameters:
         """Parameters of a chain where (N,) values are larger than at the start; the start itself for 0 steps."""
-        members, sizes = [self._members[i] for i in order], [self._sizes[i] for i in order]
-        power = [self._power[i] for i in order]
+        members = [self._members[i] for i in order]
+        sizes, power = [self._sizes[i] for i in order], [self._power[i] for i in order]
         return self._ascent.climb(members, start, divergence, sizes=sizes, power=power)
 
     def _asked(
         self, network: Network, images: Tensor, step: int | None, module: nn.Module | None
     ) -> NetworkPass:
-        check_images(images)
         if step is None:
             step, self.calls = self.calls, self.calls + 1
         require_whole("step", step, 0)
@@ -323,6 +334,7 @@ class AdvChain:
 
 
 def _members(preset: str, ndim: int, padding: Outside = "zeros") -> tuple[Member, ...]:
+    require_choice("ndim", ndim, (2, 3))
     photometric = [getattr(family, preset)(ndim) for family in (Noise, BiasField)]
     geometric = [getattr(family, preset)(ndim, padding=padding) for family in (Morph, AffineMap)]
     return (*photometric, *geometric)

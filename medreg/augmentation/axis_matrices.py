@@ -70,14 +70,19 @@ def linear_matrix(key: tuple[int, ...]) -> Tensor:
     return matrix.index_put_((rows, upper), part, accumulate=True)
 
 
+def gaussian_weights(sigma: float, radius: int) -> list[float]:
+    """Centre and one side of a Gaussian that is cut off and normalised."""
+    kernel = torch.exp(-torch.arange(radius + 1, dtype=torch.float64).square() / (2 * sigma**2))
+    weights: list[float] = (kernel / (2 * kernel.sum() - kernel[0])).tolist()
+    return weights
+
+
 def gaussian_matrix(key: tuple[int, float, int]) -> Tensor:
-    """(n, n) float64, convolution with a Gaussian that is cut off and normalised, zeros outside; key (n, σ, radius)."""
+    """(n, n) float64, convolution with `gaussian_weights`, zeros outside; key (n, σ, radius)."""
     size, sigma, radius = key
-    steps = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    kernel = torch.exp(-steps.square() / (2 * sigma**2))
-    kernel = kernel / kernel.sum()
-    offset = torch.arange(size).unsqueeze(1) - torch.arange(size)
-    return kernel[(offset + radius).clamp(0, 2 * radius)] * (offset.abs() <= radius)
+    kernel = torch.tensor(gaussian_weights(sigma, radius), dtype=torch.float64)
+    offset = (torch.arange(size).unsqueeze(1) - torch.arange(size)).abs()
+    return kernel[offset.clamp(max=radius)] * (offset <= radius)
 
 
 def smooth_upsampling_matrix(key: tuple[int, int, float, int]) -> Tensor:

@@ -10,13 +10,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from medreg.augmentation.axis_matrices import gaussian_matrix, smooth_upsampling_matrix
+from medreg.augmentation.axis_matrices import gaussian_weights, smooth_upsampling_matrix
 from medreg.augmentation.geometric import Geometric
 from medreg.augmentation.member import as_axes, like, per_axis, unit, within_ball
 from medreg.augmentation.random_convolution import uniform
 from medreg.errors import require_choice, require_number, require_whole
-from medreg.geometry.grid import per_component
+from medreg.geometry.grid import per_component, within_grid
 from medreg.geometry.separable import apply_per_axis
+from medreg.geometry.short_filter import filtered_with_zeros
 from medreg.geometry.svf import exponential
 from medreg.geometry.warp import square
 
@@ -127,10 +128,8 @@ class Morph(Geometric):
         return scale * apply_per_axis(parameters, keys, smooth_upsampling_matrix)
 
     def _flow(self, velocity: Tensor) -> Tensor:
-        shape = velocity.shape[2:]
-        flow = self._integral(velocity, self._steps(shape))
-        keys = [(size, self.sigma, self.radius) for size in shape]
-        return _confined(apply_per_axis(flow, keys, gaussian_matrix))
+        flow = self._integral(velocity, self._steps(velocity.shape[2:]))
+        return within_grid(filtered_with_zeros(flow, gaussian_weights(self.sigma, self.radius)))
 
     def _integral(self, velocity: Tensor, steps: int) -> Tensor:
         """Displacement of exp(v) by scaling and squaring, and what the release does to it."""
@@ -138,11 +137,11 @@ class Morph(Geometric):
         if self.confined:
             flow = first
             for _ in range(steps):
-                flow = square(flow, padding="border") + (_confined(flow) - flow)
+                flow = square(flow, padding="border", confined=True)
         else:
             flow = exponential(velocity, steps=steps, padding="border")
         flow = flow - first if self.in_place else flow
-        return _confined(flow) if self.confined else flow
+        return within_grid(flow) if self.confined else flow
 
     def _steps(self, shape: Sequence[int]) -> int:
         """Squarings that keep ‖v/2ⁿ‖₂ ≤ ½ for every ‖v‖₂ ≤ ε: upsampling makes it longer by √(|S|/nodes) at most."""
@@ -154,13 +153,3 @@ class Morph(Geometric):
 
     def _scale(self, direction: Tensor) -> Tensor:
         return self.epsilon * direction if self.form == "ball" else direction
-
-
-def _confined(displacement: Tensor) -> Tensor:
-    """The displacement (N, D, *S) shortened along each axis so that no point leaves the grid."""
-    parts = []
-    for axis, size in enumerate(displacement.shape[2:]):
-        place = torch.arange(size, dtype=displacement.dtype, device=displacement.device)
-        place = place.reshape(-1, *[1] * (displacement.ndim - 3 - axis))
-        parts.append(torch.clamp(displacement[:, axis], min=-place, max=size - 1 - place))
-    return torch.stack(parts, 1)

@@ -113,6 +113,23 @@ def _checked(scores: Any, images: Tensor) -> Tensor:
     return at_least_single(scores)
 
 
+def check_clean(clean: Tensor | None, images: Tensor) -> None:
+    """Refuse scores that were given for clean images and are not theirs; None is fine.
+
+    Raises:
+        DataError: no tensor (N, K, *S) for images (N, C, *S).
+    """
+    if clean is None:
+        return
+    if not isinstance(clean, Tensor):
+        raise DataError(f"clean is {_said(clean)}; give the scores of these images alone, (N, classes, *S).")
+    if clean.shape[:1] != images.shape[:1] or clean.shape[2:] != images.shape[2:]:
+        raise DataError(
+            f"clean has shape {tuple(clean.shape)}, the images {tuple(images.shape)}; give the scores of these images, "
+            "or leave clean out."
+        )
+
+
 def _said(output: Any) -> str:
     if isinstance(output, dict):
         return f"a dictionary with the keys {', '.join(map(str, output))}"
@@ -125,11 +142,15 @@ def check_images(images: Tensor) -> None:
     """Refuse what cannot be attacked.
 
     Raises:
-        DataError: no floating-point images (N, C, *S), or intensities that are not finite.
+        DataError: no floating-point images (N, C, *S), none at all, or intensities that are not finite.
     """
+    if not isinstance(images, Tensor):
+        raise DataError(f"Images are a {type(images).__name__}; give a tensor of torch, (N, C, X, Y[, Z]).")
     if not images.is_floating_point():
         raise DataError(f"Images are {images.dtype}; an adversary needs floating-point intensities.")
     if images.ndim not in (4, 5):
         raise DataError(f"Images have shape {tuple(images.shape)}; give (N, C, X, Y) or (N, C, X, Y, Z).")
+    if images.numel() == 0:
+        raise DataError(f"Images have shape {tuple(images.shape)}: there is none; leave empty batches out.")
     if not bool(images.isfinite().all()):
         raise DataError("Images hold NaN or infinite intensities; mend them before training.")

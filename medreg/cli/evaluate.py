@@ -119,6 +119,7 @@ def _test_run(args: argparse.Namespace) -> int:
     from medreg.cli.train import job
     from medreg.config.application import launch
     from medreg.reporting.formats import to_rich
+    from medreg.reporting.terminal import wide_enough
     from medreg.studies.elsewhere.running import evaluate_elsewhere
 
     if args.fields or args.data:
@@ -133,10 +134,9 @@ def _test_run(args: argparse.Namespace) -> int:
     found = evaluate_elsewhere(
         Path(args.what), args.overrides, start, metrics=args.metric or (), output=output
     )
-    console = Console()
-    for sheet in found.sheets:
-        console.print(to_rich(sheet))
-    console.print(f"tables  {found.folder}", highlight=False, markup=False, soft_wrap=True)
+    for sheet in map(to_rich, found.sheets):
+        wide_enough([sheet]).print(sheet)
+    Console().print(f"tables  {found.folder}", highlight=False, markup=False, soft_wrap=True)
     return int(not found.finished)
 
 

@@ -31,7 +31,9 @@ def _classes(labels: Mapping[str, int] | None) -> int:
 
 def _by_ndim(ndim: int, flat: Any, solid: Any) -> Any:
     """The one of two values that is for images of so many dimensions."""
-    return flat if ndim == 2 else solid
+    chosen = flat if ndim == 2 else solid
+    # A plain list would not survive where the whole node is used by interpolation, as ${augmentation} is.
+    return OmegaConf.create(chosen) if isinstance(chosen, list) else chosen
 
 
 def register() -> None:

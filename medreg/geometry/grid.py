@@ -35,6 +35,16 @@ def identity_grid(
     return torch.stack(torch.meshgrid(*axes, indexing="ij")).unsqueeze(0)
 
 
+def within_grid(displacement: Tensor) -> Tensor:
+    """The displacement (B, D, *S), voxels, shortened along each axis so that no point leaves the grid."""
+    parts = []
+    for axis, size in enumerate(displacement.shape[2:]):
+        place = torch.arange(size, dtype=displacement.dtype, device=displacement.device)
+        place = place.reshape(-1, *[1] * (displacement.ndim - 3 - axis))
+        parts.append(torch.clamp(displacement[:, axis], min=-place, max=size - 1 - place))
+    return torch.stack(parts, 1)
+
+
 def per_component(values: Tensor, ndim: int) -> Tensor:
     """Shape one number per component for broadcasting against a vector field.
 

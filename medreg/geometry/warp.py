@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from medreg.geometry.grid import within_grid
 from medreg.geometry.warp_fast import Sampling, warp_linear, warp_nearest
 from medreg.geometry.warp_fast import square as square_fast
 from medreg.kernels.dispatch import copyable, usable
@@ -105,21 +106,29 @@ def warp(
     return _linear(image, displacement, rule, padding)
 
 
-def square(displacement: Tensor, *, padding: Padding = "border", convention: Convention = "exact") -> Tensor:
+def square(
+    displacement: Tensor,
+    *,
+    padding: Padding = "border",
+    convention: Convention = "exact",
+    confined: bool = False,
+) -> Tensor:
     """Displacement of a warp after itself, u + u ∘ (id + u), one step of scaling and squaring.
 
     Args:
         displacement: u (B, D, *S), voxels.
         padding: u outside the grid, its "border" value or "zeros".
         convention: that of `warp`.
+        confined: whether the first step is shortened so that it ends in the grid; the second has the border value.
 
     Returns:
         (B, D, *S), voxels.
     """
     rule = _POSITIONS.get((convention, "linear"))
     if rule is None or padding not in _PADDINGS or not usable(displacement):
-        return displacement + warp(displacement, displacement, padding=padding, convention=convention)
-    return square_fast(displacement, _sampling(displacement, rule, padding))
+        first = within_grid(displacement) if confined else displacement
+        return first + warp(displacement, displacement, padding=padding, convention=convention)
+    return square_fast(displacement, _sampling(displacement, rule, padding), confined=confined)
 
 
 def warp_labels(labels: Tensor, displacement: Tensor, *, padding: Padding = "zeros") -> Tensor:

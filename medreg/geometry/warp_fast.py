@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from medreg.geometry.grid import within_grid
 from medreg.kernels import warp as kernels
 from medreg.kernels.compile import run_chunks
 from medreg.kernels.dispatch import view
@@ -51,35 +53,55 @@ def warp_linear(image: Tensor, displacement: Tensor, sampling: Sampling) -> Tens
     return _Warp.apply(image, displacement, sampling)
 
 
-def square(displacement: Tensor, sampling: Sampling) -> Tensor:
+def square(displacement: Tensor, sampling: Sampling, *, confined: bool = False) -> Tensor:
     """A warp after itself, u + u ∘ (id + u), in compiled loops.
 
     Args:
         displacement: u (B, D, *S), one that `medreg.kernels.dispatch.usable` accepts.
         sampling: positions and padding.
+        confined: whether the first u is that of `within_grid`.
 
     Returns:
         (B, D, *S), differentiable like `warp_linear`; the graph keeps u and nothing else.
     """
-    return _Square.apply(displacement, sampling)
+    return _Square.apply(displacement, sampling, confined)
 
 
 class _Square(Function):
     @staticmethod
-    def forward(ctx: Any, displacement: Tensor, sampling: Sampling) -> Tensor:
+    def forward(ctx: Any, displacement: Tensor, sampling: Sampling, confined: bool) -> Tensor:
         ctx.save_for_backward(displacement)
-        ctx.sampling = sampling
-        return warp_values(displacement, displacement, sampling, residual=True)
+        ctx.sampling, ctx.confined = sampling, confined
+        out = warp_values(displacement, displacement, sampling, residual=True)
+        for strip, bound, side in _rims(displacement) if confined else ():
+            moves = displacement[strip]
+            out[strip] += (moves.maximum(bound) if side < 0 else moves.minimum(bound)) - moves
+        return out
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         (field,), sampling = ctx.saved_tensors, ctx.sampling
         if torch.is_grad_enabled():
-            value = field + warp_linear(field, field, sampling)
-            return torch.autograd.grad(value, field, upstream[0], create_graph=True)[0], None
+            first = within_grid(field) if ctx.confined else field
+            value = first + warp_linear(field, field, sampling)
+            return torch.autograd.grad(value, field, upstream[0], create_graph=True)[0], None, None
         total = upstream[0].clone(memory_format=torch.contiguous_format)
+        for strip, bound, side in _rims(field) if ctx.confined else ():
+            total[strip] *= side * field[strip] <= side * bound
         warp_image_gradient(upstream[0], field, field, sampling, start=total)
-        return warp_field_gradient(upstream[0], field, field, sampling, start=total), None
+        return warp_field_gradient(upstream[0], field, field, sampling, start=total), None, None
+
+
+def _rims(displacement: Tensor) -> Iterator[tuple[tuple[Any, ...], Tensor, int]]:
+    """Where a displacement can leave the grid: index of a strip of one component, its bound there, and the side."""
+    longest = float(displacement.abs().amax())
+    for axis, size in enumerate(displacement.shape[2:]):
+        width = min(size, int(longest) + 1) if math.isfinite(longest) else size
+        place = torch.arange(width, dtype=displacement.dtype)
+        place = place.reshape(-1, *[1] * (displacement.ndim - 3 - axis))
+        before = (slice(None), axis, *[slice(None)] * axis)
+        yield (*before, slice(0, width)), -place, -1
+        yield (*before, slice(size - width, size)), width - 1 - place, 1
 
 
 class _Warp(Function):

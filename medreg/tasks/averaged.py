@@ -35,8 +35,8 @@ class AveragedTask(Task):
         return "model" if self.average is None else "average.network"
 
     def validated(self) -> nn.Module:
-        """Return the network that validation uses; it answers as in evaluation."""
-        return self.get_submodule(self.evaluated).eval()
+        """Return the network that validation uses; an average answers as in evaluation."""
+        return self.model if self.evaluated == "model" else self.get_submodule(self.evaluated).eval()
 
     def begin_averages(self) -> None:
         """Let averages start from the weights that training starts from, such as those of `init`."""

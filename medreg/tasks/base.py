@@ -90,6 +90,12 @@ class Task(pl.LightningModule):
             "The same command continues from the last checkpoint."
         )
 
+    def step_number(self, batch_index: int) -> int:
+        """Number of a training batch among all of the training, from 0: what is drawn in a step follows from it."""
+        if self._trainer is None:
+            return batch_index
+        return batch_index + self.current_epoch * int(self.trainer.num_training_batches)
+
     def on_train_batch_end(self, *args: Any) -> None:
         """Log the means of the batches so far where the epoch may end: Lightning weighs them by their samples."""
         trainer = self.trainer

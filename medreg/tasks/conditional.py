@@ -155,6 +155,7 @@ class ConditionalTask(RegistrationTask):
         smoothness = self._draw(batch, generator)
         again = self.transformed(
             batch,
+            batch_index,
             lambda seen, compared: torch.stack(
                 [
                     factor * value.energies

@@ -93,7 +93,7 @@ class RegistrationTask(Task):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the energy of one batch, and keep it and its two parts for the means of the epoch."""
         again = self.transformed(
-            batch, lambda seen, compared: self.loss(compared, self.register(seen)).energies
+            batch, batch_index, lambda seen, compared: self.loss(compared, self.register(seen)).energies
         )
         value = self.loss(batch, self.register(batch))
         parts = {
@@ -108,17 +108,19 @@ class RegistrationTask(Task):
         self.train_means.add({**parts, **self.model.monitored()}, size=len(batch["case"]))
         return parts["loss"]
 
-    def transformed(self, batch: Batch, energies: PairEnergies) -> Tensor | None:
+    def transformed(self, batch: Batch, batch_index: int, energies: PairEnergies) -> Tensor | None:
         """Return λ times the mean energy of the batch under a chain, None where there is no augmentation.
 
         Args:
             batch: the pairs as they are.
+            batch_index: its number in the epoch.
             energies: (N,) from the pairs that the model sees and those that its fields are judged on.
         """
         weight = 0.0 if self.pairs is None else self.pairs.weight(self.current_epoch)
         if self.pairs is None or not weight:
             return None
-        seen, compared = self.pairs(batch, energies, step=self.global_step, module=self.model)
+        step = self.step_number(batch_index)
+        seen, compared = self.pairs(batch, energies, step=step, module=self.model)
         return weight * energies(seen, compared).mean()
 
     def _pairs(self, augmentation: TrainingAugmentation | None) -> PairAugmentation | None:

@@ -214,14 +214,11 @@ class SegmentationTask(AveragedTask):
         return found
 
     def _moment(self, batch: Batch, batch_index: int) -> Moment:
-        step = batch_index
-        if self._trainer is not None:
-            step += self.current_epoch * int(self.trainer.num_training_batches)
         return Moment(
             self.scores,
             self.model,
             self.current_epoch,
-            step,
+            self.step_number(batch_index),
             self.seed,
             self.global_rank,
             batch["image"].device,
@@ -294,6 +291,6 @@ class SegmentationTask(AveragedTask):
 def _nothing_unlabelled() -> CompositionError:
     return CompositionError(
         "semi learns from images without labels beside those with labels, and these data have none. Set "
-        "data.labelled=3, for example, which keeps the labels of that many subjects and lets those of the others "
-        "go (data=acdc_segmentation has it), or semi=none."
+        "data.labelled=3, for example, which keeps the labels of that many subjects and uses the images of the others "
+        "without theirs (data.unlabelled_batch_size must be above 0, data.unlabelled not 0), or semi=none."
     )

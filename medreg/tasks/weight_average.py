@@ -25,8 +25,6 @@ class WeightAverage(nn.Module):
         ConfigError: another decay.
     """
 
-    updates: Tensor
-
     def __init__(self, model: nn.Module, decay: float, *, option: str) -> None:
         super().__init__()
         if not 0 <= decay < 1:
@@ -35,7 +33,15 @@ class WeightAverage(nn.Module):
             )
         self.decay = decay
         self.network = copy.deepcopy(model).requires_grad_(False)
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self.updates = 0  # no tensor: reading one from a GPU would wait for it in every step
+
+    def get_extra_state(self) -> int:
+        """Return the number of updates, for checkpoints."""
+        return self.updates
+
+    def set_extra_state(self, state: int) -> None:
+        """Take the number of updates of a checkpoint."""
+        self.updates = int(state)
 
     @torch.no_grad()
     def begin(self, model: nn.Module) -> None:
@@ -51,7 +57,7 @@ class WeightAverage(nn.Module):
             model: the network after the step.
         """
         self.updates += 1
-        share = 1 - min(self.decay, 1 - 1 / (float(self.updates) + 1))
+        share = 1 - min(self.decay, 1 - 1 / (self.updates + 1))
         own, new = _tensors(self.network), _tensors(model)
         continuous = [number for number, tensor in enumerate(own) if tensor.is_floating_point()]
         torch._foreach_lerp_([own[n] for n in continuous], [new[n].detach() for n in continuous], share)

@@ -708,3 +708,48 @@ def test_bad_checks_are_refused():
         AnatomyCheck(tolerance=-1)
     with pytest.raises(ConfigError, match=r"anatomy\.restarts"):
         AnatomyCheck(restarts=-1)
+
+
+# --- what cannot be attacked
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "told"),
+    [
+        (images().numpy(), {}, "ndarray; give a tensor of torch"),
+        (images()[:0], {}, "leave empty batches out"),
+        (images(), {"clean": torch.rand(1, 4, 24, 24)}, r"clean has shape \(1, 4, 24, 24\)"),
+        (
+            images(),
+            {"clean": {"logits": torch.rand(3, 4, 24, 24)}},
+            "clean is a dictionary with the keys logits",
+        ),
+    ],
+)
+def test_calls_that_do_not_fit_are_told(given, options, told):
+    for adversary in (AdvChain.paper(2), AdvChain.release(2)):
+        with pytest.raises(DataError, match=told):
+            adversary(fresh(), given, step=0, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: AdvChain.paper(4), "ndim is 4"),
+        (lambda: AdvChain(["noise"]), "members holds 'noise', which is no Member"),
+        (lambda: AdvChain(rule="fixed"), "rule holds 'fixed', which is no ChainRule"),
+    ],
+)
+def test_adversaries_that_cannot_be_are_told(make, told):
+    with pytest.raises(ConfigError, match=told):
+        make()
+
+
+def test_activation_checkpoints_train_with_statistics_that_move():
+    net, x = fresh(), images()
+
+    def recomputing(image):
+        return torch.utils.checkpoint.checkpoint(net, image, use_reentrant=False)
+
+    AdvChain.paper(2, outer_statistics="update")(recomputing, x, step=0, module=net).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())

@@ -91,7 +91,7 @@ class AtWaves:
         return getattr(self.member, name)
 
     def draw(self, image, *, generator):
-        return parameters(self.kind, self.member, image)
+        return parameters(self.kind, self.member, image.cpu()).to(image)
 
 
 def check(row, families, preset, shape, **defects):
@@ -141,3 +141,21 @@ def test_the_numbers_tell_defects_apart():
     found = float(adversary.attack(AnalyticNet(2), images((48, 40))).after.mean())
     assert abs(found - fixed) > 1e-3
     assert torch.isfinite(torch.tensor(found))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("shape", [(48, 40), (24, 20, 12)])
+def test_a_gpu_finds_the_same_divergence(shape):
+    families = FAMILIES_2021 if len(shape) == 2 else FAMILIES_2023_VOLUMES
+    adversary = AdvChain.paper(
+        len(shape), members=[AtWaves(*item) for item in families.items()], rule=ChainRule("fixed"), steps=0
+    )
+    found = [
+        float(adversary.attack(AnalyticNet(len(shape)).to(device), images(shape).to(device)).after.mean())
+        for device in ("cpu", "cuda")
+    ]
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
+    network, x = AnalyticNet(len(shape)).cuda(), images(shape).cuda()
+    loss = AdvChain.paper(len(shape), steps=2)(network, x)
+    loss.backward()
+    assert network.a.weight.grad.isfinite().all()

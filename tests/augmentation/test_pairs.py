@@ -30,7 +30,7 @@ FIXED = ChainRule("fixed")
 
 def pairs_of(*members, steps=0, seed=0, **changes):
     adversary = AdvChain(members, rule=FIXED, steps=steps, seed=seed, **changes)
-    return PairAugmentation(ConsistencyTerm(adversary, 1.0, 0, 0))
+    return PairAugmentation(ConsistencyTerm(adversary, 1.0, 0, 0, share=True))
 
 
 def paper(steps=0, **changes):

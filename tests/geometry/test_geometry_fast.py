@@ -10,6 +10,7 @@ import torch
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 from medreg.geometry.derivatives import jacobian_determinant
+from medreg.geometry.grid import within_grid
 from medreg.geometry.svf import exponential
 from medreg.geometry.warp import sample, square, warp, warp_gather
 from medreg.geometry.warp_fast import _Warp
@@ -283,3 +284,25 @@ for there in DataLoader(Pairs(), batch_size=None, num_workers=1, multiprocessing
 """
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     assert subprocess.run([sys.executable, "-c", code], timeout=120, env=environment).returncode == 0
+
+
+@pytest.mark.parametrize("amplitude", [0.3, 3.0, 40.0])
+@pytest.mark.parametrize("shape", [(9, 12), (6, 7, 5)])
+def test_confined_squaring(both, shape, amplitude):
+    generator = torch.Generator().manual_seed(0)
+    field = amplitude * torch.randn(2, len(shape), *shape, dtype=torch.float64, generator=generator)
+    upstream = torch.randn(field.shape, dtype=torch.float64, generator=generator)
+
+    def found():
+        leaf = field.clone().requires_grad_()
+        value = square(leaf, confined=True)
+        (gradient,) = torch.autograd.grad(value, leaf, upstream, create_graph=True)
+        (second,) = torch.autograd.grad(gradient.square().sum(), leaf)
+        return value, gradient, second
+
+    fast, slow = both(found)
+    for one, other in zip(fast, slow, strict=True):
+        torch.testing.assert_close(one, other)
+    expected = square(field) + within_grid(field) - field
+    torch.testing.assert_close(fast[0].detach(), expected)
+    assert torch.isnan(square(torch.full_like(field, torch.nan), confined=True)).all()

@@ -145,3 +145,14 @@ def test_the_options_make_a_network_that_draws_and_pickles(name):
 def test_what_does_not_fit_is_refused(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_likelihoods_of_shares_and_of_classes_are_the_same_to_the_bit():
+    """So that training without augmentation is what it was before targets were shares."""
+    scores = torch.randn(2, 3, 9, 8, requires_grad=True)
+    classes = torch.randint(0, 3, (2, 9, 8))
+    shares = nn.functional.one_hot(classes, 3).movedim(-1, 1).float()
+    losses = [nn.functional.cross_entropy(scores, target, reduction="none") for target in (classes, shares)]
+    assert torch.equal(*losses)
+    first, second = (torch.autograd.grad(loss.sum(), scores)[0] for loss in losses)
+    assert torch.equal(first, second)

@@ -25,7 +25,7 @@ KINDS = {
 
 
 def weights(task):
-    return {key: value.clone() for key, value in task.state_dict().items()}
+    return {key: torch.as_tensor(value).clone() for key, value in task.state_dict().items()}
 
 
 def trained(folder, *, epochs=2, data=None, resume=None, **options):

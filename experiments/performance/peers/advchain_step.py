@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +13,11 @@ from torch import Tensor, nn
 from experiments.performance.inputs import Inputs
 from experiments.performance.work import StepMaker, TrainingStep
 from medreg.augmentation.adversary import AdvChain
+from medreg.augmentation.affine import AffineMap
+from medreg.augmentation.bias import BiasField
 from medreg.augmentation.chain_rule import ChainRule
+from medreg.augmentation.morph import Morph
+from medreg.augmentation.noise import Noise
 from medreg.models.unet16 import UNet16
 
 CLASSES = 4  # background and three structures of a heart
@@ -69,15 +72,37 @@ def one_pass(segmenting: Segmenting, consistency: Consistency | None) -> Trainin
     return TrainingStep(network, loss, torch.optim.Adam(network.parameters(), lr=1e-4))
 
 
+def shared_pass(segmenting: Segmenting, adversary: AdvChain) -> TrainingStep:
+    """As `one_pass`, with the scores of the supervised pass as the reference, as training shares them by default."""
+    network, compare = segmenting.network, DiceCELoss(softmax=True)
+
+    def loss() -> Tensor:
+        scores = network(segmenting.images)
+        apart = adversary(network, segmenting.images, clean=scores)
+        supervised: Tensor = compare(scores, segmenting.target)
+        return supervised + apart
+
+    return TrainingStep(network, loss, torch.optim.Adam(network.parameters(), lr=1e-4))
+
+
 def our_steps() -> Mapping[str, StepMaker]:
-    """A step with the paper's chain of four members, one with a random chain, and one without any."""
+    """A step with the paper's chain of four members; one with a pass of its own for the reference; others for scale."""
     return {
-        "advchain": partial(_step, steps=1),
-        "advchain random chain": partial(_step, steps=0),
+        "advchain": lambda inputs: shared_pass(Segmenting.of(inputs), chain_of_four(inputs)),
+        "advchain unshared pass": lambda inputs: one_pass(Segmenting.of(inputs), chain_of_four(inputs)),
+        "advchain random chain": lambda inputs: shared_pass(
+            Segmenting.of(inputs), chain_of_four(inputs, steps=0)
+        ),
         "advchain plain step": lambda inputs: one_pass(Segmenting.of(inputs), None),
     }
 
 
-def _step(inputs: Inputs, *, steps: int) -> TrainingStep:
-    adversary = AdvChain.paper(ndim=inputs.size.ndim, rule=ChainRule("fixed"), steps=steps)
-    return one_pass(Segmenting.of(inputs), adversary)
+def chain_of_four(inputs: Inputs, *, steps: int = 1) -> AdvChain:
+    """Preset `paper` with all its members in every step; control points as dense as in the released experiment."""
+    members = [
+        Noise.paper(),
+        BiasField.paper(spacing=0.25),
+        Morph.paper(),
+        AffineMap.paper(),
+    ]
+    return AdvChain.paper(inputs.size.ndim, members=members, rule=ChainRule("fixed"), steps=steps)
