@@ -123,11 +123,13 @@ def segment(
     Raises:
         MedregError: a run that does not segment, or an image that does not fit it, with what to do about it.
     """
-    from medreg.segmenting.image import frames_of
+    from medreg.segmenting.image import frames_of, index_of_frame
     from medreg.segmenting.result import check_output
     from medreg.segmenting.run import SegmentationRun
 
-    (chosen,) = frames_of(image, None if frame is None else int(frame))
+    if frame is not None:
+        frame = index_of_frame(frame)
+    (chosen,) = frames_of(image, frame)
     opened = run if isinstance(run, SegmentationRun) else SegmentationRun.open(run, ckpt=ckpt, device=device)
     if output is not None:
         read = [file for file in (image, labels) if isinstance(file, str | Path)]

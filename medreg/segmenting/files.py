@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medreg.errors import ConfigError
+from medreg.io.foreign import is_foreign
 from medreg.io.frames import split_frame
 from medreg.io.image import existing_file
 from medreg.io.outputs import check_file, check_folder
@@ -65,6 +66,8 @@ def plan_files(
     into_folder = len(images) > 1 or not output.endswith(SUFFIXES)
     if into_folder and output.endswith(SUFFIXES):
         raise ConfigError(f"--output {output} is one file for {len(images)} images; name a folder.")
+    if is_foreign(Path(output)):
+        raise ConfigError(f"--output {output}: label maps are written as NIfTI; end the name in .nii.gz.")
     if into_folder:
         check_folder(output, "--output")
     folder = Path(output)

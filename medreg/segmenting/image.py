@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from medreg.errors import DataError
+from medreg.errors import ConfigError, DataError
 from medreg.io.foreign import is_foreign
 from medreg.io.frames import split_frame
 from medreg.io.image import Volume, existing_file, frame_count, read_image
@@ -49,6 +49,17 @@ def frames_of(source: Source, frame: Frame) -> list[int | None]:
     if wanted is not None and not 0 <= wanted < count:
         raise DataError(f"{file}: --frame {wanted} does not exist; the file has {count} (0 … {count - 1}).")
     return [wanted]
+
+
+def index_of_frame(frame: object) -> int:
+    """Return a whole number of Python or numpy as the index of a frame.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if isinstance(frame, bool) or not isinstance(frame, int | np.integer):
+        raise ConfigError(f"frame is {frame!r}; give a whole number from 0, and call once for every frame.")
+    return int(frame)
 
 
 def read_source(source: Source, frame: int | None = None) -> Volume:

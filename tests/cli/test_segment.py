@@ -82,6 +82,7 @@ def test_frames_of_a_cine(tmp_path, files, capsys):
     ("words", "told"),
     [
         (["{a}", "{b}", "-o", "{tmp}/seg.nii.gz"], "name a folder"),
+        (["{a}", "-o", "{tmp}/seg.mha"], "written as NIfTI"),
         (["{a}", "{a}", "-o", "{tmp}/out"], "would both be written"),
         (["{a}", "-o", "{tmp}/out", "--labels", "{a_gt}", "{b_gt}"], "2 files for 1 images"),
         (["{a}", "-o", "{tmp}/out", "--labels", "{tmp}/none.nii.gz"], "does not exist"),

@@ -196,6 +196,7 @@ def refusals(tmp_path, scan, slices):
         "unknown code": (DataError, r"label 7.*LV 3, MYO 2, RV 1", {"labels": other}),
         "device": (ConfigError, "--device", {"device": "abacus"}),
         "frame in memory": (DataError, "for files", {"image": image.get_fdata(), "frame": 1}),
+        "no number of a frame": (ConfigError, "frame is 'all'; give a whole number", {"frame": "all"}),
         "frame": (DataError, "--frame 1 does not exist", {"frame": 1}),
     }  # fmt: skip
 
