@@ -218,6 +218,7 @@ def fit(parts: Parts) -> None:
         raise KeyboardInterrupt from stop
     if trainer.interrupted:
         raise KeyboardInterrupt
+    trainer.strategy.barrier("fit")  # one process writes the last checkpoint, all read it
 
 
 def _join(parts: Parts, content: Mapping[str, Any], file: Path, option: str) -> None:

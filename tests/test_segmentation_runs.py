@@ -99,7 +99,7 @@ def test_every_way_to_learn_without_labels_trains(hearts, semi, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        ["model=unet", "model.dropout=0.2"],
+        ["model=unet", "+model.dropout=0.2"],
         ["model.dropout=0.2"],
         ["trainer.precision=bf16-mixed"],
         ["model.norm=instance", "data.loader.batch_size=1"],
