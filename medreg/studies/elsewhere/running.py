@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medreg.config.suggest import did_you_mean
 from medreg.errors import ConfigError
 from medreg.io.atomic import write_json, write_text
 from medreg.io.digest import digest_of
@@ -15,6 +16,7 @@ from medreg.reporting.results import read_run
 from medreg.reporting.robustness import corrupted_results, draw_by_strength
 from medreg.reporting.style import save
 from medreg.reporting.tables import Table
+from medreg.reporting.vocabulary import METRICS
 from medreg.studies.elsewhere.jobs import DataJob, data_jobs
 from medreg.studies.elsewhere.sheet import results_of, sheet_of
 from medreg.studies.table.run_folder import is_finished
@@ -62,6 +64,7 @@ def evaluate_elsewhere(
         ConfigError: an option that does not exist, or a metric that no data set has.
         CheckpointError: there is no such run.
     """
+    _check_spelling(metrics)
     hydra = [word for word in words if word.lstrip("+~").startswith("hydra")]
     jobs = data_jobs(run, [word for word in words if word not in hydra])
     _launch(jobs, start, hydra)
@@ -80,6 +83,14 @@ def evaluate_elsewhere(
     write_text(folder / "table.csv", results.to_csv(index=False))
     _draw_curves(jobs, chosen, folder)
     return Elsewhere(sheets, folder, all(is_finished(job.folder) for job in jobs))
+
+
+def _check_spelling(metrics: Sequence[str]) -> None:
+    """Refuse what looks like a misspelt metric before anything is tested; a metric of one's own may have any name."""
+    for metric in metrics:
+        hint = did_you_mean(metric, METRICS)
+        if metric not in METRICS and hint:
+            raise ConfigError(f"--metric {metric}: no such metric.{hint}")
 
 
 def _draw_curves(jobs: Sequence[DataJob], metrics: Sequence[str], folder: Path) -> None:

@@ -18,7 +18,7 @@ from small_run import trained
 
 from medreg.errors import ConfigError
 from medreg.studies.elsewhere.jobs import data_jobs
-from medreg.studies.elsewhere.running import folder_of_tables
+from medreg.studies.elsewhere.running import evaluate_elsewhere, folder_of_tables
 
 TINY = (
     "data.dataset.prepare.subjects=4", "data.dataset.prepare.testing=1", "data.dataset.prepare.frames=2",
@@ -152,3 +152,11 @@ def test_several_strengths_of_corruption_are_a_figure(tmp_path, monkeypatch):
     assert not (tmp_path / "one").exists()
     running._draw_curves(jobs, ["dice", "hd95_mm"], tmp_path / "two")
     assert [file.name for file in (tmp_path / "two").iterdir()] == ["robustness_dice.png"]
+
+
+def test_a_misspelt_metric_is_refused_before_anything_is_tested(tmp_path):
+    def start(words):
+        raise AssertionError("nothing may start")
+
+    with pytest.raises(ConfigError, match=r"--metric dcie: no such metric\. Did you mean .dice."):
+        evaluate_elsewhere(tmp_path, ["data=acdc_segmentation"], start, metrics=["dcie"])
