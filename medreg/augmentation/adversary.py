@@ -102,14 +102,13 @@ class AdvChain:
         self.members = self._members
         if not self._members:
             raise ConfigError("The adversary has no members; list at least one transformation of images.")
-        for name, part, kind in (
-            *(("members", m, Member) for m in self._members),
-            ("rule", self.rule, ChainRule),
-        ):
-            if not isinstance(part, kind):
+        for member in self._members:
+            if not callable(getattr(member, "draw", None)):  # whatever does what a member does will do
                 raise ConfigError(
-                    f"{name} holds {part!r}, which is no {kind.__name__}; give objects of that class."
+                    f"members holds {member!r}, which is no Member; give objects of that class."
                 )
+        if not isinstance(self.rule, ChainRule):
+            raise ConfigError(f"rule is {self.rule!r}, which is no ChainRule; give an object of that class.")
         require_choice("reference", self.reference, ("warped", "clean"))
         require_choice("outer_statistics", self.outer_statistics, ("frozen", "update"))
         require_whole("seed", self.seed, 0)

@@ -13,7 +13,7 @@ from medreg.config.compose import compose
 from medreg.config.instantiate import build
 from medreg.models.base import RegistrationModel
 
-SEGMENTATIONS = {"unet", "unet_single", "unet_dropout", "unet_ensemble", "unet_variational"}
+SEGMENTATIONS = {"unet", "unet_16", "unet_single", "unet_dropout", "unet_ensemble", "unet_variational"}
 OTHERS = {
     "mad",  # a distance; none of these registers by itself
     *SEGMENTATIONS,
