@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 
+from medreg.callbacks.on_case import OnCase
 from medreg.callbacks.pictures import file_name
 from medreg.tasks.results import CaseResult
 
 
-class CaseFiles(pl.Callback):
+class CaseFiles(OnCase):
     """Write what a task gives to write into `<name>/<case>/` of the run folder, such as `posterior/<case>/`.
 
     Args:
@@ -21,16 +21,8 @@ class CaseFiles(pl.Callback):
     def __init__(self, *, cases: int | None) -> None:
         self.cases = cases
 
-    def on_test_batch_end(  # noqa: D102
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if not isinstance(outputs, CaseResult) or (self.cases is not None and batch_idx >= self.cases):
+    def on_case(self, trainer: pl.Trainer, result: CaseResult, index: int) -> None:  # noqa: D102
+        if self.cases is not None and index >= self.cases:
             return
-        for name, write in outputs.writers.items():
-            write(Path(trainer.default_root_dir) / name / file_name(outputs.case))
+        for name, write in result.writers.items():
+            write(Path(trainer.default_root_dir) / name / file_name(result.case))

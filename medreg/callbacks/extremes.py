@@ -11,6 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 from torch import Tensor
 
+from medreg.callbacks.on_case import OnCase
 from medreg.callbacks.pictures import file_name
 from medreg.io.atomic import replacing
 from medreg.reporting.tables import OVERALL
@@ -23,7 +24,7 @@ NAMES = ("best", "median", "worst")
 SMALL = (np.uint8, np.int16, np.int32)
 
 
-class Extremes(pl.Callback):
+class Extremes(OnCase):
     """Write `extremes/best.npz`, `median.npz` and `worst.npz` with the arrays of those test cases.
 
     Which they are is known at the end only, so every case is kept until then, with its score; what a killed
@@ -36,23 +37,15 @@ class Extremes(pl.Callback):
     def __init__(self, *, metric: str) -> None:
         self.metric = metric
 
-    def on_test_batch_end(  # noqa: D102
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if not isinstance(outputs, CaseResult) or not outputs.arrays:
+    def on_case(self, trainer: pl.Trainer, result: CaseResult, index: int) -> None:  # noqa: D102
+        if not result.arrays:
             return
-        score = score_of(outputs, self.metric)
+        score = score_of(result, self.metric)
         if math.isnan(score):
             return
-        arrays = {name: _small(array) for name, array in outputs.arrays.items()}
-        known = {"score": np.array(score), "case": np.array(outputs.case), "metric": np.array(self.metric)}
-        target = Path(trainer.default_root_dir) / FOLDER / ALL / f"{file_name(outputs.case)}.npz"
+        arrays = {name: _small(array) for name, array in result.arrays.items()}
+        known = {"score": np.array(score), "case": np.array(result.case), "metric": np.array(self.metric)}
+        target = Path(trainer.default_root_dir) / FOLDER / ALL / f"{file_name(result.case)}.npz"
         with replacing(target) as part:
             np.savez_compressed(part, allow_pickle=False, **arrays, **known)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 from torch import Tensor
 
+from medreg.callbacks.on_case import OnCase
 from medreg.io.atomic import replacing
 from medreg.tasks.results import CaseResult
 
@@ -19,7 +20,7 @@ def file_name(case: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", case)
 
 
-class Pictures(pl.Callback):
+class Pictures(OnCase):
     """Write `cases/<case>.npz` with the arrays of the first test cases that have any.
 
     Args:
@@ -29,21 +30,11 @@ class Pictures(pl.Callback):
     def __init__(self, *, cases: int) -> None:
         self.cases = cases
 
-    def on_test_batch_end(  # noqa: D102
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if not isinstance(outputs, CaseResult) or not outputs.arrays:
+    def on_case(self, trainer: pl.Trainer, result: CaseResult, index: int) -> None:  # noqa: D102
+        if not result.arrays or index >= self.cases or not trainer.is_global_zero:
             return
-        if batch_idx >= self.cases or not trainer.is_global_zero:
-            return
-        arrays = {name: _plain(array) for name, array in outputs.arrays.items()}
-        target = Path(trainer.default_root_dir) / "cases" / f"{file_name(outputs.case)}.npz"
+        arrays = {name: _plain(array) for name, array in result.arrays.items()}
+        target = Path(trainer.default_root_dir) / "cases" / f"{file_name(result.case)}.npz"
         with replacing(target) as part:
             np.savez_compressed(part, allow_pickle=False, **arrays)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from medreg.callbacks.on_case import OnCase
 from medreg.callbacks.tabular import append_rows, replace_rows
 from medreg.io.atomic import write_json
 from medreg.io.digest import digest_of
@@ -19,7 +20,7 @@ MAIN, MARKER, FOLDER = "results", "evaluated.json", "store"
 Rows = Sequence[Mapping[str, Any]]
 
 
-class Results(pl.Callback):
+class Results(OnCase):
     """Keep the rows of each case in a store, whole cases or none, and show them as CSV tables.
 
     A case is a unit of `store/results.jsonl`, determined by what is evaluated; a case that is there already is not
@@ -51,24 +52,14 @@ class Results(pl.Callback):
             self._show(folder)
         return self._done()
 
-    def on_test_batch_end(  # noqa: D102
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if not isinstance(outputs, CaseResult):
-            return
+    def on_case(self, trainer: pl.Trainer, result: CaseResult, index: int) -> None:  # noqa: D102
         folder = Path(trainer.default_root_dir)
         # The main table last: a case counts as done when all of its tables are.
-        for name, rows in {**outputs.tables, MAIN: result_rows(outputs)}.items():
+        for name, rows in {**result.tables, MAIN: result_rows(result)}.items():
             if name not in self._stores:
                 self._stores[name] = Store(folder / FOLDER / f"{name}.jsonl")
-            noted = {"tables": sorted(outputs.tables)} if name == MAIN else {}
-            outcome = Outcome({"case": outputs.case}, self._digest, tuple(rows), cost=noted)
+            noted = {"tables": sorted(result.tables)} if name == MAIN else {}
+            outcome = Outcome({"case": result.case}, self._digest, tuple(rows), cost=noted)
             if trainer.world_size == 1:  # the table before the store: what is stored is always shown
                 shown = list(self._shown(name, [outcome]))
                 append_rows(folder / f"{name}.csv", list(shown[0]), shown) if shown else None
