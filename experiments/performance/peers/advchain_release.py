@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,17 +13,16 @@ from torch import Tensor
 
 from experiments.performance.inputs import Inputs
 from experiments.performance.peers.advchain_step import Segmenting, one_pass
+from experiments.performance.peers.checkout import Checkout, stand_ins
 from experiments.performance.peers.release import importable
-from experiments.performance.work import Contender, StepMaker, TrainingStep
-from medreg.errors import ConfigError
+from experiments.performance.work import StepMaker, TrainingStep
 
-_SOLVER = Path("advchain") / "augmentor" / "adv_compose_solver.py"
-_ABSENT = ("cv2", "SimpleITK", "matplotlib", "matplotlib.pyplot")  # imported, and not used by what runs here
-_LENT = {"cv2": ("magnitude",)}
+# Imported by its modules, and not used by what runs here.
+_ABSENT = {"cv2": ("magnitude",), "SimpleITK": (), "matplotlib": (), "matplotlib.pyplot": ()}
 ORDER = ("noise", "bias", "morph", "affine")
 
 
-class AdvChainRelease(Contender):
+class AdvChainRelease(Checkout):
     """Its chain of four members and its solver at the settings of its experiment, around our network and loss.
 
     NumPy's `Inf`, which NumPy 2 took away, is lent to it while it runs.
@@ -39,20 +35,7 @@ class AdvChainRelease(Contender):
     """
 
     name = "AdvChain release"
-    distribution = "torch"
-    module = "torch"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
-        if not self.recognises(folder):
-            raise ConfigError(
-                f"--release {folder} has no {_SOLVER}; give a checkout of the AdvChain release."
-            )
-
-    @staticmethod
-    def recognises(folder: Path) -> bool:
-        """Whether the folder is a checkout of it."""
-        return (folder / _SOLVER).is_file()
+    marker = "advchain/augmentor/adv_compose_solver.py"
 
     @property
     def version(self) -> str:
@@ -99,7 +82,7 @@ class AdvChainRelease(Contender):
         )
 
     def _code(self) -> Any:
-        with importable(self.folder), _stand_ins():
+        with importable(self.folder), stand_ins(_ABSENT, None):
             return importlib.import_module("advchain.augmentor")
 
     def _step(self, inputs: Inputs) -> TrainingStep:
@@ -127,29 +110,3 @@ def infinity() -> Iterator[None]:
     finally:
         if not had:
             del vars(np)["Inf"]
-
-
-@contextmanager
-def _stand_ins() -> Iterator[None]:
-    """Empty modules for those that are not installed and not needed."""
-    made: dict[str, ModuleType] = {}
-    for name in _ABSENT:
-        if not _installed(name):
-            module = ModuleType(name)
-            for attribute in _LENT.get(name, ()):
-                setattr(module, attribute, None)
-            made[name] = module
-    sys.modules.update(made)
-    try:
-        yield
-    finally:
-        for name in made:
-            del sys.modules[name]
-
-
-def _installed(name: str) -> bool:
-    try:
-        importlib.import_module(name)
-    except ImportError:
-        return False
-    return True

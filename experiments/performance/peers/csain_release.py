@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -15,17 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from experiments.performance.inputs import Inputs
+from experiments.performance.peers.checkout import Checkout
 from experiments.performance.peers.csain_step import REGIONS, SCALE, START_CHANNELS, region_weights, regions
 from experiments.performance.peers.release import importable
-from experiments.performance.work import Contender, StepMaker, TrainingStep
-from medreg.errors import ConfigError
+from experiments.performance.work import StepMaker, TrainingStep
 from medreg.models.blocks.conditioning import SpatiallyAdaptive
 from medreg.models.blocks.laplacian import LaplacianPyramid, Level, ResidualBlock
 
 _LEVELS = ("CSAIN_disp_lvl1", "CSAIN_disp_lvl2", "CSAIN_disp_lvl3")
 
 
-class CSAINRelease(Contender):
+class CSAINRelease(Checkout):
     """Its three levels, trained together on the loss of the finest, as its train.py does after 3000 steps.
 
     Its number of channels is fixed in the conditioning and its network plots at every step; both are replaced
@@ -40,21 +39,8 @@ class CSAINRelease(Contender):
     """
 
     name = "CSAIN release"
-    distribution = "torch"
-    module = "torch"
-
-    def __init__(self, folder: Path) -> None:
-        if not self.recognises(folder):
-            raise ConfigError(
-                f"--release {folder} has no network.py with CSAIN; give a checkout of that release."
-            )
-        self.folder = folder.resolve()
-
-    @staticmethod
-    def recognises(folder: Path) -> bool:
-        """Whether the folder is a checkout of it."""
-        file = folder / "network.py"
-        return file.is_file() and _LEVELS[0] in file.read_text(encoding="utf-8")
+    marker = "network.py"
+    holds = "CSAIN_disp_lvl1"
 
     @property
     def version(self) -> str:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.performance.inputs import Inputs
+from experiments.performance.peers.checkout import Checkout
 from experiments.performance.peers.notebook import (
     BETAS,
     LEARNING_RATE,
@@ -25,13 +25,12 @@ from experiments.performance.peers.notebook import (
     divergence,
 )
 from experiments.performance.peers.release import importable
-from experiments.performance.work import Contender, Inference, InferenceMaker
-from medreg.errors import ConfigError
+from experiments.performance.work import Inference, InferenceMaker
 
 SOFTENING = 1e-3  # under the root of a column's norm; the release
 
 
-class DLVIRelease(Contender):
+class DLVIRelease(Checkout):
     """Its structured normal on the problem of its notebook, in the loop of that notebook.
 
     The notebook's mode runs as it is; `paired` and `exhaustive` need the alias `numpy.int`, which NumPy 1.24 took
@@ -45,20 +44,7 @@ class DLVIRelease(Contender):
     """
 
     name = "dlvi release"
-    distribution = "torch"
-    module = "torch"
-
-    def __init__(self, folder: Path) -> None:
-        if not self.recognises(folder):
-            raise ConfigError(
-                f"--release {folder} has no dlvi/variationalize.py; give a checkout of llefolgo/dlvi."
-            )
-        self.folder = folder.resolve()
-
-    @staticmethod
-    def recognises(folder: Path) -> bool:
-        """Whether the folder is a checkout of it."""
-        return (folder / "dlvi" / "variationalize.py").is_file()
+    marker = "dlvi/variationalize.py"
 
     @property
     def version(self) -> str:

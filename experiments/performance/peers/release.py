@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from experiments.performance.inputs import Inputs
-from experiments.performance.work import Contender, StepMaker, TrainingStep
-from medreg.errors import ConfigError
+from experiments.performance.peers.checkout import Checkout
+from experiments.performance.work import StepMaker, TrainingStep
 
 LEVELS, REPEATS = 3, 3
 PENALTY = 0.01  # conf/train/loss/mse.yaml of the release
 
 
-class Release(Contender):
+class Release(Checkout):
     """Its network in the settings of its configuration files, with its losses and its warp.
 
     Args:
@@ -32,20 +32,7 @@ class Release(Contender):
     """
 
     name = "GraDIRN release"
-    distribution = "torch"
-    module = "torch"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
-        if not self.recognises(folder):
-            raise ConfigError(
-                f"--release {folder} has no core/networks.py; give a checkout of the GraDIRN release."
-            )
-
-    @staticmethod
-    def recognises(folder: Path) -> bool:
-        """Whether the folder is a checkout of it."""
-        return (folder / "core" / "networks.py").is_file()
+    marker = "core/networks.py"
 
     @property
     def version(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from experiments.performance.peers.checkout import stand_ins
 from experiments.performance.peers.release import importable
 
 SETTINGS = Path("configs") / "experiment3" / "config.json"
@@ -38,39 +39,13 @@ def load_release(folder: Path, shape: Sequence[int]) -> tuple[Any, ModuleType]:
         folder: checkout.
         shape: of the images.
     """
-    with importable(folder), _stand_ins(), _alone():
+    with importable(folder), stand_ins(_ABSENT, object), _alone():
         parser, trainer = importlib.import_module("parse_config"), importlib.import_module("trainer.trainer")
     settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     settings["data_loader"]["args"]["dims"] = list(shape)
     config = object.__new__(parser.ConfigParser)  # its constructor makes folders
     config._config = settings
     return config, trainer
-
-
-@contextmanager
-def _stand_ins() -> Iterator[None]:
-    """Empty modules for those that are not installed."""
-    made: dict[str, ModuleType] = {}
-    for name, attributes in _ABSENT.items():
-        if name.split(".")[0] in made or not _installed(name):
-            module = ModuleType(name)
-            for attribute in attributes:
-                setattr(module, attribute, object)
-            made[name] = module
-    sys.modules.update(made)
-    try:
-        yield
-    finally:
-        for name in made:
-            del sys.modules[name]
-
-
-def _installed(name: str) -> bool:
-    try:
-        importlib.import_module(name)
-    except ImportError:
-        return False
-    return True
 
 
 @contextmanager

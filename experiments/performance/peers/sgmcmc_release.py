@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from experiments.performance.inputs import Inputs
+from experiments.performance.peers.checkout import Checkout
 from experiments.performance.peers.sgmcmc_import import load_release
-from experiments.performance.work import Contender, Inference, InferenceMaker
-from medreg.errors import ConfigError
+from experiments.performance.work import Inference, InferenceMaker
 
 CHAINS = 2  # configs/experiment3 of the release, as all settings below
 SIGMA, FACTOR = 0.5, 0.1  # of the variational distribution at the start, voxels
@@ -23,7 +23,7 @@ _SILENT = ("save_fixed_im", "save_fixed_mask", "save_moving_im", "save_moving_ma
 _NEVER = 10**9
 
 
-class SGMCMCRelease(Contender):
+class SGMCMCRelease(Checkout):
     """Its trainer's own VI iteration and Langevin transition, in the settings of configs/experiment3/config.json.
 
     The trainer is made without its constructor, which asks for the device cuda:0, a data loader of UK Biobank files
@@ -39,21 +39,8 @@ class SGMCMCRelease(Contender):
     """
 
     name = "ir-sgmcmc release"
-    distribution = "torch"
-    module = "torch"
-
-    def __init__(self, folder: Path) -> None:
-        if not self.recognises(folder):
-            raise ConfigError(
-                f"--release {folder} has no trainer/trainer.py with SGLD; give a checkout of dgrzech/ir-sgmcmc."
-            )
-        self.folder = folder.resolve()
-
-    @staticmethod
-    def recognises(folder: Path) -> bool:
-        """Whether the folder is a checkout of it."""
-        file = folder / "trainer" / "trainer.py"
-        return file.is_file() and "_SGLD_transition" in file.read_text(encoding="utf-8")
+    marker = "trainer/trainer.py"
+    holds = "_SGLD_transition"
 
     @property
     def version(self) -> str:

@@ -6,16 +6,15 @@ import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from experiments.performance.inputs import Inputs
+from experiments.performance.peers.checkout import Checkout
 from experiments.performance.peers.release import importable
-from experiments.performance.work import Contender, StepMaker, TrainingStep
-from medreg.errors import ConfigError
+from experiments.performance.work import StepMaker, TrainingStep
 from medreg.models.vrnet import VRNet
 
 PENALTY = 0.01  # ours: the release has no training code; as our step
@@ -25,7 +24,7 @@ _ENCODER = ("eninput", *(f"ec{number}" for number in range(1, 10)))
 _DECODER = (*(f"up{number}" for number in range(1, 5)), *(f"dc{number}" for number in range(1, 10)))
 
 
-class VRNetRelease(Contender):
+class VRNetRelease(Checkout):
     """Its 3-D networks with one warp and one iteration, its sampler and the smoothness of its files.
 
     Args:
@@ -36,20 +35,7 @@ class VRNetRelease(Contender):
     """
 
     name = "VR-Net release"
-    distribution = "torch"
-    module = "torch"
-
-    def __init__(self, folder: Path) -> None:
-        if not self.recognises(folder):
-            raise ConfigError(
-                f"--release {folder} has no L2Models.py; give a checkout of the VR-Net release."
-            )
-        self.folder = folder.resolve()
-
-    @staticmethod
-    def recognises(folder: Path) -> bool:
-        """Whether the folder is a checkout of it."""
-        return (folder / "L2Models.py").is_file()
+    marker = "L2Models.py"
 
     @property
     def version(self) -> str:
