@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from experiments.performance.advchain_parity import differences
 from experiments.performance.inputs import Inputs
+from experiments.performance.measured_parity import measure_parity
 from experiments.performance.measurements import Row
-from experiments.performance.peers import released
 from experiments.performance.posterior_section import mode_of, on_threads
 from experiments.performance.session import CONTENDER_ERRORS, Session
 from experiments.performance.sizes import Size, parse_size
@@ -22,25 +22,12 @@ _PARITY = Size(2, (64, 64))
 def run_augmentation(session: Session) -> None:
     """Agreement of values, then time of every step, on one thread and on all."""
     keep_freed_memory()  # of all contenders alike: they share the process
-    _compare_values(session)
+    measure_parity(session, SECTION, ITEM, _PARITY, differences)
     sizes = session.settings.sizes or (QUICK_SIZES if session.settings.quick else FULL_SIZES)
     for threads in sorted({1, session.settings.threads}):
         with on_threads(threads):
             for size in map(parse_size, sizes):
                 _measure(session, size, mode_of(threads))
-
-
-def _compare_values(session: Session) -> None:
-    if session.measured.has(SECTION, ITEM, _PARITY.name, "values"):
-        return
-    found = differences(released(session.settings.release), Inputs(_PARITY, session.settings.device))
-    rows = [
-        Row(SECTION, ITEM, _PARITY.name, name, "values", quantity, value, note=note)
-        for name, quantity, value, note in found
-    ]
-    session.measured.add(rows)
-    for row in rows:
-        session.say(f"  {row.contender}: {row.quantity} {row.value:.2g}")
 
 
 def _measure(session: Session, size: Size, mode: str) -> None:

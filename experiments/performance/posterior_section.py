@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import torch
 
 from experiments.performance.inputs import Inputs
+from experiments.performance.measured_parity import measure_parity
 from experiments.performance.measurements import Row
-from experiments.performance.peers import all_peers, released
+from experiments.performance.peers import all_peers
 from experiments.performance.peers.ours import Ours
 from experiments.performance.posterior_parity import differences
 from experiments.performance.session import CONTENDER_ERRORS, Session
@@ -32,7 +33,7 @@ def run_posterior(session: Session) -> None:
     quick = session.settings.quick
     sizes = session.settings.sizes or (QUICK_SIZES if quick else FULL_SIZES)
     chain_sizes = session.settings.sizes or (QUICK_CHAIN_SIZES if quick else CHAIN_SIZES)
-    _compare_values(session)
+    measure_parity(session, SECTION, VI, _PARITY, differences)
     for threads in sorted({1, session.settings.threads}):
         with on_threads(threads):
             _measure(session, NOTEBOOK, None, threads)
@@ -59,19 +60,6 @@ def makers(contenders: list[Contender], item: str) -> Mapping[str, InferenceMake
 
 def _contenders(session: Session) -> list[Contender]:
     return [Ours(), *(peer for peer in all_peers(session.settings.release) if peer.missing is None)]
-
-
-def _compare_values(session: Session) -> None:
-    if session.measured.has(SECTION, VI, _PARITY.name, "values"):
-        return
-    found = differences(released(session.settings.release), Inputs(_PARITY, session.settings.device))
-    rows = [
-        Row(SECTION, VI, _PARITY.name, name, "values", quantity, value, note=note)
-        for name, quantity, value, note in found
-    ]
-    session.measured.add(rows)
-    for row in rows:
-        session.say(f"  {row.contender}: {row.quantity} {row.value:.2g}")
 
 
 def _measure(session: Session, item: str, size: Size | None, threads: int) -> None:

@@ -5,27 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from medreg.augmentation.axis_matrices import gaussian_weights, smooth_upsampling_matrix
+from medreg.augmentation.direction import BoundedNorm
 from medreg.augmentation.geometric import Geometric
-from medreg.augmentation.member import as_axes, like, per_axis, unit, within_ball
+from medreg.augmentation.member import as_axes, like, per_axis, unit
 from medreg.augmentation.random_convolution import uniform
-from medreg.errors import require_choice, require_number, require_whole
+from medreg.errors import require_number, require_whole
 from medreg.geometry.grid import per_component, within_grid
 from medreg.geometry.separable import apply_per_axis
 from medreg.geometry.short_filter import filtered_with_zeros
 from medreg.geometry.svf import exponential
 from medreg.geometry.warp import square
 
-Form = Literal["ball", "sphere"]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Morph(Geometric):
+class Morph(BoundedNorm, Geometric):
     """Deformation Ψ(v) of a velocity v on a coarse grid, φ (N, D, *⌊S/stride⌋) in half-extents of the image.
 
     v is smoothed by a Gaussian, upsampled linearly and integrated by scaling and squaring; the displacement is smoothed
@@ -33,9 +32,7 @@ class Morph(Geometric):
     is to hundredths of a voxel away from the border.
 
     Attributes:
-        epsilon: ε, largest norm ‖v‖₂ over components and nodes, half-extents.
-        form: "ball": φ is the velocity itself, ‖φ‖₂ ≤ ε (code of the paper). "sphere": ‖φ‖₂ = 1 and v = εφ (later
-            release).
+        epsilon: as in `BoundedNorm`, like form and xi; norm ‖v‖₂ over components and nodes, half-extents.
         stride: voxels for each node of the coarse grid: one number or one an axis.
         steps: squarings; more are made where ε and the stride ask for it, so that ‖v/2ⁿ‖₂ ≤ ½ on the grid of the image
             (in the release for 3-D only, and by the norm of the whole batch).
@@ -44,28 +41,22 @@ class Morph(Geometric):
         confined: whether a point that flows out of the grid is brought back in every squaring, as in the release;
             otherwise it flows on with the velocity of the border, and the last clamp folds space there.
         in_place: a defect of the release: the first step v/2ⁿ is subtracted from the displacement.
-        xi: ‖v‖₂ at which a power iteration takes its gradient.
     """
 
-    epsilon: float
-    form: Form
     stride: int | Sequence[int]
     steps: int
     sigma: float
     radius: int
     confined: bool = True
     in_place: bool = False
-    xi: float
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        require_number("morph.epsilon", self.epsilon, least=0)
-        require_choice("morph.form", self.form, ("ball", "sphere"))
+        BoundedNorm.__post_init__(self)
+        Geometric.__post_init__(self)
         object.__setattr__(self, "stride", as_axes("morph.stride", self.stride, whole=True, low=1))
         require_whole("morph.steps", self.steps, 0)
         require_number("morph.sigma", self.sigma, above=0)
         require_whole("morph.radius", self.radius, 0)
-        require_number("morph.xi", self.xi, above=0)
 
     @classmethod
     def paper(cls, ndim: int = 2, **changes: Any) -> Morph:
@@ -84,24 +75,11 @@ class Morph(Geometric):
     def draw(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
         """Uniform numbers, brought to full length."""
         direction = unit(2 * uniform(self._size(image), generator) - 1)
-        return like(self._scale(direction), image)
+        return like(self.at_full_length(direction), image)
 
     def identity(self, image: Tensor) -> Tensor:
         """Zeros."""
         return like(image.new_zeros(self._size(image)), image)
-
-    def project(self, parameters: Tensor) -> Tensor:
-        """Onto the ball or the sphere; zeros stay zeros."""
-        return within_ball(parameters, self.epsilon) if self.form == "ball" else unit(parameters)
-
-    def nearby(self, parameters: Tensor) -> Tensor:
-        """Velocity of length ξ."""
-        length = self.xi if self.form == "ball" else self.xi / (self.epsilon or 1.0)
-        return length * unit(parameters)
-
-    def probe(self, parameters: Tensor, gradient: Tensor) -> Tensor:
-        """The direction of the gradient at length ε (the older release: length 1 whatever ε is)."""
-        return self._scale(unit(gradient))
 
     def displacement(self, parameters: Tensor, shape: Sequence[int]) -> Tensor:
         """Ψ(v), displacement (N, D, *S) in voxels."""
@@ -124,8 +102,7 @@ class Morph(Geometric):
             raise ValueError(f"images of size {tuple(shape)} have velocities {due}, got {got}")
         keys = [(node, size, self.sigma, self.radius) for node, size in zip(nodes, shape, strict=True)]
         half = per_component(parameters.new_tensor([(size - 1) / 2 for size in shape]), len(shape))
-        scale = half if self.form == "ball" else self.epsilon * half
-        return scale * apply_per_axis(parameters, keys, smooth_upsampling_matrix)
+        return self.gain * half * apply_per_axis(parameters, keys, smooth_upsampling_matrix)
 
     def _flow(self, velocity: Tensor) -> Tensor:
         flow = self._integral(velocity, self._steps(velocity.shape[2:]))
@@ -150,6 +127,3 @@ class Morph(Geometric):
 
     def _size(self, image: Tensor) -> tuple[int, ...]:
         return (len(image), image.ndim - 2, *self.nodes(image.shape[2:]))
-
-    def _scale(self, direction: Tensor) -> Tensor:
-        return self.epsilon * direction if self.form == "ball" else direction

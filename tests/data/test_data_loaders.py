@@ -7,9 +7,9 @@ import shutil
 
 import data_fixtures as fixtures
 import pytest
-import pytorch_lightning as pl
 import torch
 from data_build import data_module
+from recorded_fit import recorded_fit
 
 from medreg.data.images_dataset import Access
 from medreg.data.loader import CaseSampler, EpochSampler
@@ -36,47 +36,13 @@ def epoch_batches(data, epoch):
     return [digest(batch) for batch in loader]
 
 
-class Recorder(pl.LightningModule):
-    """A model that writes down what it is given."""
-
-    def __init__(self, seen):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.seen = seen
-
-    def training_step(self, batch):
-        self.seen.append((self.current_epoch, *digest(batch)))
-        return self.weight.sum()
-
-    def validation_step(self, batch):
-        """See the validation case."""
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def fit(data, folder, *, epochs, ckpt=None, workers=0):
-    seen = []
-    trainer = pl.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-    )
-    trainer.fit(Recorder(seen), data, ckpt_path=ckpt, weights_only=True)
-    return trainer, seen
-
-
 def test_a_resumed_run_sees_the_batches_of_an_uninterrupted_one(root, tmp_path):
-    _, whole = fit(data_module("acdc", root, *TINY), tmp_path / "a", epochs=3)
-    trainer, begun = fit(data_module("acdc", root, *TINY), tmp_path / "b", epochs=1)
+    _, whole = recorded_fit(data_module("acdc", root, *TINY), tmp_path / "a", digest, epochs=3)
+    trainer, begun = recorded_fit(data_module("acdc", root, *TINY), tmp_path / "b", digest, epochs=1)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     torch.manual_seed(99)  # global random state must not matter
     resumed = data_module("acdc", root, *TINY, "loader.num_workers=2")
-    _, rest = fit(resumed, tmp_path / "b", epochs=3, ckpt=tmp_path / "last.ckpt")
+    _, rest = recorded_fit(resumed, tmp_path / "b", digest, epochs=3, ckpt=tmp_path / "last.ckpt")
     assert begun + rest == whole
     assert whole[0][1:] != next(row for row in whole if row[0] == 1)[1:]  # epochs differ
 

@@ -41,6 +41,20 @@ class Shading(Operation):
         """Images (N, C, *S), perhaps beyond [0, 1], for strengths (N, 1, …)."""
 
 
+@dataclass(frozen=True)
+class Graded(Shading):
+    """A shading whose strength is a number m.
+
+    Attributes:
+        most: m at full strength.
+    """
+
+    most: float
+
+    def __post_init__(self) -> None:
+        require_number(f"{type(self).__name__.lower()}.most", self.most, above=0.0)
+
+
 class Nothing(Shading):
     """Images as they are."""
 
@@ -50,17 +64,8 @@ class Nothing(Shading):
 
 
 @dataclass(frozen=True)
-class Brightness(Shading):
-    """(1 + m) x.
-
-    Attributes:
-        most: m at full strength.
-    """
-
-    most: float
-
-    def __post_init__(self) -> None:
-        require_number("brightness.most", self.most, above=0.0)
+class Brightness(Graded):
+    """(1 + m) x."""
 
     def shaded(self, image: Tensor, strength: Tensor) -> Tensor:
         """Brighter or darker."""
@@ -68,17 +73,8 @@ class Brightness(Shading):
 
 
 @dataclass(frozen=True)
-class Contrast(Shading):
-    """μ + (1 + m)(x − μ) with the mean μ of the image.
-
-    Attributes:
-        most: m at full strength.
-    """
-
-    most: float
-
-    def __post_init__(self) -> None:
-        require_number("contrast.most", self.most, above=0.0)
+class Contrast(Graded):
+    """μ + (1 + m)(x − μ) with the mean μ of the image."""
 
     def shaded(self, image: Tensor, strength: Tensor) -> Tensor:
         """Away from the mean or towards it."""
@@ -87,17 +83,8 @@ class Contrast(Shading):
 
 
 @dataclass(frozen=True)
-class Gamma(Shading):
-    """x^γ with log γ = m.
-
-    Attributes:
-        most: m at full strength.
-    """
-
-    most: float
-
-    def __post_init__(self) -> None:
-        require_number("gamma.most", self.most, above=0.0)
+class Gamma(Graded):
+    """x^γ with log γ = m."""
 
     def shaded(self, image: Tensor, strength: Tensor) -> Tensor:
         """Dark tones darker or brighter."""
@@ -105,17 +92,11 @@ class Gamma(Shading):
 
 
 @dataclass(frozen=True)
-class Sharpness(Shading):
+class Sharpness(Graded):
     """x + m (x − blurred x), blurred by the 3 × 3 window of torchvision: 5 in the middle and 1 around it.
 
-    Attributes:
-        most: m at full strength; negative ones blur.
+    A negative strength blurs.
     """
-
-    most: float
-
-    def __post_init__(self) -> None:
-        require_number("sharpness.most", self.most, above=0.0)
 
     def shaded(self, image: Tensor, strength: Tensor) -> Tensor:
         """Sharper or smoother; the border counts the voxels that exist."""
