@@ -49,6 +49,7 @@ class SegmentationTask(AveragedTask):
         CompositionError: `semi` does not fit the augmentation, or brings an average beside `ema`.
     """
 
+    semi: SemiSupervision | None
     requires: ClassVar[frozenset[str]] = frozenset({"image", "label", "case"})
     sections = (
         "medreg.reporting.sections.results",
@@ -148,6 +149,8 @@ class SegmentationTask(AveragedTask):
             raise _nothing_unlabelled()
         if self.augmentation is not None and self.augmentation.consistency is not None:
             self.augmentation.consistency.tell_if_late(self.trainer.max_epochs)
+        if self.semi is not None:
+            self.semi.tell_if_slow(self.trainer.max_epochs)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of one batch.

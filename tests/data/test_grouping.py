@@ -130,10 +130,13 @@ def test_reading_grows_linearly_with_the_rows(images):
     spent = {}
     for count in (250, 4000):
         file = table(images, *(f"in/f.nii.gz,in/m.nii.gz,train,{k}" for k in range(count)))
-        start = time.process_time()
-        Folder(file).records()
-        spent[count] = time.process_time() - start
-    assert spent[4000] < 60 * spent[250]
+        times = []
+        for _ in range(3):  # the best of three: other work on the machine must not decide
+            start = time.process_time()
+            Folder(file).records()
+            times.append(time.process_time() - start)
+        spent[count] = min(times)
+    assert spent[4000] < 100 * spent[250]  # sixteen times the rows; their square would be 256
     start = time.process_time()
     assert set(connected([{k, k + 1} for k in range(50_000, 0, -1)])) == {0}
     assert time.process_time() - start < 2

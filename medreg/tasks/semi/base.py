@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from medreg.augmentation.training import TrainingAugmentation
 from medreg.errors import ConfigError
 from medreg.tasks.moment import Moment
+
+log = logging.getLogger("medreg")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,17 @@ class SemiSupervision(nn.Module, ABC):
         Raises:
             CompositionError: they do not fit.
         """
+
+    def tell_if_slow(self, epochs: int | None) -> None:
+        """Warn of a training of so many epochs in which the weight never grows fully; None and −1 are no limit."""
+        if epochs is not None and 0 < epochs < self.ramp_epochs:
+            log.warning(
+                "semi.ramp_epochs=%d is longer than the training of %d epochs, so that unlabelled images never count "
+                "fully; set semi.ramp_epochs=%d, for example, or a larger trainer.max_epochs.",
+                self.ramp_epochs,
+                epochs,
+                max(epochs // 3, 1),
+            )
 
     def begin(self, model: nn.Module) -> None:
         """Note the weights that training starts from."""

@@ -83,3 +83,13 @@ def test_entropy_of_known_probabilities():
 def test_numbers_that_mean_nothing_are_refused(make, words):
     with pytest.raises(ConfigError, match=words):
         make()
+
+
+def test_a_weight_that_never_gets_to_its_full_size_is_told(caplog):
+    semi = mean_teacher(ramp_epochs=20)
+    for epochs in (None, -1, 20, 300):
+        semi.tell_if_slow(epochs)
+    assert not caplog.records
+    semi.tell_if_slow(6)
+    assert "semi.ramp_epochs=20 is longer than the training of 6 epochs" in caplog.text
+    assert "semi.ramp_epochs=2," in caplog.text
