@@ -44,3 +44,5 @@ def test_images_without_maps_and_unreadable_maps_are_no_reason_to_refuse(records
     broken = tmp_path / "broken_gt.nii.gz"
     broken.write_bytes(b"nothing")
     check_structures({"ATRIUM": 9}, [replace(records[0], label=broken), *records])
+    with pytest.raises(DataError, match="ATRIUM"):  # the same records without the broken one
+        check_structures({"ATRIUM": 9}, records)
