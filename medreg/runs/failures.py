@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 from medreg.config.faults import sentence
@@ -20,6 +21,11 @@ def told_of_run(error: Exception, folder: Path) -> str | None:
     """
     if isinstance(error, MedregError):
         return str(error)
+    if _is_dead_worker(error):
+        return (
+            f"A data-loading process died ({_first_line(error)}), most often for want of memory. Use fewer "
+            f"(data.loader.num_workers=0) or smaller batches (data.loader.batch_size). {AGAIN}"
+        )
     if isinstance(error, OSError):
         text = told(error)
         where = f"Nothing more can be written to {folder}, or to what it uses: " if is_full(error) else ""
@@ -28,13 +34,24 @@ def told_of_run(error: Exception, folder: Path) -> str | None:
     return known if known is not None else sentence(error)
 
 
+def _is_dead_worker(error: Exception) -> bool:
+    """Return whether a process that loads data ended without a word.
+
+    The loader notices the signal, or its socket breaks while a batch is taken over: an error of the operating system
+    (or the end of a stream) that was raised while waiting for a batch. What a worker raises itself is told elsewhere.
+    """
+    if "DataLoader worker" in str(error):
+        return True
+    waiting = any(frame.name == "_try_get_data" for frame in traceback.extract_tb(error.__traceback__))
+    return waiting and isinstance(error, OSError | EOFError)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
 def _of_torch(error: Exception) -> str | None:
     text = str(error)
-    if "DataLoader worker" in text:
-        return (
-            f"A data-loading process died ({text.splitlines()[0]}), most often for want of memory. Use fewer "
-            f"(data.loader.num_workers=0) or smaller batches (data.loader.batch_size). {AGAIN}"
-        )
     if "out of memory" in text:
         return (
             "The device has too little memory for this step. Lower data.loader.batch_size, use "
