@@ -104,7 +104,22 @@ SEQUENCES = Contract(
         **_COVARIATES,
     },
 )
-CONTRACTS: Mapping[str, Contract] = {"images": IMAGES, "pairs": PAIRS, "sequences": SEQUENCES}
+SHAPES = Contract(
+    always={
+        "shape": "(N, T, X, Y, Z) uint8, place of the structure in `data.labels` counted from 1, 0 elsewhere; on the grid "
+        "of the data module, long axis last, apex first; frame 0 is ED",
+        **_PLACE,
+        "subject": "N names of the person",
+        "frame": "(N, T) int64, place of each frame in its cine from 0",
+    },
+    perhaps={
+        "later": "a batch of its own, of the same people at a later visit: the keys of this table but `later`",
+        **_COVARIATES,
+    },
+)
+CONTRACTS: Mapping[str, Contract] = {
+    "images": IMAGES, "pairs": PAIRS, "sequences": SEQUENCES, "shapes": SHAPES,
+}  # fmt: skip
 
 
 def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

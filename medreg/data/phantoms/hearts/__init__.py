@@ -1,0 +1,1 @@
+"""A population of synthetic hearts whose law is known."""

@@ -1,0 +1,1 @@
+"""What is measured of hearts, and of populations of them."""
