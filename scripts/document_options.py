@@ -20,6 +20,7 @@ KINDS = {
     "images": "Single images (`ImageData`)",
     "pairs": "Pairs (`RegistrationData`)",
     "sequences": "Sequences of frames (`SequenceData`)",
+    "shapes": "Shapes of hearts over the cycle (`ShapeData`)",
 }
 # What a person does not choose with group=option.
 OTHERWISE = {

@@ -10,7 +10,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "medreg"
 # The whole order: a room imports from rooms before it and from itself, nothing else. No two rooms share a place.
 ORDER = (
     "errors", "kernels", "geometry", "io", "losses", "metrics", "augmentation", "inference", "models", "data",
-    "baselines", "tasks", "config", "reporting", "study", "callbacks", "runs", "registering", "segmenting", "generating",
+    "baselines", "tasks", "config", "reporting", "study", "callbacks", "runs", "registering", "segmenting",
+    "generating",
     "studies.learn2reg", "studies.benchmark", "studies.smoothness", "studies.capture_range", "studies.sweep",
     "studies.uncertainty", "studies.dropout", "studies.table", "studies.elsewhere", "stages", "runner", "api", "cli",
 )  # fmt: skip

@@ -106,8 +106,8 @@ SEQUENCES = Contract(
 )
 SHAPES = Contract(
     always={
-        "shape": "(N, T, X, Y, Z) uint8, place of the structure in `data.labels` counted from 1, 0 elsewhere; on the grid "
-        "of the data module, long axis last, apex first; frame 0 is ED",
+        "shape": "(N, T, X, Y, Z) uint8, place of the structure in `data.labels` counted from 1, 0 elsewhere; on the "
+        "grid of the data module, long axis last, apex first; frame 0 is ED",
         **_PLACE,
         "subject": "N names of the person",
         "frame": "(N, T) int64, place of each frame in its cine from 0",
