@@ -32,7 +32,7 @@ class AgeCode(Condition):
     size = GROUPS
 
     def __init__(self, *, noise_sd: float) -> None:
-        require_number("model.conditions.age_years.noise_sd", noise_sd, least=0)
+        require_number("conditions.age_years.noise_sd", noise_sd, least=0)
         self.noise_sd = float(noise_sd)
 
     def encode(self, values: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class SexCode(Sex):
 
     def __init__(self, *, repeats: int) -> None:
         super().__init__()
-        require_whole("model.conditions.sex.repeats", repeats, 1)
+        require_whole("conditions.sex.repeats", repeats, 1)
         self.repeats = repeats
         self.size = 2 * repeats
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
 
 import torch
@@ -14,11 +13,12 @@ from medreg.models.hearts.age_codes import GROUPS, AgeCode, group_years
 from medreg.models.hearts.ageheart_critics import AgeClassifier, ImageCritic, LatentCritic
 from medreg.models.hearts.ageheart_networks import HeartGenerator, IdentityEncoder
 from medreg.models.hearts.base import AgeingModel
-from medreg.models.hearts.condition import Condition, age_group
+from medreg.models.hearts.condition import age_group
 from medreg.models.hearts.conditions import Conditions, Covariates
 from medreg.models.hearts.mapping import Mapping
 
 OUTS = ("softmax_ce", "tanh_l1", "tanh_bce")
+OUT_OF_MODE = {"intended": "softmax_ce", "released": "tanh_l1"}
 PHASES = 2  # ED and ES
 
 
@@ -29,8 +29,7 @@ class AgeHeart(AgeingModel):
     same person at another age.
 
     Args:
-        conditions: by name of the covariate, None where it is left out; `age_years` must be an `AgeCode`. Others
-            beside age and sex are told as they are scaled.
+        conditions: of which `age_years` must be an `AgeCode`; others beside age and sex are told as they are scaled.
         frames: 2.
         classes: L + 1.
         size: S, voxels.
@@ -47,6 +46,7 @@ class AgeHeart(AgeingModel):
         image_critic_width: of the discriminator's linear layer.
         classifier_channels: of the classifier's first convolution.
         classifier_dropout: share of its features left out in training.
+        mode: `intended` or `released`: what `out` is where it is None, `softmax_ce` or `tanh_l1`.
         out: `softmax_ce`: a softmax a phase, trained by cross-entropy; `tanh_l1` (released) and `tanh_bce` (its other
             option, which takes the tanh for a logit).
         sharp: whether encoder and critics see generated hearts as label maps, as they see real ones, gradients passing
@@ -61,7 +61,7 @@ class AgeHeart(AgeingModel):
 
     def __init__(
         self,
-        conditions: MappingOf[str, Condition | None],
+        conditions: Conditions,
         *,
         frames: int,
         classes: int,
@@ -79,13 +79,15 @@ class AgeHeart(AgeingModel):
         image_critic_width: int,
         classifier_channels: int,
         classifier_dropout: float,
-        out: str,
+        mode: str,
+        out: str | None,
         sharp: bool,
     ) -> None:
-        told = {name: condition for name, condition in conditions.items() if condition is not None}
-        super().__init__(Conditions(told), frames=frames, classes=classes, size=size)
+        super().__init__(conditions, frames=frames, classes=classes, size=size)
         refuse_other_frames(frames)
-        self.age_place, self.noise_sd = age_columns(told)
+        self.age_place, self.noise_sd = age_columns(conditions)
+        require_choice("model.mode", mode, tuple(OUT_OF_MODE))
+        out = OUT_OF_MODE[mode] if out is None else out
         require_choice("model.out", out, OUTS)
         self.out, self.sharp, self.z_dim = out, sharp, z_dim
         channels, label = PHASES * classes, self.conditions.size
@@ -123,7 +125,7 @@ class AgeHeart(AgeingModel):
             covariates: name → (B,).
             generator: draws the noise of the age code, in training; None: no noise.
         """
-        label = self.conditions({name: values.to(self.device) for name, values in covariates.items()})
+        label = self.conditions(covariates)
         if generator is not None and self.noise_sd > 0:
             noise = torch.randn(len(label), GROUPS, generator=generator).to(label)
             label[:, self.age_place : self.age_place + GROUPS] += self.noise_sd * noise
@@ -250,19 +252,20 @@ def refuse_other_frames(frames: int) -> None:
         )
 
 
-def age_columns(conditions: MappingOf[str, Condition]) -> tuple[int, float]:
+def age_columns(conditions: Conditions) -> tuple[int, float]:
     """Return where in ℓ the code of the age begins, and the noise that it has in training.
 
     Raises:
         CompositionError: no age, or one that is not told by its group.
     """
     place = 0
-    for name, condition in conditions.items():
+    for name, condition in conditions.conditions.items():
         if name == "age_years":
             if isinstance(condition, AgeCode):
                 return place, condition.noise_sd
             break
         place += condition.size
     raise CompositionError(
-        "The ageing heart needs model.conditions.age_years, an AgeCode: a target of ageing is one of its groups."
+        "The ageing heart needs conditions.age_years, an AgeCode, since a target of ageing is one of its groups: use "
+        "conditions=age_codes."
     )

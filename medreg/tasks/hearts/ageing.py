@@ -12,8 +12,7 @@ from medreg.errors import CompositionError, require_number
 from medreg.losses.generative.ageing import AgeingLoss
 from medreg.metrics.overlap import joint_histogram
 from medreg.models.hearts.ageheart import AgeHeart, known_groups
-from medreg.tasks.base import Batch, Task
-from medreg.tasks.draws import generator_of
+from medreg.tasks.base import Batch
 from medreg.tasks.hearts.ageing_terms import (
     Terms,
     Told,
@@ -23,9 +22,12 @@ from medreg.tasks.hearts.ageing_terms import (
     latent_terms,
     told_of,
 )
+from medreg.tasks.hearts.base import ShapeTask
+from medreg.tasks.hearts.sequence_case import Evaluation
+from medreg.tasks.moment import chance
 
 
-class AgeingTask(Task):
+class AgeingTask(ShapeTask):
     """Train an ageing heart and evaluate it heart by heart.
 
     A step: encoder, generator and mapping descend their loss, and the classifier of ages its own on real hearts, with
@@ -56,22 +58,26 @@ class AgeingTask(Task):
         model: AgeHeart,
         loss: AgeingLoss,
         *,
-        evaluation: Any,
+        evaluation: Evaluation,
         optimiser: Callable[[Any], torch.optim.Optimizer],
         scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
         clip_norm: float | None = None,
         seed: int = 0,
         name: str = "ageheart",
     ) -> None:
-        super().__init__(model, evaluator=evaluation, optimiser=optimiser, scheduler=scheduler, name=name)
+        super().__init__(
+            model, evaluation=evaluation, optimiser=optimiser, scheduler=scheduler, name=name, seed=seed
+        )
         if clip_norm is not None:
             require_number("task.clip_norm", clip_norm, above=0)
         self.automatic_optimization = False
-        self.loss, self.clip_norm, self.seed = loss, clip_norm, seed
+        self.loss, self.clip_norm, self._make = loss, clip_norm, optimiser
 
     def configure_optimizers(self) -> Any:
         """Return an optimiser for encoder, generator, mapping and classifier, one for each critic."""
-        return [self._optimiser_of(parameters) for parameters in self.groups()]
+        each = [self._make(parameters) for parameters in self.groups()]
+        schedules = [schedule for one in each if (schedule := self.schedule_of(one)) is not None]
+        return (each, schedules) if schedules else each
 
     def groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
         """Parameters of the first optimiser, of the latent critic, of the discriminator."""
@@ -84,9 +90,9 @@ class AgeingTask(Task):
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """Step all networks on a batch."""
-        chance = generator_of(self.seed, self.global_rank, self.current_epoch, batch_index)
+        drawn = chance(self.seed, self.step_number(batch_index), self.global_rank, stream="ageing")
         known_groups(batch["covariates"], batch["case"])
-        told = told_of(self.model, batch["shape"], batch["covariates"], chance, noisy=True)
+        told = told_of(self.model, batch["shape"], batch["covariates"], drawn, noisy=True)
         try:
             self._descend(told, batch)
         except ValueError as error:
@@ -135,10 +141,8 @@ class AgeingTask(Task):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Accumulate losses and Dice of the reconstruction of one case."""
-        case = batch["case"][0].encode()
-        told = told_of(
-            self.model, batch["shape"], batch["covariates"], generator_of(self.seed, *case), noisy=False
-        )
+        drawn = chance(self.seed, *batch["case"][0].encode(), stream="/ageing")
+        told = told_of(self.model, batch["shape"], batch["covariates"], drawn, noisy=False)
         terms, _ = generator_terms(self.model, self.loss, told, age=self.loss.age)
         parts = terms.parts
         asked = [parts[name] for name in ("age", "age_target") if name in parts]
@@ -147,7 +151,9 @@ class AgeingTask(Task):
         )
         total = total + self.loss.age * sum(asked, start=torch.zeros_like(total))
         found = self.model.reconstruct(batch["shape"], batch["covariates"])
-        shown: dict[str, Tensor] = {name: parts[name] for name in ("rec", "cyc", "age", "age_target") if name in parts}
+        shown: dict[str, Tensor] = {
+            name: parts[name] for name in ("rec", "cyc", "age", "age_target") if name in parts
+        }
         if self.loss.settled(self.current_epoch):
             shown["loss"] = total
         dice = mean_dice(batch["shape"], found.to(batch["shape"]), self.model.classes - 1)
