@@ -21,6 +21,7 @@ from medreg.data.phantoms.hearts.law import (
     draw_people,
     targets,
 )
+from medreg.data.phantoms.hearts.modes import draw_shape
 from medreg.data.phantoms.hearts.rendering import Pose, place
 
 
@@ -75,7 +76,7 @@ class Population:
 
     def shape(self, number: int) -> Shape:
         """Return the form of a subject's heart."""
-        return plain_shape()
+        return draw_shape(self.seed, number) if self.modes else plain_shape()
 
     def cycle(self, number: int, age_years: float, frames: int) -> Cycle:
         """Return the contraction of a subject's heart in all frames."""
