@@ -128,6 +128,7 @@ def _form(mode: dict[str, float], rough: list[Array]) -> Shape:
         free_wall=np.exp(free_wall + rough[2]),
         rv_centre=0.75 * np.exp(mode["rv_centre"]),
         rv_width=1.35 * np.exp(mode["rv_width"]),
+        rv_growth=0.5,
         rv_length=min(0.92 * np.exp(mode["rv_length"]), RV_LONGEST),
         shortening=0.15 + mode["shortening"],
         turn=mode["turn"],
