@@ -21,6 +21,7 @@ from medreg.data.phantoms.hearts.law import (
     draw_people,
     targets,
 )
+from medreg.data.phantoms.hearts.modes import draw_shape
 from medreg.data.phantoms.hearts.rendering import Pose, place
 
 
@@ -73,9 +74,9 @@ class Population:
         exact = self.targets(people)
         return exact if self.ageing == "none" else visits.measured(exact, self.seed, numbers, visit)
 
-    def shape(self, number: int) -> Shape:
-        """Return the form of a subject's heart."""
-        return plain_shape()
+    def shape(self, number: int, aims: Targets) -> Shape:
+        """Return the form of a subject's heart, the only one of these targets."""
+        return draw_shape(self.seed, number, float(aims.length_mm[0])) if self.modes else plain_shape()
 
     def cycle(self, number: int, age_years: float, frames: int) -> Cycle:
         """Return the contraction of a subject's heart in all frames."""
