@@ -74,9 +74,9 @@ class Population:
         exact = self.targets(people)
         return exact if self.ageing == "none" else visits.measured(exact, self.seed, numbers, visit)
 
-    def shape(self, number: int) -> Shape:
-        """Return the form of a subject's heart."""
-        return draw_shape(self.seed, number) if self.modes else plain_shape()
+    def shape(self, number: int, aims: Targets) -> Shape:
+        """Return the form of a subject's heart, the only one of these targets."""
+        return draw_shape(self.seed, number, float(aims.length_mm[0])) if self.modes else plain_shape()
 
     def cycle(self, number: int, age_years: float, frames: int) -> Cycle:
         """Return the contraction of a subject's heart in all frames."""

@@ -172,7 +172,7 @@ class HeartPopulation(Phantom):
         """Draw a heart, (X, Y, Z, T) with codes LV 1, MYO 2, RV 4."""
         people = self.population.people([one.number], one.visit, pairs=self._seen_twice(one.split))
         aims = self.population.drawn(people, [one.number], one.visit)
-        shape = self.population.shape(one.number)
+        shape = self.population.shape(one.number, aims)
         if self.phases == "edes":
             contraction = np.array([0.0, 1.0])
         else:
