@@ -59,7 +59,9 @@ def draw_curves(axis: Axes, times: Array, curves: Mapping[str, Array]) -> None:
                 axis.plot(times, row, color=colour, linewidth=1.6, marker="o", markersize=2.5, label=shown)
             continue
         low, middle, high = np.percentile(rows, (BAND[0], 50.0, BAND[1]), axis=0)
-        axis.fill_between(times, low, high, color=colour, alpha=0.16, linewidth=0)
+        axis.fill_between(times, low, high, color=colour, alpha=0.12, linewidth=0)
+        for edge in (low, high):
+            axis.plot(times, edge, color=colour, linewidth=0.6, alpha=0.6)
         axis.plot(times, middle, color=colour, linewidth=1.8, label=source_word(name))
     axis.set_xlabel("place in the cycle (%)")
     axis.set_xlim(float(times.min()), float(max(times.max(), times.min() + 1e-6)))
