@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medreg.reporting.heart_style import STRUCTURE_COLOURS, STRUCTURES, WORDS, source_word
-from medreg.reporting.heart_views import VIEWS, HeartPlanes, coloured, frames_ed_es, spread_frames
+from medreg.reporting.heart_views import HeartPlanes, coloured, frames_ed_es, spread_frames
 from medreg.reporting.panels import panels
 from medreg.reporting.style import INK
 from medreg.reporting.views import Array
