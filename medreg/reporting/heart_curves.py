@@ -67,7 +67,9 @@ def draw_curves(axis: Axes, times: Array, curves: Mapping[str, Array]) -> None:
         axis.fill_between(times, low, high, color=colour, alpha=0.12, linewidth=0)
         for edge in (low, high):
             axis.plot(times, edge, color=colour, linewidth=0.6, alpha=0.6)
-        axis.plot(times, middle, color=colour, linewidth=1.8, label=source_word(name))
+        axis.plot(
+            times, middle, color=colour, linewidth=2.8 if name == "real" else 1.5, label=source_word(name)
+        )
     axis.set_xlabel("place in the cycle (%)")
     axis.set_xlim(float(times.min()), float(max(times.max(), times.min() + 1e-6)))
     axis.set_ylim(bottom=0.0)

@@ -21,7 +21,7 @@ from medreg.reporting.heart_tables import (
 )
 from medreg.reporting.panels import panels, small_multiples
 from medreg.reporting.plots import draw_boxes
-from medreg.reporting.style import INK, MUTED
+from medreg.reporting.style import MUTED
 from medreg.reporting.views import Array
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def boxes_by_age(hearts: pd.DataFrame, names: Sequence[str], *, made: str) -> Fi
             for row, name in enumerate(shown):
                 _age_boxes(axes[row, column], rows, name, made)
                 axes[row, 0].set_ylabel(measure(name).heading)
-            axes[0, column].set_title(sex, loc="left", fontweight="bold")
+            axes[0, column].set_title(sex, loc="left", fontweight="bold", pad=14)
             axes[-1, column].set_xlabel("age group (years)")
         source_legend(figure, ("real", made))
     return figure
@@ -145,7 +145,7 @@ def _age_boxes(axis: Axes, rows: pd.DataFrame, name: str, made: str) -> None:
         if np.isfinite(share):
             axis.text(
                 group, 1.01, number(share, 2), transform=axis.get_xaxis_transform(), ha="center", va="bottom",
-                fontsize=6.5, color=INK if share <= 0.25 else "#B3261E",
+                fontsize=6.5, color=MUTED,
             )  # fmt: skip
     axis.set_xticks(range(len(GROUPS)), GROUPS)
     axis.set_xlim(-0.6, len(GROUPS) - 0.4)

@@ -74,7 +74,7 @@ def compared_views(hearts: Mapping[str, Array], spacing_mm: Spacing, *, alike: S
                 axis = axes[row, column]
                 draw_view(axis, cuts[name], shape[frame], view, outline=first[frame] if same else None)
                 axis.set_title("" if row else f"{phase}, {SHORT[view]}", fontsize=7.5)
-            axes[row, 0].set_ylabel(source_word(name))
+            axes[row, 0].set_ylabel(source_word(name), fontsize=8)
         structure_legend(figure, outline=f"outline of {source_word(reference)}" if alike else "")
     return figure
 
@@ -96,7 +96,7 @@ def compared_beats(
                     draw_view(axis, cuts[name], shape[frame], view, outline=same)
                 else:
                     bare(axis)
-            axes[row, 0].set_ylabel(source_word(name))
+            axes[row, 0].set_ylabel(source_word(name), fontsize=8)
         structure_legend(figure, outline=f"outline of {source_word(reference)}" if alike else "")
     return figure
 

@@ -29,16 +29,16 @@ ALIKE = ("completed", "reconstructed")  # of the same person
 EXTREMES = ("best", "median", "worst")
 FOLDER = "extremes"
 CASES_TOLD = (
-    "Each heart at end-diastole (ED) and end-systole (ES), and over the cycle. The short axis is seen from the apex, long "
-    "axes have the base on top. A completed heart was made from the real ED frame; the real outline is drawn on it. A "
-    "generated heart is of another person with the same conditions. Voxels are smoothed for the picture only."
+    "Each heart at end-diastole (ED) and end-systole (ES), and over the cycle. The short axis is seen from the apex, "
+    "long axes have the base on top. A completed heart was made from the real ED frame; the real outline is drawn on "
+    "it. A generated heart is of another person with the same conditions. Voxels are smoothed for the picture only."
 )
 CURVES_TOLD = "Line: median over hearts; band: 5 % to 95 %. ED is the first frame."
 VIOLINS_TOLD = (
-    "Thick line: median; thin lines: quartiles. W1: 1-Wasserstein distance between real and {made} hearts, also in standard "
-    "deviations of the real ones."
+    "Thick line: median; thin lines: quartiles. W1: 1-Wasserstein distance between real and {made} hearts, also in "
+    "standard deviations of the real ones."
 )
-BOXES_TOLD = "Above each pair: W1 in standard deviations of the real hearts of that group, red above 0.25."
+BOXES_TOLD = "Above each pair: W1 in standard deviations of the real hearts of that group; with few hearts it is large by chance."
 WORST_TOLD = "By the mean Dice over structures and frames of the sequence completed from ED."
 
 
