@@ -13,12 +13,21 @@ from medreg.reporting import sections
 from medreg.reporting.cells import number
 from medreg.reporting.heart_curves import curve_panels, read_curves, volumes_ml
 from medreg.reporting.heart_distributions import boxes_by_age, violins
+from medreg.reporting.heart_effects import (
+    control_rows,
+    controls_of,
+    draw_effects,
+    effects_of,
+    percent_table,
+    steps_of,
+)
 from medreg.reporting.heart_pictures import compared_beats, compared_views
 from medreg.reporting.heart_style import source_word
-from medreg.reporting.heart_tables import SHOWN, made_source, measured, read_measures, single
-from medreg.reporting.page import Section, figure, paragraph
+from medreg.reporting.heart_tables import SHOWN, made_source, measured, pooled, read_measures, single
+from medreg.reporting.page import Section, figure, paragraph, to_html
 from medreg.reporting.pictures import Picture
 from medreg.reporting.results import RunFolder, read_case
+from medreg.reporting.tables import Cell, Table
 from medreg.reporting.views import Array
 from medreg.reporting.vocabulary import describe
 
@@ -38,7 +47,12 @@ VIOLINS_TOLD = (
     "Thick line: median; thin lines: quartiles. W1: 1-Wasserstein distance between real and {made} hearts, also in "
     "standard deviations of the real ones."
 )
-BOXES_TOLD = "Above each pair: W1 in standard deviations of the real hearts of that group; with few hearts it is large by chance."
+BOXES_TOLD = "Above each pair: W1 in standard deviations of the real hearts of the group; by chance large for few."
+EFFECTS_TOLD = (
+    "Linear regression of each measure on all conditions together, in real hearts and in hearts of the model. Shaded "
+    "rows with open dots: the population has no such effect, so that the model must not show one. At the right: the "
+    "effect as a share of the real one."
+)
 WORST_TOLD = "By the mean Dice over structures and frames of the sequence completed from ED."
 
 
@@ -98,6 +112,24 @@ def distributions(run: RunFolder) -> Iterator[Section]:
         body += [paragraph(f"{sections.BOXES} {BOXES_TOLD}", kind="hint"), figure(pictures[-1])]
     if pictures:
         yield Section(f"Real and {made} hearts", tuple(body), tuple(pictures))
+
+
+def effects(run: RunFolder) -> Iterator[Section]:
+    """Effects of the conditions in real and in made hearts, with those that ought to be null."""
+    rows = pooled(run)
+    found, steps = effects_of(rows), steps_of(run)
+    made = made_source(read_measures(run)) or "generated"
+    drawn = draw_effects(found, made=made, steps=steps, controls=controls_of(rows))
+    if drawn is None:
+        return
+    alt = "Coefficients of the conditions in a regression of each measure, real beside made hearts, with intervals."
+    picture = Picture.of(drawn, "heart_effects", caption="", alt=alt)
+    body = [paragraph(EFFECTS_TOLD, kind="hint"), figure(picture), to_html(percent_table(found, steps))]
+    null = tuple(tuple(map(Cell, row)) for row in control_rows(rows, steps))
+    if null:
+        header = ("effect that the population does not have", made, "real")
+        body.append(to_html(Table("Negative controls, per cent of the mean", header, null)))
+    yield Section("Effects of the conditions", tuple(body), (picture,))
 
 
 def extremes(run: RunFolder) -> Iterator[Section]:

@@ -111,3 +111,41 @@ def _write_curves(file, table, frames):
             told = {name: row[name] for name in ("case", "source", "sample")}
             rows.append({**told, "structure": structure} | {f"frame_{t}": v for t, v in enumerate(values)})
     pd.DataFrame(rows).to_csv(file, index=False)
+
+
+def pooled_effects(*, share=0.8):
+    """Rows of the case `population` about effects: (structure, metric, value, unit)."""
+    real = {"lvedv_ml": (25.0, -7.0, 4.0), "lvm_g": (30.0, 0.2, 1.0), "rvedv_ml": (28.0, -8.0, 5.0)}
+    rows = []
+    for measure, values in real.items():
+        unit = "g" if measure.endswith("_g") else "ml"
+        for name, value in zip(("sex", "age", "sbp"), values, strict=True):
+            value = 0.1 if (measure, name) == ("rvedv_ml", "sbp") else value
+            for end, size in (("", share), ("_real", 1.0)):
+                told = (("", 0.0), ("_low", -1.5), ("_high", 1.5), ("_se", 0.0))
+                rows += [
+                    (measure, f"effect_{name}{end}{part}", size * value + add, unit) for part, add in told
+                ]
+            told = (("", 0.0), ("_low", -20.0), ("_high", 20.0))
+            rows += [(measure, f"effect_{name}{part}_percent", 100 * share + add, "%") for part, add in told]
+    for end in ("", "_real"):
+        told = (("", 0.4), ("_low", -0.5), ("_high", 1.3))
+        rows += [("rvedv_ml_by_sbp", f"control{end}{part}_percent", value, "%") for part, value in told]
+        rows += [("lvm_g_by_age_female", f"control{end}{part}_percent", value, "%") for part, value in told]
+    return rows
+
+
+def population_frame(rows, method="cheart"):
+    """A results table of the case `population`."""
+    import pandas as pd
+
+    head = {
+        "run": "run",
+        "model": "cheart",
+        "data": "hearts",
+        "split": "test",
+        "case": "population",
+        "method": method,
+    }
+    names = ("structure", "metric", "value", "unit")
+    return pd.DataFrame([{**head, **dict(zip(names, row, strict=True))} for row in rows])
