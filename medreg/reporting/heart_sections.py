@@ -21,16 +21,29 @@ from medreg.reporting.heart_effects import (
     percent_table,
     steps_of,
 )
+from medreg.reporting.heart_facts import error_table, fact_table
 from medreg.reporting.heart_pictures import compared_beats, compared_views
 from medreg.reporting.heart_style import source_word
 from medreg.reporting.heart_tables import SHOWN, made_source, measured, pooled, read_measures, single
-from medreg.reporting.page import Section, figure, paragraph, to_html
+from medreg.reporting.page import Section, boxes, details, figure, paragraph, to_html
 from medreg.reporting.pictures import Picture
 from medreg.reporting.results import RunFolder, read_case
-from medreg.reporting.tables import Cell, Table
+from medreg.reporting.tables import Cell, Table, by_split, split_tables
 from medreg.reporting.views import Array
 from medreg.reporting.vocabulary import describe
 
+# Metrics of the first table of a page; the others are folded away.
+HEADLINE = (
+    "dice",
+    "dice_later",
+    "dice_es",
+    "hd_mm",
+    "assd_mm",
+    "lost_structures",
+    "time_s",
+    "peak_memory_mib",
+)
+MEASURED = ("measure_error", "measure_bias")  # which have a table of their own
 LIMIT = 4  # cases with pictures on the page; each has two
 NEEDS = ("label", "spacing_mm")
 OTHERS = ("completed", "reconstructed", "generated")  # arrays beside the real heart, in their order
@@ -47,7 +60,9 @@ VIOLINS_TOLD = (
     "Thick line: median; thin lines: quartiles. W1: 1-Wasserstein distance between real and {made} hearts, also in "
     "standard deviations of the real ones."
 )
-BOXES_TOLD = "Above each pair: W1 in standard deviations of the real hearts of the group; by chance large for few."
+BOXES_TOLD = (
+    "Above each pair: W1 in standard deviations of the real hearts of the group; by chance large for few."
+)
 EFFECTS_TOLD = (
     "Linear regression of each measure on all conditions together, in real hearts and in hearts of the model. Shaded "
     "rows with open dots: the population has no such effect, so that the model must not show one. At the right: the "
@@ -57,8 +72,30 @@ WORST_TOLD = "By the mean Dice over structures and frames of the sequence comple
 
 
 def results(run: RunFolder) -> Iterator[Section]:
-    """What every run has, of the hearts one by one; what was pooled over them has sections of its own."""
-    yield from sections.results(replace(run, results=single(run)))
+    """What every run has, of the metrics that matter most; errors of measures; everything else folded away."""
+    rows = single(run)
+    chosen = rows[rows["metric"].isin(HEADLINE)] if len(rows) else rows
+    yield from sections.results(replace(run, results=chosen if len(chosen) else rows))
+    body: list[str] = []
+    errors = error_table(rows) if len(rows) else None
+    if errors is not None:
+        body.append(to_html(errors))
+    if len(chosen) and len(chosen) < len(rows):
+        further = [
+            table
+            for _, own in by_split(rows[~rows["metric"].isin((*HEADLINE, *MEASURED))])
+            for table in split_tables(own, tests=False)
+        ]
+        body.append(details("Further numbers", boxes(*map(to_html, further)), opened=False))
+    if body:
+        yield Section("Measures and further numbers", tuple(body))
+
+
+def facts(run: RunFolder) -> Iterator[Section]:
+    """Frames, whether hearts can be told apart from real ones, memorisation, control."""
+    table = fact_table(pooled(run), single(run))
+    if table is not None:
+        yield Section("In few words", (to_html(table),))
 
 
 def cases(run: RunFolder) -> Iterator[Section]:
@@ -140,7 +177,7 @@ def extremes(run: RunFolder) -> Iterator[Section]:
         if not file.is_file():
             continue
         try:
-            pictures.append(_extreme(file, name))
+            pictures += _extreme(file, name)
         except (DataError, ValueError) as error:
             notes.append(f"{FOLDER}/{file.name} was left out: {error}")
     if pictures or notes:
@@ -180,14 +217,16 @@ def hearts_of(arrays: Mapping[str, Array]) -> dict[str, Array]:
     return hearts
 
 
-def _extreme(file: Path, name: str) -> Picture:
-    """The picture of the best, the median or the worst case."""
-    arrays = read_case(file, (*NEEDS, "completed", "case", "score", "metric"))
+def _extreme(file: Path, name: str) -> Iterator[Picture]:
+    """The picture of the best, the median or the worst case; none of a model that does not complete hearts."""
+    arrays = read_case(file, (*NEEDS, "case", "score", "metric"))
+    if "completed" not in arrays:
+        return
     hearts = {source: hearts_of(arrays)[source] for source in ("real", "completed")}
     drawn = compared_views(hearts, arrays["spacing_mm"], alike=["completed"])
     known = describe(str(arrays["metric"]))
     case, score = str(arrays["case"]), number(float(arrays["score"]), known.decimals)
-    return Picture.of(
+    yield Picture.of(
         drawn,
         f"extreme_{name}",
         caption=f"{name}: {case}, {known.label} {score}.",
