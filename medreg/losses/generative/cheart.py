@@ -117,9 +117,9 @@ class CHeartLoss(nn.Module):
             shape: (B, T, *S) uint8, all frames of the truth.
             epoch: from 0, for the warm-up; None: after it.
         """
-        frames = output.frames.to(shape.device)
-        weights = frame_weights(self.frame_weights, output.frames.cpu(), shape.shape[1])
-        truth = shape if len(frames) == shape.shape[1] else shape[:, frames]
+        frames, count = output.frames.cpu(), shape.shape[1]
+        weights = frame_weights(self.frame_weights, frames, count)
+        truth = shape if torch.equal(frames, torch.arange(count)) else shape[:, frames.to(shape.device)]
         ce = sequence_cross_entropy(output.scores, truth, weights=weights, class_weights=self.class_weights)
         nothing = ce.new_zeros(())
         kl = nothing
