@@ -42,6 +42,17 @@ class Moment:
         Args:
             stream: the purpose.
         """
-        numbers = (self.seed, self.step, self.rank, *stream.encode())
-        word = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-        return torch.Generator(self.device).manual_seed(word)
+        return chance(self.seed, self.step, self.rank, stream=stream, device=self.device)
+
+
+def chance(*numbers: int, stream: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a source of chance that depends on some numbers and a purpose only.
+
+    Args:
+        *numbers: such as seed, step and process, 0 or more each.
+        stream: the purpose.
+        device: where it draws.
+    """
+    entropy = (*numbers, *stream.encode())
+    word = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+    return torch.Generator(device).manual_seed(word)

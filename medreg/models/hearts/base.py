@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,14 @@ class ShapeModel(nn.Module, ABC):
         frames: T of its sequences.
         classes: L + 1.
         size: S, voxels.
+
+    Attributes:
+        completes: whether `complete` answers.
+        generates: whether `generate` does.
     """
+
+    completes: ClassVar[bool] = True
+    generates: ClassVar[bool] = True
 
     def __init__(self, conditions: Conditions, *, frames: int, classes: int, size: Sequence[int]) -> None:
         super().__init__()
@@ -53,6 +61,11 @@ class ShapeModel(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where it computes."""
         return self.conditions.low.device
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Keys of a batch that it needs beside the shape."""
+        return frozenset({"covariates"}) if self.conditions.size else frozenset()
 
     @abstractmethod
     def complete(
@@ -87,3 +100,19 @@ class AgeingModel(ShapeModel):
             covariates: of the people as they are, name → (B,).
             later: of the same people at the other age.
         """
+
+    def reconstruct(self, shape: Tensor, covariates: Covariates) -> Tensor:
+        """Return the same hearts at their own age, (B, 2, *S) uint8.
+
+        What a model blurs or shrinks it blurs at both ages, so that a change is measured from here.
+        """
+        return self.age(shape, covariates, covariates)
+
+    def identity(self, shape: Tensor) -> Tensor | None:
+        """Return a code of who it is, free of age, (B, z); None of a model without such a code."""
+        return None
+
+
+def count_of(covariates: Covariates) -> int:
+    """Return how many hearts some covariates speak of; 1 where they say nothing."""
+    return next((len(values) for values in covariates.values()), 1)

@@ -21,14 +21,16 @@ class Conditions(nn.Module):
 
     Args:
         conditions: by the name of the covariate, in their order in the vector; none at all is a model without.
+        **named: the same, as options name them; None leaves a condition out.
     """
 
     low: Tensor
     high: Tensor
 
-    def __init__(self, conditions: Mapping[str, Condition]) -> None:
+    def __init__(self, conditions: Mapping[str, Condition] | None = None, **named: Condition | None) -> None:
         super().__init__()
-        self.conditions = dict(conditions)
+        given = {**(conditions or {}), **named}
+        self.conditions = {name: each for name, each in given.items() if each is not None}
         count = len(self.conditions)
         self.register_buffer("low", torch.full((count,), torch.inf))
         self.register_buffer("high", torch.full((count,), -torch.inf))
@@ -67,7 +69,7 @@ class Conditions(nn.Module):
         if missing:
             raise CompositionError(
                 f"The model is conditioned on {', '.join(missing)}, which the data do not tell (they tell "
-                f"{', '.join(names) or 'nothing'}). Leave a condition out with model.conditions.NAME=null, or add the "
+                f"{', '.join(names) or 'nothing'}). Leave a condition out with conditions.NAME=null, or add the "
                 "column to the table of the data."
             )
 
