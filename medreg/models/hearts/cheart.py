@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from medreg.errors import CompositionError, require_choice, require_whole
 from medreg.models.hearts.base import SequenceOutput, ShapeModel, count_of
