@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from medreg.metrics.hearts.sources import POPULATION
 from medreg.reporting.cells import NONE, best, number, spread
 from medreg.reporting.statistics import PairedTest, compare
-from medreg.reporting.vocabulary import COST, LOSSES, UNREGISTERED, describe, heading, in_order
+from medreg.reporting.vocabulary import COST, DETAILS, LOSSES, UNREGISTERED, describe, heading, in_order
 
 Lookup: TypeAlias = Mapping[tuple[str, str, str], Mapping[Any, Any]]  # by method, structure and metric
 OVERALL = ("mean", "all")  # structures that speak for the whole image, best first
@@ -88,16 +89,25 @@ def _numbers(values: pd.Series) -> tuple[int, int, float, float, float, float, f
 
 
 def with_means(results: pd.DataFrame) -> pd.DataFrame:
-    """Add the mean over structures of each case, as structure "mean", where a metric has none."""
+    """Add the mean over structures of each case, as structure "mean", where a metric has none and has one unit.
+
+    What is told of all cases together has the means that it was given.
+    """
     if results.empty:
         return results
-    whole = set(results.loc[results["structure"].isin(OVERALL), "metric"])
-    single = results[~results["metric"].isin(whole)]
+    whole = set(results.loc[results["structure"].isin(OVERALL), "metric"]) | mixed_metrics(results)
+    single = of_cases(results[~results["metric"].isin(whole)])
     if single.empty:
         return results
     keys = [name for name in results.columns if name not in ("structure", "value")]
     means = single.groupby(keys, sort=False, as_index=False)["value"].mean()
     return pd.concat([results, means.assign(structure="mean")], ignore_index=True)[list(results.columns)]
+
+
+def mixed_metrics(results: pd.DataFrame) -> set[str]:
+    """The metrics that are told in several units, such as errors of clinical measures: they have no mean."""
+    units = results.groupby("metric")["unit"].nunique()
+    return {str(name) for name in units.index[units > 1]}
 
 
 def methods_in(results: pd.DataFrame) -> list[str]:
@@ -112,6 +122,11 @@ def overall_structure(results: pd.DataFrame, metric: str) -> str | None:
     return next((name for name in OVERALL if name in present), None)
 
 
+def of_cases(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of single cases, without those of all cases together (the case `population`)."""
+    return results[results["case"] != POPULATION] if not results.empty else results
+
+
 def metrics_to_show(results: pd.DataFrame) -> list[str]:
     """The metrics in printing order, without counts of losses where nothing was lost."""
     quiet = {name for name in LOSSES if not (results.loc[results["metric"] == name, "value"] != 0).any()}
@@ -124,9 +139,9 @@ def structure_metrics(results: pd.DataFrame) -> list[str]:
 
 
 def by_split(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The results of each data set and split with a heading such as "acdc, test"."""
+    """Results of each data set and split, headed such as "acdc, test"; without what was pooled over cases."""
     if not results.empty:
-        for (data, split), rows in results.groupby(["data", "split"], sort=False):
+        for (data, split), rows in of_cases(results).groupby(["data", "split"], sort=False):
             yield ", ".join(str(word) for word in (data, split) if word) or "results", rows
 
 
@@ -146,7 +161,9 @@ def headline(results: pd.DataFrame, *, title: str = "", tests: bool = True) -> T
     """
     full = with_means(results)
     methods = methods_in(full) if not full.empty else []
-    columns = {metric: overall_structure(full, metric) for metric in metrics_to_show(full)}
+    shown = [metric for metric in metrics_to_show(full) if metric not in DETAILS]
+    found = {metric: overall_structure(full, metric) for metric in shown}
+    columns = {metric: structure for metric, structure in found.items() if structure is not None}
     summary = lookup(full)
     cells = [
         metric_cells(summary, [(method, str(structure), metric) for method in methods], metric)
@@ -213,7 +230,7 @@ def paired_tests(results: pd.DataFrame) -> list[PairedTest]:
     reference, *others = methods_in(full) if not full.empty else [""]
     metrics = [name for name in in_order({str(m) for m in full["metric"]}) if name not in COST]
     found = []
-    for metric in (name for name in metrics if describe(name).better != "neither"):
+    for metric in (name for name in metrics if describe(name).better != "neither" and name not in DETAILS):
         structure = overall_structure(full, metric)
         for method in others:
             test = compare(full, metric=metric, structure=str(structure), method=method, reference=reference)
