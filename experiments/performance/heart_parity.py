@@ -35,15 +35,10 @@ def _compare(release: CHeartRelease, small: Inputs) -> Iterator[Difference]:
     other = release.terms(theirs, hearts)()
     output = task.model(hearts.shape, hearts.covariates, generator=torch.Generator().manual_seed(SEED))
     mine = task.loss(output, hearts.shape)
-    for name, one, two in zip(
-        ("loss", "cross-entropy", "divergence"), (mine.loss, mine.ce, mine.kl), other, strict=True
-    ):
-        yield (
-            release.name,
-            f"{name}_difference",
-            float((one - two).detach().abs() / two.detach().abs()),
-            _NOTE,
-        )
+    names = ("loss", "cross-entropy", "divergence")
+    for name, one, two in zip(names, (mine.loss, mine.ce, mine.kl), other, strict=True):
+        apart = (one - two).detach().abs() / two.detach().abs()
+        yield release.name, f"{name}_difference", float(apart), _NOTE
     yield release.name, "gradient_difference", _gradients(task.model, mine.loss, theirs, other[0]), _NOTE
 
 

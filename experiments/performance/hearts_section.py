@@ -44,14 +44,8 @@ def run_hearts(session: Session) -> None:
     for size in map(parse_size, FULL_GRID):
         names = [f"{OURS}, {variant}" for variant in SPARING]
         if size.batch == 1:
-            names += [
-                OURS,
-                *(
-                    CHeartRelease.name
-                    for folder in session.settings.release
-                    if CHeartRelease.recognises(folder)
-                ),
-            ]
+            given = any(CHeartRelease.recognises(folder) for folder in session.settings.release)
+            names += [OURS, CHeartRelease.name] if given else [OURS]
         for name in names:
             _alone(session, size, name)
 

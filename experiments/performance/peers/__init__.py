@@ -50,7 +50,8 @@ def released(folders: Sequence[Path]) -> tuple[Contender, ...]:
             raise ConfigError(
                 f"--release {folder} is no checkout of the releases of GraDIRN (core/networks.py), VR-Net "
                 "(L2Models.py), CSAIN (network.py), ir-sgmcmc (trainer/trainer.py), dlvi "
-                "(dlvi/variationalize.py), AdvChain (advchain/augmentor) or CHeart (networks.py); give the top folder of one."
+                "(dlvi/variationalize.py), AdvChain (advchain/augmentor) or CHeart (networks.py); give the top folder "
+                "of one."
             )
         found.append(kinds[0](folder))
     return tuple(found)

@@ -31,9 +31,9 @@ class CHeartRelease(Checkout):
     """Its network with the wiring of the paper's figure (EnDe, before, LSTM cell), and the loss of its training script.
 
     As it stands it does not run: modules that it imports were never released, it makes its states on a GPU, and the
-    script unpacks a displacement that the network no longer returns. Here the missing modules are empty ones, the states
-    are made on the device of the hearts, and its loss function, taken out of the script as text, is handed nothing in
-    place of the displacement, which its default does not look at. Nothing else is changed.
+    script unpacks a displacement that the network no longer returns. Here the missing modules are empty ones, the
+    states are made on the device of the hearts, and its loss function, taken out of the script, is
+    handed nothing in place of the displacement, which its default does not look at. Nothing else is changed.
 
     Args:
         folder: checkout of github.com/MengyunQ/CHeart.
@@ -107,7 +107,7 @@ class CHeartRelease(Checkout):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         tree.body = [node for node in tree.body if getattr(node, "name", "") == "VAECELoss"]
         names: dict[str, Any] = {"torch": torch, "F": F, "device": device}
-        exec(compile(tree, str(file), "exec"), names)  # noqa: S102 (code of the checkout, as an import would run it)
+        exec(compile(tree, str(file), "exec"), names)  # code of the checkout, as an import would run it
         found: Callable[..., Any] = names["VAECELoss"]
         return found
 

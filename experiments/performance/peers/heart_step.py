@@ -39,10 +39,8 @@ class Hearts:
         chance = torch.Generator().manual_seed(11)
         axes = [torch.linspace(-1, 1, side) for side in inputs.size.shape]
         place = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-        hearts = [
-            _beating(place, 0.9 + 0.2 * float(torch.rand((), generator=chance)))
-            for _ in range(inputs.size.batch)
-        ]
+        sizes = 0.9 + 0.2 * torch.rand(inputs.size.batch, generator=chance)
+        hearts = [_beating(place, size) for size in sizes.tolist()]
         draw = torch.rand(5, inputs.size.batch, generator=chance)
         people = {
             "age_years": 45 + 35 * draw[0],

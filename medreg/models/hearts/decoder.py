@@ -88,11 +88,11 @@ class FrameDecoder(nn.Module):
     @contextmanager
     def _uncounted(self) -> Iterator[None]:
         norms = [norm for norm in self.norms if isinstance(norm, nn.BatchNorm3d)]
-        kept = [(norm, norm.track_running_stats) for norm in norms]
-        for norm in norms:
-            norm.track_running_stats = False
+        kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+        for norm in norms:  # not without running statistics: then fewer tensors would be saved than in the first pass
+            norm.momentum, norm.num_batches_tracked = 0.0, None
         try:
             yield
         finally:
-            for norm, tracked in kept:
-                norm.track_running_stats = tracked
+            for norm, momentum, count in kept:
+                norm.momentum, norm.num_batches_tracked = momentum, count
