@@ -100,7 +100,8 @@ def facts(run: RunFolder) -> Iterator[Section]:
 
 def cases(run: RunFolder) -> Iterator[Section]:
     """Real beside completed and generated hearts in three views, and over time."""
-    pictures, notes = [], []
+    pictures: list[Picture] = []
+    notes: list[str] = []
     for file in run.cases[:LIMIT]:
         try:
             arrays = read_case(file, NEEDS)
@@ -171,7 +172,8 @@ def effects(run: RunFolder) -> Iterator[Section]:
 
 def extremes(run: RunFolder) -> Iterator[Section]:
     """The best, the median and the worst completion."""
-    pictures, notes = [], []
+    pictures: list[Picture] = []
+    notes: list[str] = []
     for name in reversed(EXTREMES):
         file = run.path / FOLDER / f"{name}.npz"
         if not file.is_file():
