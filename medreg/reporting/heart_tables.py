@@ -104,10 +104,11 @@ def age_groups(years: Array) -> Array:
 
 def with_groups(hearts: pd.DataFrame) -> pd.DataFrame:
     """Add the column `age_group`: that to which a heart was aged, else that of its age."""
-    ages = hearts["age_years"] if "age_years" in hearts else pd.Series(np.nan, index=hearts.index)
-    groups = pd.Series(age_groups(ages.to_numpy(float)), index=hearts.index)
+    ages = hearts["age_years"].to_numpy(float) if "age_years" in hearts else np.full(len(hearts), np.nan)
+    groups = age_groups(ages)
     if TO_GROUP in hearts:
-        groups = hearts[TO_GROUP].fillna(groups).astype(int)
+        asked = hearts[TO_GROUP].to_numpy(float)
+        groups = np.where(np.isfinite(asked), asked, groups).astype(int)
     return hearts.assign(age_group=groups)
 
 
