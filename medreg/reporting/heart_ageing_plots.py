@@ -53,7 +53,7 @@ def by_group(hearts: pd.DataFrame, names: Sequence[str] = MEASURES) -> Figure | 
         return None
     sexes = [sex for sex, _ in by_sex(aged)]
     size = (3.1 * len(shown) + 0.3, 2.2 * len(sexes) + 0.7)
-    with panels(len(sexes), len(shown), size=size, sharex=True, sharey="col") as (figure, axes):
+    with panels(len(sexes), len(shown), size=size, sharex=True) as (figure, axes):
         for row, sex in enumerate(sexes):
             own = {"real": dict(by_sex(real)).get(sex, real[:0]), "aged": dict(by_sex(aged))[sex]}
             for column, name in enumerate(shown):
@@ -141,7 +141,7 @@ def visits(hearts: pd.DataFrame, name: str = "lvedv_ml") -> Figure | None:
         left.legend(frameon=False, fontsize=7, loc="upper left")
         _bias(right, pairs)
         right.set_ylabel(f"predicted − observed change of {unit}")
-        right.legend(frameon=False, fontsize=7)
+        right.legend(frameon=False, fontsize=7, loc="upper left")
     return figure
 
 

@@ -32,7 +32,7 @@ LIMIT = 3  # hearts whose ages are shown
 GUESS = "classified_group"  # column: the age group that the classifier inside the model sees
 STRIP_TOLD = (
     "The same heart brought to every age group. Above end-diastole (ED), below end-systole (ES), each in the short "
-    "axis and in the long axis through both ventricles; the dark outline is the real heart or that of its own group."
+    "axis and in the long axis through both ventricles; the dark outline is that of the real heart."
 )
 GROUP_TOLD = (
     "Mean and 95 % interval. The real hearts of a group are other people than those who were brought to it: people of"
@@ -179,7 +179,9 @@ def _strip(arrays: Mapping[str, Array], name: str) -> Picture:
         REAL: label,
         **{GROUPS[int(group)]: heart for group, heart in zip(np.ravel(groups), aged, strict=True)},
     }
-    drawn = heart_ageing_strip(shapes, arrays["spacing_mm"], reference=REAL)
+    drawn = heart_ageing_strip(
+        shapes, arrays["spacing_mm"], reference=REAL, outline="outline of the real heart"
+    )
     alt = f"Heart {name} as it is and brought to {len(aged)} age groups, in two views at ED and ES."
     return Picture.of(
         drawn,

@@ -149,15 +149,28 @@ def real_hearts(hearts: pd.DataFrame) -> pd.DataFrame:
     return own[own["source"] == REAL]
 
 
-def distance(real: Array, made: Array) -> tuple[float, float]:
-    """1-Wasserstein distance of two samples, in their unit and in SD of the real ones; NaN without two of each."""
+def distance(real: Array, made: Array, sd: float) -> tuple[float, float]:
+    """1-Wasserstein distance of two samples, in their unit and in standard deviations; NaN without two of each."""
     if min(len(real), len(made)) < 2:
         return float("nan"), float("nan")
     from scipy.stats import wasserstein_distance
 
     found = float(wasserstein_distance(real, made))
-    sd = float(real.std(ddof=1))
     return found, found / sd if sd > 0 else float("nan")
+
+
+def real_sd(hearts: pd.DataFrame, name: str) -> float:
+    """Standard deviation (n − 1) of a measure of all real hearts; NaN for fewer than two."""
+    values = values_of(real_hearts(hearts), name)
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def compared(hearts: pd.DataFrame) -> pd.DataFrame:
+    """The hearts whose distributions are compared: real ones, new ones, and those brought to every age group."""
+    own = cross_sectional(hearts)
+    if TO_GROUP in own:
+        own = own[(own["source"] != AGED) | own[TO_GROUP].notna()]
+    return own
 
 
 def pooled(run: RunFolder) -> pd.DataFrame:
