@@ -161,7 +161,9 @@ def write_ageing(folder, *, count=60, seed=0, slope=-0.7, samples=0):
     names = [f"heart_{k:03d}" for k in range(count)]
     real = made_measures(people, 1)
     nothing = {"to_group": np.nan, "to_age_years": np.nan, "gap_years": np.nan, "sample": 0}
-    rows = [pd.DataFrame({"case": names, "source": "real", **people, **nothing, **real, "classified_group": 3})]
+    rows = [
+        pd.DataFrame({"case": names, "source": "real", **people, **nothing, **real, "classified_group": 3})
+    ]
     back = {name: values + draw.normal(0, 2, count) for name, values in real.items()}
     rows.append(pd.DataFrame({"case": names, "source": "reconstructed", **people, **nothing, **back}))
     for group in range(7):
@@ -174,7 +176,9 @@ def write_ageing(folder, *, count=60, seed=0, slope=-0.7, samples=0):
     rows.append(pd.DataFrame({"case": names, "source": "later", **people, **told, **later}))
     for sample in range(samples + 1):
         moved = _moved(back, slope * gap, draw)
-        rows.append(pd.DataFrame({"case": names, "source": "aged", **people, **told, **moved, "sample": sample}))
+        rows.append(
+            pd.DataFrame({"case": names, "source": "aged", **people, **told, **moved, "sample": sample})
+        )
     table = pd.concat(rows, ignore_index=True)
     table.to_csv(folder / "measures.csv", index=False)
     (folder / "cases").mkdir(exist_ok=True)
