@@ -34,14 +34,14 @@ class Covariates:
         for record in records:
             for name, value in record.covariates.items():
                 values.setdefault(name, set()).add(value)
-        order = {name: tuple(map(str, known)) for name, known in (order or {}).items()}
+        wanted = {name: tuple(map(str, known)) for name, known in (order or {}).items()}
         texts = {name for name, found in values.items() if any(isinstance(value, str) for value in found)}
-        texts |= set(order)
+        texts |= set(wanted)
         self.numbers = tuple(sorted(set(values) - texts))
-        self.categories = {
-            name: order.get(name, tuple(sorted(map(str, values.get(name, ()))))) for name in sorted(texts)
+        self.categories: dict[str, tuple[str, ...]] = {
+            name: wanted.get(name, tuple(sorted(map(str, values.get(name, ()))))) for name in sorted(texts)
         }
-        for name, known in order.items():
+        for name, known in wanted.items():
             unknown = sorted(set(map(str, values.get(name, ()))) - set(known))
             if unknown:
                 raise DataError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from medreg.data.loading import stamp
@@ -35,7 +34,9 @@ class Heart(Item):
     def parts(self) -> Mapping[str, Record]:
         """The files by their number, then those of the later visit."""
         own = {f"{number}_": record for number, record in enumerate(self.frames)}
-        return own if self.later is None else {**own, **{f"later_{k}": r for k, r in self.later.parts.items()}}
+        return (
+            own if self.later is None else {**own, **{f"later_{k}": r for k, r in self.later.parts.items()}}
+        )
 
     @property
     def phases_only(self) -> bool:

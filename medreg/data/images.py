@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -56,6 +56,9 @@ class ImageData(pl.LightningDataModule):
 
     kind: ClassVar[str] = "images"  # of items: a contract of `data.sample`, and the word of messages
     chosen_by: ClassVar[str] = "data.images"  # option that decides what the items are
+    every_item: ClassVar[bool] = (
+        False  # whether what an item holds, not its grid alone, decides if it can be used
+    )
 
     def __init__(
         self,
@@ -335,6 +338,10 @@ class ImageData(pl.LightningDataModule):
         codes = self._known_codes()
         store = RecordStore([], Compose([LoadRecord(codes), ToPlain()]), cache=Cache("none", ""), key={})
         return store[record_item(record)]
+
+    def oddities(self) -> Iterable[tuple[str, str, str]]:
+        """Return kind, sentence and item of what was odd in the items loaded so far; nothing for images."""
+        return ()
 
     def samples(self, stage: str) -> Any:
         """Return the samples of a set, by position, as its loader gives them."""

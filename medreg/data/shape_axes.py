@@ -19,8 +19,13 @@ from medreg.io.stack import across_slices
 
 LV, MYO, RV = 1, 2, 3  # places of the structures in a shape
 SIDE = np.array([-1.0, -1.0]) / np.sqrt(2)  # direction of the RV in plane: low X, low Y
-OBLIQUE, TOO_OBLIQUE = 25.0, 40.0  # degrees of the long axis to an axis of the file: worth a note, refused (ours)
-UNSURE = 0.02  # of the length: a cavity whose middle is nearer than this to that of the heart tells no base (ours)
+OBLIQUE, TOO_OBLIQUE = (
+    25.0,
+    40.0,
+)  # degrees of the long axis to an axis of the file: worth a note, refused (ours)
+UNSURE = (
+    0.02  # of the length: a cavity whose middle is nearer than this to that of the heart tells no base (ours)
+)
 LAYERS = 3  # along the long axis that a heart needs
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medreg.data.shape_axes import STORED, Axes, found_axes
+from medreg.data.shape_placement import Placement
 from medreg.data.shape_resampling import Coordinates, by_shape, nearest
 from medreg.errors import ConfigError, DataError
 from medreg.io.image import Volume
@@ -17,54 +19,6 @@ STRUCTURES = ("LV", "MYO", "RV")  # in the order of their places in a shape, fro
 SAME_SPACING = 1e-3  # relative; what differs less is copied, not interpolated
 LIES_RIGHT = 80.0  # degrees that the RV of a file on the model's grid may be off before it is turned (ours)
 Notes = tuple[tuple[str, str], ...]  # kind and sentence of what was odd
-
-
-@dataclass(frozen=True, eq=False)
-class Placement:
-    """Where the grid of a model lies in a file: voxel k along axis i is at start[i] + step[i] k along order[i].
-
-    Attributes:
-        order: axis of the file along each axis of the model's grid.
-        start: file voxel of the first voxel, along `order`.
-        step: file voxels a voxel, negative where the axis runs the other way.
-        shape: (X, Y, Z) of the file.
-        file_affine: (4, 4) of the file.
-        codes: of the structures in the file, in the order of their places.
-        frames: number of frames of the file that were placed.
-    """
-
-    order: tuple[int, ...]
-    start: tuple[float, ...]
-    step: tuple[float, ...]
-    shape: tuple[int, ...]
-    file_affine: NDArray[np.float64]
-    codes: tuple[int, ...]
-    frames: int
-
-    @property
-    def affine(self) -> NDArray[np.float64]:
-        """(4, 4) voxel of the model's grid → RAS mm of the file."""
-        matrix = np.zeros((4, 4))
-        matrix[3, 3] = 1
-        for axis, (source, start, step) in enumerate(zip(self.order, self.start, self.step, strict=True)):
-            matrix[source, axis], matrix[source, 3] = step, start
-        return self.file_affine @ matrix
-
-    @property
-    def whole(self) -> bool:
-        """Whether voxels of both grids are the same, so that nothing is interpolated."""
-        return all(abs(step) == 1 and start == round(start) for start, step in zip(self.start, self.step, strict=True))
-
-    def into(self, size: Sequence[int]) -> Coordinates:
-        """Return coordinates in the file, by axis of the model's grid."""
-        return [start + step * np.arange(n) for start, step, n in zip(self.start, self.step, size, strict=True)]
-
-    def out_of(self) -> Coordinates:
-        """Return coordinates in the model's grid, by its axes, of the layers of the file."""
-        return [
-            (np.arange(self.shape[source]) - start) / step
-            for source, start, step in zip(self.order, self.start, self.step, strict=True)
-        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,13 +101,11 @@ class ShapeGrid:
         axes = STORED
         if self.orient == "auto":
             axes = found_axes(places[0], affine, name=name, tolerance=LIES_RIGHT if here else 0.0)
-        if here and axes.stored:
-            start, step = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-        else:
-            start, step = self._centred(places, axes, spacing)
+        keep = here and axes.stored
+        start, step = _where_it_is() if keep else self._centred(places, axes, spacing)
         placement = Placement(axes.order, start, step, places.shape[1:], affine, codes, len(places))
         notes = (*axes.notes, *_missing(places), *self._beyond(places, placement, name))
-        if here and axes.stored:
+        if keep:
             return GridShape(places, placement, notes)
         turned = places.transpose(0, *(axis + 1 for axis in axes.order))
         at = placement.into(self.size)
@@ -161,7 +113,7 @@ class ShapeGrid:
         shape = np.stack([self._sampled(frame, at, source, whole=placement.whole) for frame in turned])
         return GridShape(shape, placement, notes)
 
-    def back(self, shape: NDArray[np.uint8], placement: Placement) -> NDArray[np.unsignedinteger]:
+    def back(self, shape: NDArray[np.uint8], placement: Placement) -> NDArray[Any]:
         """Return a heart of this grid on that of the file it came from, (X, Y, Z, T) with the codes of the file.
 
         Args:
@@ -245,7 +197,8 @@ class ShapeGrid:
         if max(over) > 0:
             share, structure = self._cut(places, placement)
             needed = " × ".join(f"{b - a + 3:.0f}" for a, b in ends)
-            message = f"{share:.1f} % of its {structure} lies beyond the grid of {list(self.size)} voxels of {list(self.spacing_mm)} mm"
+            grid = f"{list(self.size)} voxels of {list(self.spacing_mm)} mm"
+            message = f"{share:.1f} % of its {structure} lies beyond the grid of {grid}"
             if share > self.most_cut_percent:
                 raise DataError(
                     f"{name} is larger than the grid: {message}; {needed} voxels would hold it. Set data.size, "
@@ -255,7 +208,10 @@ class ShapeGrid:
         elif min(min(a, size - 1 - b) for (a, b), size in zip(ends, self.size, strict=True)) < 0.5:
             notes.append(("border", "the heart touches the border of the grid"))
         plane = [placement.order[0], placement.order[1]]
-        if any(low[axis] == 0 or high[axis] == placement.shape[axis] - 1 for axis in plane) and not placement.whole:
+        if (
+            any(low[axis] == 0 or high[axis] == placement.shape[axis] - 1 for axis in plane)
+            and not placement.whole
+        ):
             notes.append(("file border", "the heart touches the border of its file, as if it were cut there"))
         return tuple(notes)
 
@@ -286,6 +242,11 @@ def ordered_codes(labels: Mapping[str, int]) -> tuple[int, ...]:
             "Codes of other structures go into data.placing.ignored_codes."
         )
     return codes
+
+
+def _where_it_is() -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """First voxel and step of a file that is on the grid already."""
+    return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
 def _same(spacing: Sequence[float] | NDArray[np.float64], wanted: Sequence[float]) -> bool:

@@ -52,11 +52,9 @@ class FrameChoice:
         if self.frames is None:
             return list(range(count))
         if count < self.frames:
+            remedy = f"Set data.frames={count}, or data.phases=edes." if count > 1 else "This is no sequence."
             raise DataError(
-                f"{name} has {count} frame{'s' * (count != 1)}, fewer than data.frames={self.frames}. Set data.frames={count}"
-                f"{', or data.phases=edes for ED and ES alone' if count == 2 else ''}."
-                if count > 1
-                else f"{name} has 1 frame, fewer than data.frames={self.frames}: this is no sequence."
+                f"{name} has {count} frame{'s' * (count != 1)}, fewer than data.frames={self.frames}. {remedy}"
             )
         return [int(np.floor(number * count / self.frames + 0.5)) % count for number in range(self.frames)]
 
@@ -89,9 +87,7 @@ class LoadHeart(Transform):
         """
         volume, positions = read_heart(data)
         chosen = self._chosen(volume.array, data)
-        part = Volume(
-            volume.array[..., chosen], volume.affine, volume.spacing_mm, volume.notes, volume.path
-        )
+        part = Volume(volume.array[..., chosen], volume.affine, volume.spacing_mm, volume.notes, volume.path)
         name = None if data["frames"] == 1 else f"the {data['frames']} label maps of {data['id']}"
         placed = self.grid.to_grid(part, self.labels, name=name)
         for kind, sentence in (*placed.notes, *self._not_ed(volume.array)):
@@ -121,8 +117,8 @@ class LoadHeart(Transform):
         return (
             (
                 "not ED",
-                f"the cavity of frame 0 is {100 * sizes[0] / sizes.max():.0f} % of that of frame {int(sizes.argmax())}: "
-                "frame 0 should be end-diastole",
+                f"the cavity of frame 0 is {100 * sizes[0] / sizes.max():.0f} % of that of frame "
+                f"{int(sizes.argmax())}: frame 0 should be end-diastole",
             ),
         )
 
@@ -151,15 +147,17 @@ def read_heart(data: Mapping[Hashable, Any]) -> tuple[Volume, Sequence[int]]:
         volume = read_label_sequence(data[f"file{number}"], frame=data[f"frame{number}"], stated=grid)
         if volumes and not _same_grid(volumes[0], volume):
             raise DataError(
-                f"{data[f'file{number}']} lies on another grid than {data['file0']}; the frames of one heart share one. "
-                "Resample it with nearest neighbour."
+                f"{data[f'file{number}']} lies on another grid than {data['file0']}; the frames of one heart share "
+                "one. Resample it with nearest neighbour."
             )
         if data["frames"] > 1 and volume.array.shape[3] > 1:
             raise DataError(
                 f"{data[f'file{number}']} has {volume.array.shape[3]} frames, where a file a frame is wanted."
             )
         place = data[f"position{number}"]
-        positions += range(volume.array.shape[3]) if data["frames"] == 1 else [number if place is None else place]
+        positions += (
+            range(volume.array.shape[3]) if data["frames"] == 1 else [number if place is None else place]
+        )
         volumes.append(volume)
     first = volumes[0]
     array = first.array if len(volumes) == 1 else np.concatenate([v.array for v in volumes], 3)

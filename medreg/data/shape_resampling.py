@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Coordinates = Sequence[NDArray[np.float64]]  # by axis of the source, voxels, one for each layer of the target
+Coordinates = Sequence[
+    NDArray[np.floating]
+]  # by axis of the source, voxels, one for each layer of the target
 FAR = 1e4  # mm; distance to a structure that is not there
 
 

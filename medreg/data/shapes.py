@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -39,7 +39,7 @@ class ShapeData(ImageData):
         placing: how a label map comes to the grid.
         labels: LV, MYO and RV → code in the files.
         phases: "cycle" or "edes", see `FrameChoice`.
-        frames: of every heart; None takes all frames of a cycle, so that hearts of different length need batches of one.
+        frames: of every heart; None takes all frames of a cycle: hearts of different length then need batches of one.
         visits: "first": first visits only; "pairs": test cases carry `later`, the same person's next visit.
         categories: category → its values in the order of their codes; others are sorted.
         size: (X, Y, Z) of the grid, voxels; here for models to refer to, as the following.
@@ -89,11 +89,13 @@ class ShapeData(ImageData):
             raise ConfigError(f"data.visits is {visits!r}; choose first or pairs.")
         if (tuple(size), tuple(spacing_mm)) != (tuple(placing.size), tuple(placing.spacing_mm)):
             raise ConfigError(
-                f"data.size={list(size)}, data.spacing_mm={list(spacing_mm)} differ from data.placing; leave data.placing.size "
-                "and data.placing.spacing_mm as they are and change the former."
+                f"data.size={list(size)}, data.spacing_mm={list(spacing_mm)} differ from data.placing; leave "
+                "data.placing.size and data.placing.spacing_mm as they are and change the former."
             )
         if classes != len(STRUCTURES) + 1:
-            raise ConfigError(f"data.classes is {classes}; LV, MYO, RV and background are {len(STRUCTURES) + 1}.")
+            raise ConfigError(
+                f"data.classes is {classes}; LV, MYO, RV and background are {len(STRUCTURES) + 1}."
+            )
         self.placing, self.visits = placing, visits
         self.choice = FrameChoice(phases, frames)
         self.size, self.spacing_mm = tuple(map(int, size)), tuple(map(float, spacing_mm))
@@ -118,7 +120,7 @@ class ShapeData(ImageData):
 
     @property
     def phases(self) -> str:
-        """ "cycle" or "edes"."""
+        """Either "cycle" or "edes"."""
         return self.choice.phases
 
     def training_covariates(self) -> Mapping[str, Tensor]:
@@ -192,7 +194,7 @@ class ShapeData(ImageData):
         return ShapeDataset(items, spacing_mm=self.spacing_mm, **options)
 
 
-def _as_stored(data: Mapping[str, Any]) -> dict[str, Tensor]:
+def _as_stored(data: Mapping[Hashable, Any]) -> dict[str, Tensor]:
     volume, _ = read_heart(data)
     label = torch.from_numpy(volume.array[..., 0].copy()).unsqueeze(0)
     return {"image": label.float(), "label": label, "affine": torch.from_numpy(volume.affine)}

@@ -46,8 +46,8 @@ class StatedGrid:
         letters = {*self.axes, *(OPPOSITE.get(letter, "?") for letter in self.axes)}
         if len(self.axes) != 3 or letters != set(OPPOSITE):
             raise ConfigError(
-                f"data.dataset.arrays.axes is {self.axes!r}; give the direction of each axis of the array, such as SPL: "
-                "one of R and L, one of A and P, one of S and I."
+                f"data.dataset.arrays.axes is {self.axes!r}; give the direction of each axis of the array, such as "
+                "SPL: one of R and L, one of A and P, one of S and I."
             )
 
     @property

@@ -109,7 +109,11 @@ class HeartFolder(DataSource):
         if not hearts:
             return []
         if told is None:
-            return [r for (who, visit), files in hearts.items() for r in self._records(who, visit, files, Told({}, None))]
+            return [
+                r
+                for (who, visit), files in hearts.items()
+                for r in self._records(who, visit, files, Told({}, None))
+            ]
         out: list[Record] = []
         for (who, visit), files in hearts.items():
             row = told.pop((who, visit), None)

@@ -89,7 +89,9 @@ class HeartTable:
                 raise DataError(f"{where}: the column {self.subject!r} is empty; every row names a person.")
             key = subject, self._visit(row, where)
             if key in found:
-                raise DataError(f"{where}: the same person{'' if key[1] is None else ' and visit'} as in a row above.")
+                raise DataError(
+                    f"{where}: the same person{'' if key[1] is None else ' and visit'} as in a row above."
+                )
             found[key] = Told(self._covariates(row, where), self._split(row, where))
             if sets.setdefault(subject, found[key].split) != found[key].split:
                 raise DataError(
@@ -106,8 +108,8 @@ class HeartTable:
         for option, column in named.items():
             if column and column not in rows[0]:
                 raise DataError(
-                    f"{file} has no column {column!r} (data.dataset.{option}); it has {', '.join(rows[0])}. Give the name "
-                    "of the column, or null if the table does not tell it."
+                    f"{file} has no column {column!r} (data.dataset.{option}); it has {', '.join(rows[0])}. Give the "
+                    "name of the column, or null if the table does not tell it."
                 )
 
     def _visit(self, row: Mapping[str, str], where: str) -> int | None:
@@ -115,7 +117,9 @@ class HeartTable:
             return None
         text = row[self.visit]
         if not text.isdecimal():
-            raise DataError(f"{where}: column {self.visit!r} is {text!r}; give the number of the visit, such as 1.")
+            raise DataError(
+                f"{where}: column {self.visit!r} is {text!r}; give the number of the visit, such as 1."
+            )
         return int(text)
 
     def _split(self, row: Mapping[str, str], where: str) -> str | None:
@@ -155,7 +159,9 @@ class HeartTable:
 
     def _hint(self, name: str, number: float, limits: tuple[float, float]) -> str:
         """Say which unit would make sense of a number."""
-        units = {"height_cm": {"metres": METRES, "inches": INCHES}, "weight_kg": {"pounds": POUNDS}}.get(name, {})
+        units = {"height_cm": {"metres": METRES, "inches": INCHES}, "weight_kg": {"pounds": POUNDS}}.get(
+            name, {}
+        )
         for unit, factor in units.items():
             if limits[0] <= number * factor <= limits[1]:
                 return f" If the column is in {unit}, set data.dataset.factors.{name}={factor:g}."
@@ -165,8 +171,8 @@ class HeartTable:
         key = _word(text)
         if key not in self.sex:
             raise DataError(
-                f"{where}: sex is {text!r}; data.dataset.sex knows {', '.join(self.sex)}. Say what the table means, such "
-                f"as 'data.dataset.sex={{{text}: 1}}' (0 is female, 1 male)."
+                f"{where}: sex is {text!r}; data.dataset.sex knows {', '.join(self.sex)}. Say what the table means, "
+                f"such as 'data.dataset.sex={{{text}: 1}}' (0 is female, 1 male)."
             )
         return self.sex[key]
 

@@ -17,6 +17,7 @@ from medreg.errors import ConfigError
 
 Array = NDArray[np.float64]
 
+THINNEST = 0.45  # part of the mean thickness that no mode takes away
 DENSITY = 1.05  # g/mL of muscle
 LEVELS, ANGLES = 97, 72  # nodes of the surfaces along and around the axis
 BELOW = -0.2  # lowest level: the muscle reaches below the cavity
@@ -38,7 +39,8 @@ class Shape:
         wall: factor of the thickness of the muscle.
         free_wall: factor of the radial half axis of the right ventricle.
         rv_centre: distance of its centre from the axis, in outer radii of the left ventricle.
-        rv_width: tangential half axis in the same unit.
+        rv_width: tangential half axis in the same unit, where the radial one is 1.
+        rv_growth: the tangential half axis goes with this power of the radial one.
         rv_length: half axis along the axis, in lengths of the cavity.
         shortening: of the axis at end-systole.
         turn: radians by which the tip is turned against the base at end-diastole.
@@ -54,6 +56,7 @@ class Shape:
     free_wall: Array
     rv_centre: float
     rv_width: float
+    rv_growth: float
     rv_length: float
     shortening: float
     turn: float
@@ -65,7 +68,7 @@ class Shape:
 def plain_shape() -> Shape:
     """Return the form without any further modes: ellipsoids of revolution and a crescent."""
     one = np.ones((LEVELS, ANGLES))
-    return Shape(0.7, one, one, one, one, 0.75, 1.35, 0.95, SHORTENING, 0.0, 0.0, (0.0, 0.0), (0.0, 0.0))
+    return Shape(0.7, one, one, one, one, 0.75, 1.35, 0.0, 0.95, SHORTENING, 0.0, 0.0, (0.0, 0.0), (0.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -162,14 +165,14 @@ def _muscle(shape: Shape, cavity2: Array, radius: Array, wall: Array, length: Ar
     side = (_deep(radius) + _deep(wall) * shape.wall) * shape.section
     free = side**2 * profile2
     inner = np.sqrt(np.maximum(cavity2, 0))
-    least = np.where(cavity2 > 0, (inner + 0.3 * _deep(wall)) ** 2, free)
+    least = np.where(cavity2 > 0, (inner + THINNEST * _deep(wall)) ** 2, free)
     return np.maximum(free, least)
 
 
 def _ventricle(shape: Shape, outer: Array, width: Array) -> Array:
     """Return a, b, c of a r² − 2 b r + c, (T, LEVELS, ANGLES, 3)."""
     radial = _deep(width * outer) * shape.free_wall
-    tangential = _deep(shape.rv_width * outer)
+    tangential = _deep(shape.rv_width * outer * width**shape.rv_growth)
     centre = _deep(shape.rv_centre * outer)
     section2 = 1 - ((U - 1) / shape.rv_length) ** 2
     a = (np.cos(THETA) / radial) ** 2 + (np.sin(THETA) / tangential) ** 2

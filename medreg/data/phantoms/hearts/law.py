@@ -25,7 +25,6 @@ SBP_MMHG: Pair = (133.0, 141.0)
 SBP_SD_MMHG: Pair = (19.0, 16.0)
 SBP_PER_YEAR = 0.5  # mmHg, about the age of 62
 AGES = (44.0, 82.0)  # years, uniform
-LONGEST_MM = 112.0  # cavity; beyond it a heart would leave the field of view of 128 mm
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Law:
         rvedv_sd: of its logarithm, given the person.
         rvef: per cent.
         rvef_sd: per cent, given the person.
+        longest_mm: cavity; a longer one would leave the field of view of 128 mm.
     """
 
     lvedv: Pair
@@ -61,15 +61,18 @@ class Law:
     rvedv_sd: float
     rvef: Pair
     rvef_sd: float
+    longest_mm: float
 
 
 PLAIN = Law(
     lvedv=(125, 160), lvedv_sd=0.15, lvef=(61, 58), lvef_sd=4, lvef_by_size=0, lvm=(72, 105), lvm_sd=0.15,
     lvm_by_size=0.6, lvm_age=(0, -0.03), rvedv=(132, 180), rvedv_sd=0.15, rvef=(58, 54), rvef_sd=4,
+    longest_mm=112,
 )  # fmt: skip
 MEASURED = Law(
-    lvedv=(121, 154), lvedv_sd=0.12, lvef=(60.5, 57.5), lvef_sd=4.6, lvef_by_size=-0.3, lvm=(87, 124), lvm_sd=0.15,
-    lvm_by_size=0.5, lvm_age=(0, -0.03), rvedv=(127, 194), rvedv_sd=0.13, rvef=(58, 54), rvef_sd=5.5,
+    lvedv=(121, 154), lvedv_sd=0.12, lvef=(60.5, 57.5), lvef_sd=4.6, lvef_by_size=-0.25, lvm=(87, 124), lvm_sd=0.15,
+    lvm_by_size=0.25, lvm_age=(0, -0.03), rvedv=(128, 192), rvedv_sd=0.13, rvef=(58, 54), rvef_sd=5.5,
+    longest_mm=108,
 )  # fmt: skip
 
 
@@ -218,7 +221,7 @@ def targets(people: People, law: Law, *, effect_scale: float, cohort: float = 0.
     rvef_noise = law.rvef_sd * mixed(0.6, function, people.effect("rv_function"))
     rvef = np.clip(of_sex(law.rvef, sex) + rvef_noise + 1.0 * decades, 40, 74)
     stretch = np.exp(0.05 * people.effect("elongation") - 0.02 * decades)
-    length = np.minimum(92 * np.cbrt(lvedv / 150) * stretch, LONGEST_MM)
+    length = np.minimum(92 * np.cbrt(lvedv / 150) * stretch, law.longest_mm)
     return Targets(lvedv, lvef, lvm, rvedv, rvef, length)
 
 

@@ -14,14 +14,17 @@ from medreg.data.phantoms.hearts.geometry import THETA, Array, Shape, U
 from medreg.data.phantoms.hearts.law import generator
 
 FURTHEST = 2.5  # standard deviations at which a mode is cut
+RV_LONGEST = 0.99  # of the cavity's length: the tip of a heart is that of its left ventricle
 LEVEL: Array = np.clip(U, 0, 1)
+REACH_MM = 110.0  # of cavity and tilt along the axis, which with the tip leaves 4 mm of 128 mm on either side
+ACROSS_MM = 100.0  # the diameter of a heart, over which a tilt lifts it
 # Name → standard deviation; what each does is said where it is used, in `_form`.
 MODES = {
-    "widest": 0.03, "oval": 0.05, "oval_aslant": 0.04, "apex": 0.14, "base": 0.10, "septum": 0.07, "side": 0.04,
+    "widest": 0.03, "oval": 0.05, "oval_aslant": 0.03, "apex": 0.15, "base": 0.10, "septum": 0.07, "side": 0.04,
     "wall_septum": 0.12, "wall_front": 0.10, "wall_oval": 0.08, "wall_base": 0.18, "wall_apex": 0.10,
-    "rv_centre": 0.05, "rv_width": 0.07, "rv_length": 0.07, "rv_front": 0.12, "rv_base": 0.15, "rv_middle": 0.10,
-    "rv_outflow": 0.12, "shortening": 0.015, "turn": 0.20, "wring": 0.05, "bend_x": 2.0, "bend_y": 2.0,
-    "tilt_x": 0.05, "tilt_y": 0.05,
+    "rv_centre": 0.05, "rv_width": 0.09, "rv_length": 0.06, "rv_front": 0.12, "rv_base": 0.15, "rv_middle": 0.10,
+    "rv_outflow": 0.12, "shortening": 0.015, "turn": 0.16, "wring": 0.05, "bend_x": 1.5, "bend_y": 1.5,
+    "tilt_x": 0.03, "tilt_y": 0.03,
 }  # fmt: skip
 
 
@@ -71,12 +74,13 @@ OUTLINE = Roughness(0.035, 5, 4, 1.5)  # of both radii of the left ventricle
 FREE_WALL = Roughness(0.06, 5, 4, 1.5)  # of the radial half axis of the right ventricle
 
 
-def draw_shape(seed: int, number: int) -> Shape:
+def draw_shape(seed: int, number: int, length_mm: float) -> Shape:
     """Draw the form of a subject's heart.
 
     Args:
         seed: of the population.
         number: of the subject.
+        length_mm: of the cavity; long hearts are tilted less, so that they stay in the field of view.
     """
     random = generator(seed, number, 1)
     normal = np.clip(random.standard_normal(len(MODES)), -FURTHEST, FURTHEST)
@@ -85,6 +89,9 @@ def draw_shape(seed: int, number: int) -> Shape:
         kind.field(np.clip(random.standard_normal(kind.count), -FURTHEST, FURTHEST))
         for kind in (TRABECULAE, OUTLINE, FREE_WALL)
     ]
+    steepest = (REACH_MM - length_mm) / ACROSS_MM
+    for name in ("tilt_x", "tilt_y"):
+        mode[name] = float(np.clip(mode[name], -steepest, steepest))
     return _form(mode, rough)
 
 
@@ -119,9 +126,10 @@ def _form(mode: dict[str, float], rough: list[Array]) -> Shape:
         lining=np.exp(rough[0]),
         wall=np.exp(wall),
         free_wall=np.exp(free_wall + rough[2]),
-        rv_centre=0.75 * np.exp(mode["rv_centre"]),
-        rv_width=1.35 * np.exp(mode["rv_width"]),
-        rv_length=0.95 * np.exp(mode["rv_length"]),
+        rv_centre=0.85 * np.exp(mode["rv_centre"]),
+        rv_width=1.45 * np.exp(mode["rv_width"]),
+        rv_growth=0.5,
+        rv_length=min(0.92 * np.exp(mode["rv_length"]), RV_LONGEST),
         shortening=0.15 + mode["shortening"],
         turn=mode["turn"],
         wring=0.12 + mode["wring"],
