@@ -26,7 +26,9 @@ def surface_points(made: Surfaces, shape: Shape, frame: int = 0) -> Array:
     angles = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
     inner, outer = (np.sqrt(np.maximum(table[..., k], 0)) for k in (0, 1))
     parts = [
-        np.stack(np.broadcast_arrays(_at(radius, RINGS, angles), angles, RINGS[:, np.newaxis]), -1).reshape(-1, 3)
+        np.stack(np.broadcast_arrays(_at(radius, RINGS, angles), angles, RINGS[:, np.newaxis]), -1).reshape(
+            -1, 3
+        )
         for radius in (inner, outer)
     ]
     _, leave = ventricle_radii(table)
