@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -10,13 +12,22 @@ import torch
 from torch import Tensor
 
 from medreg.errors import CheckpointError, ConfigError, require_whole
-from medreg.generating.asked import FLAGS, SHORT, Given, read_conditions, require_condition, shown
+from medreg.generating.asked import (
+    FLAGS,
+    SHORT,
+    Given,
+    odd_conditions,
+    read_conditions,
+    require_condition,
+    shown,
+)
 from medreg.generating.drawing import one_heart
 from medreg.generating.heart import Heart
 from medreg.generating.opened import OpenedModel
 from medreg.generating.places import place_heart
 from medreg.generating.plan import Plan
 from medreg.generating.source import Sources, file_of, frames_in, listed, read_ed_es, read_first
+from medreg.io.frames import split_frame
 from medreg.io.image import Volume
 from medreg.metrics.hearts.sources import AGED, RECONSTRUCTED
 from medreg.models.hearts.base import AgeingModel
@@ -24,8 +35,8 @@ from medreg.models.hearts.conditions import Conditions, Covariates
 
 AGE = "age_years"
 BLUR = (
-    "a model gives hearts back a little smoother than they were: judge ageing by the change from the heart at the first "
-    "age, which the model made as well, as changes.csv has it"
+    "a model gives hearts back a little smoother than they were: judge ageing by the change from the heart at the "
+    "first age, which the model made as well, as changes.csv has it"
 )
 SUGGESTION = "python train.py model=ageheart data=heart_population data.phases=edes"
 
@@ -84,13 +95,13 @@ def plan_ageing(
 
     def make() -> Iterator[Heart]:
         for number, name in enumerate(names):
-            found = one_heart(lambda k=number: aged(model, shape, here[0], here[k]), path)  # type: ignore[misc]
+            found = one_heart(partial(aged, model, shape, here[0], here[number]), path)
             kind = AGED if number else RECONSTRUCTED
             yield Heart(name, kind, found, placed.place, placed.labels, told[number], run.phases)
 
     files = [file_of(one) for one in listed(source)]
     record = {"input": files, "from": ages[0], "to": ages[1], "steps": ages[2], "grid": grid}
-    warned = [note for one in covariates for note in run.conditions.warnings(one)]
+    warned = [note for one in covariates for note in odd_conditions(run.conditions, one)]
     return Plan(
         verb="age",
         names=names,
@@ -161,11 +172,12 @@ def _read(run: OpenedModel, source: Sources, labels: Mapping[str, int] | None) -
     """The frames that the model looks at, and sentences about which they are."""
     if isinstance(run.model, AgeingModel):
         return read_ed_es(source, cavity=(labels or run.labels).get("LV", 0))
-    given = listed(source)
-    notes = []
-    if len(given) > 1 or frames_in(given[0]) > 1:
-        notes = [f"the model looks at ED alone: frame 0 of {file_of(given[0]) or 'the label map'}"]
-    return read_first(given[0], frame=0 if frames_in(given[0]) > 1 else None), notes
+    first = listed(source)[0]
+    name = file_of(first) or "the label map"
+    named = isinstance(first, str | Path) and split_frame(first)[1] is not None
+    if frames_in(first) > 1 and not named:
+        return read_first(first, frame=0), [f"the model looks at ED alone: frame 0 of {name}"]
+    return read_first(first), [f"the model looks at ED alone: {name}"] if len(listed(source)) > 1 else []
 
 
 def _alike(conditions: Conditions, covariates: Sequence[Covariates]) -> list[str]:

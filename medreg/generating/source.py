@@ -131,10 +131,8 @@ def read_frames(source: Source) -> Volume:
     Raises:
         DataError: it cannot be read, holds no codes, or is 2-D.
     """
-    if isinstance(source, str | Path):
-        volume = read_label_sequence(split_frame(source)[0])
-    else:
-        volume = _in_memory(source)
+    file = isinstance(source, str | Path)
+    volume = read_label_sequence(split_frame(source)[0]) if file else _in_memory(source)  # type: ignore[arg-type]
     if volume.array.ndim != 4 or min(volume.array.shape[:3]) < 2:
         raise DataError(
             f"{called(volume, ROLE)} has shape {volume.shape}; a heart is a volume of several slices."
