@@ -22,6 +22,7 @@ from medreg.data.records import Record
 from medreg.data.split_sets import SETS, STAGES
 from medreg.errors import DataError
 from medreg.io.report import HeaderReport, header_report
+from medreg.io.sequence import StatedGrid
 
 
 def audit(data: ImageData, *, progress: Callable[[Sequence[Record]], Iterable[Record]] = iter) -> Audit:
@@ -54,7 +55,9 @@ def audit(data: ImageData, *, progress: Callable[[Sequence[Record]], Iterable[Re
     cut: dict[int, tuple[float, str]] = {}
     for record in progress(records):
         hidden = record.confidential
-        report = check_header(record.image, notes, name=record.describe(), voxels=False, hidden=hidden)
+        report = check_header(
+            record.image, notes, name=record.describe(), voxels=False, hidden=hidden, stated=record.stated
+        )
         loaded = None if report is None else loading.record(record)
         if report is not None:
             reports[record.id] = report
@@ -63,6 +66,8 @@ def audit(data: ImageData, *, progress: Callable[[Sequence[Record]], Iterable[Re
             _check_label(record, loaded, labels, notes, volumes, seen)
             _measure_cut(record, data, cut)
     loading.items()
+    for kind, message, example in data.oddities():
+        notes.add("warning", kind, message, example=example)
     _tell_cut(cut, data, notes)
     for name, code in labels.items() if seen else ():
         if code not in seen:
@@ -92,6 +97,7 @@ def check_header(
     voxels: bool = True,
     usual: Collection[str] = (),
     hidden: bool = False,
+    stated: StatedGrid | None = None,
 ) -> HeaderReport | None:
     """Return what the header of an image says, None where it cannot be read.
 
@@ -102,9 +108,10 @@ def check_header(
         voxels: look at the values too.
         usual: codes of findings that are none in this data set.
         hidden: messages must not show the path.
+        stated: the grid of an array without a header.
     """
     try:
-        report = header_report(file, voxels=voxels)
+        report = header_report(file, voxels=voxels, stated=stated)
     except DataError as error:
         message = f"{name} cannot be read" if hidden else str(error)
         notes.add("error", message, message, remedy="copy or download the file again")

@@ -78,7 +78,7 @@ class Loading:
         for number, item in enumerate(items):
             parts = [self.kinds.get(record.id) for record in item.parts.values()]
             kind = (*parts, item.beside)
-            if None not in parts and kind not in seen:
+            if None not in parts and (self.data.every_item or kind not in seen):
                 seen.add(kind)
                 found.append(number)
         return found

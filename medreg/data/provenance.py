@@ -42,7 +42,7 @@ def write_inventory(records: Iterable[Record], path: str | Path) -> Path:
     for record in records:
         who = (record.id, record.subject, record.phase, record.modality, record.group)
         try:
-            report = header_report(record.image, voxels=False)
+            report = header_report(record.image, voxels=False, stated=record.stated)
         except DataError:  # loading decides what a damaged file means for the run
             table.writerow([*who, "unreadable", "", "", ""])
             continue

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medreg.data.corruption import Corruption
+from medreg.io.sequence import StatedGrid
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
@@ -62,6 +63,8 @@ class Record(Item):
         position: place of the image among the frames of its cine, counted from 0; that of `frame` unless stated.
         covariates: numbers and categories of the subject, from the table of the data set.
         corruption: what is done to the image when it is read, for tests of robustness.
+        visit: number of the visit of the subject, None where there is one only.
+        stated: the grid of image and label map where they are arrays without a header.
     """
 
     subject: str
@@ -84,6 +87,8 @@ class Record(Item):
     position: int | None = None
     covariates: Mapping[str, float | str] = field(default_factory=dict, compare=False)
     corruption: Corruption | None = None
+    visit: int | None = None
+    stated: StatedGrid | None = None
 
     def __post_init__(self) -> None:
         if not self.id:

@@ -14,6 +14,7 @@ from medreg.io.foreign import is_foreign, itk_affine, read_itk_image
 from medreg.io.header import Geometry, right_angled, skew
 from medreg.io.image import existing_file, read_image
 from medreg.io.nifti import geometry_of, load_nibabel
+from medreg.io.sequence import StatedGrid, array_shape
 
 THICK_SLICES = 3.0  # ratio of largest to smallest voxel side from which a volume is a stack of slices
 
@@ -58,13 +59,22 @@ class HeaderReport:
     findings: tuple[Finding, ...]
 
 
-def header_report(path: str | Path, *, voxels: bool = True) -> HeaderReport:
+def header_report(path: str | Path, *, voxels: bool = True, stated: StatedGrid | None = None) -> HeaderReport:
     """Inspect the header, and with `voxels` the values, of a NIfTI file.
+
+    Args:
+        path: the file.
+        voxels: look at the values too.
+        stated: the grid of a `.npy` file, which has no header.
 
     Raises:
         DataError: the file is missing or cannot be opened at all.
     """
     path = existing_file(path)
+    if stated is not None:
+        shape, kind = array_shape(path)
+        note = Finding("stated", "info", "an array without a header; its grid is that of the options")
+        return HeaderReport(path, shape, kind, stated.spacing_mm, tuple(stated.axes), stated.affine, (note,))
     if is_foreign(path):
         return _foreign_report(path, voxels=voxels)
     image = load_nibabel(path)
