@@ -85,11 +85,14 @@ def plan_ageing(
     require_condition(run.conditions, AGE, "say what a heart is like at another age")
     if any(SHORT.get(name, name) == AGE and value is not None for name, value in given.items()):
         raise ConfigError("The age is said by --from (from_age) and --to (to_age); leave age_years out.")
-    covariates = [read_at(run.conditions, given, age, flag) for age, flag in _steps(*ages)]
+    steps = _steps(*ages)
+    for age, flag in ((steps[0], "--from"), (steps[-1], "--to")):
+        read_at(run.conditions, given, age, flag)
+    covariates = [read_at(run.conditions, given, age, "--from") for age in steps]
     volume, notes = _read(run, source, labels)
     placed = place_heart(run, volume, labels, grid=grid)
     told = [shown(run.conditions, one) for one in covariates]
-    names = [name_at(age) for age, _ in _steps(*ages)]
+    names = [name_at(age) for age in steps]
     here = [{name: value.to(model.device) for name, value in one.items()} for one in covariates]
     shape = torch.from_numpy(placed.shape).unsqueeze(0).to(model.device)
 
@@ -152,8 +155,8 @@ def name_at(age: float) -> str:
     return f"age_{age:g}"
 
 
-def _steps(start: float, end: float, count: int) -> Sequence[tuple[float, str]]:
-    """The ages, and the flags that say the ends."""
+def _steps(start: float, end: float, count: int) -> list[float]:
+    """The ages."""
     require_whole("--steps", count, 2)
     for flag, value in (("--from", start), ("--to", end)):
         if not np.isfinite(value):
@@ -165,7 +168,7 @@ def _steps(start: float, end: float, count: int) -> Sequence[tuple[float, str]]:
         raise ConfigError(
             f"--steps {count} from {start:g} to {end:g} years are closer than 0.01 years; take fewer."
         )
-    return [(age, "--from" if k == 0 else "--to") for k, age in enumerate(ages)]
+    return ages
 
 
 def _read(run: OpenedModel, source: Sources, labels: Mapping[str, int] | None) -> tuple[Volume, list[str]]:

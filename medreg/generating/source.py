@@ -149,7 +149,9 @@ def frames_in(source: Source) -> int:
     if isinstance(source, str | Path):
         file = existing_file(split_frame(source)[0])
         return 1 if is_foreign(file) else frame_count(file)
-    shape = getattr(source.array if isinstance(source, Volume) else source, "shape", ())
+    shape: tuple[int, ...] = tuple(
+        getattr(source.array if isinstance(source, Volume) else source, "shape", ())
+    )
     return int(shape[3]) if len(shape) > 3 else 1
 
 

@@ -122,4 +122,15 @@ def written(file: Path, shape, affine=None, *, labels=None) -> Path:
 
 def known_heart(frames=10, **options):
     """A heart of the size of the model."""
-    return made_heart(frames=frames, size=SIZE, **options)
+    return made_heart(frames=frames, **{"size": SIZE, **options})
+
+
+def without_pictures(monkeypatch):
+    """Write empty pictures, for tests of all else."""
+    from medreg.generating import figures, writing
+
+    def draw(verb, folder, hearts, **rest):
+        for name in figures.PICTURES[verb]:
+            (folder / name).touch()
+
+    monkeypatch.setattr(writing, "draw", draw)
