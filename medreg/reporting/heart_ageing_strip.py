@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from medreg.reporting.heart_curves import volumes_ml
-from medreg.reporting.heart_pictures import draw_view, structure_legend
+from medreg.reporting.heart_pictures import draw_view, heart_panels, structure_legend
 from medreg.reporting.heart_views import HeartPlanes
-from medreg.reporting.panels import panels
 from medreg.reporting.style import MUTED
 from medreg.reporting.views import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PANEL = 1.35  # inches
 ROWS = (("ED", 0, 0), ("ED", 0, 1), ("ES", -1, 0), ("ES", -1, 1))  # phase, frame (-1: the smallest LV), view
 
 
@@ -36,10 +34,10 @@ def heart_ageing_strip(
     if not shapes or (reference and reference not in shapes):
         raise ValueError(f"there is no heart {reference or 'at all'} among {list(shapes)}")
     whose = reference or next(iter(shapes))
-    everyone = [HeartPlanes.of(shape, spacing_mm) for shape in shapes.values()]
-    planes = HeartPlanes.of(shapes[whose], spacing_mm).as_large_as(everyone)
-    size = (PANEL * len(shapes) + 0.5, PANEL * len(ROWS) + 0.9)
-    with panels(len(ROWS), len(shapes), size=size) as (figure, axes):
+    planes = HeartPlanes.of(shapes[whose], spacing_mm)
+    planes = planes.as_large_as([planes.around(shape) for shape in shapes.values()])
+    rows = [[view] * len(shapes) for _, _, view in ROWS]
+    with heart_panels(planes, rows) as (figure, axes):
         for column, (name, shape) in enumerate(shapes.items()):
             smallest = int(volumes_ml(shape, planes.spacing_mm)[0].argmin())
             for row, (phase, frame, view) in enumerate(ROWS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,8 @@ def write_gif(
 def frames(shape: Array, spacing_mm: Sequence[float] | Array) -> list[Array]:
     """The pictures of a beat, (rows, columns) places of `COLOURS` each."""
     planes = HeartPlanes.of(shape, spacing_mm)
-    tall = max(2 * planes.half_mm, planes.low_mm + planes.high_mm)
-    planes = HeartPlanes.of(shape, spacing_mm, pixel_mm=tall / HEIGHT)
+    tall = max(planes.size_mm(view)[1] for view in range(len(VIEWS)))
+    planes = replace(planes, pixel_mm=tall / HEIGHT)
     beats = [[planes.cut(volume, view) for view in range(len(VIEWS))] for volume in shape]
     widths = [flat.shape[1] for flat in beats[0]]
     volumes = volumes_ml(shape, np.asarray(spacing_mm))
@@ -83,7 +84,7 @@ def _canvas(flats: Sequence[Array], widths: Sequence[int], volumes: Array, time:
     for start, name in zip(starts, VIEWS, strict=True):
         pen.text((start, 3), name, fill=DARK)
     _curves(
-        pen, volumes, time, box=(GAP + 46, HEADING + tall + 6, wide - GAP - 6, HEADING + tall + CURVES - 10)
+        pen, volumes, time, box=(GAP + 46, HEADING + tall + 6, wide - GAP - 10, HEADING + tall + CURVES - 10)
     )
     return np.asarray(picture)
 

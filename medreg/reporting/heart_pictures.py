@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medreg.reporting.heart_style import STRUCTURE_COLOURS, STRUCTURES, WORDS
-from medreg.reporting.heart_views import VIEWS, HeartPlanes, coloured, frames_ed_es, spread_frames
+from medreg.reporting.heart_style import STRUCTURE_COLOURS, STRUCTURES, WORDS, source_word
+from medreg.reporting.heart_views import HeartPlanes, coloured, frames_ed_es, spread_frames
 from medreg.reporting.panels import panels
-from medreg.reporting.style import INK, MUTED
+from medreg.reporting.style import INK
 from medreg.reporting.views import Array
 
 if TYPE_CHECKING:
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANEL = 1.45  # inches
+WIDE = 9.4  # inches, the most of a picture
+SCALE = 0.017  # inches a mm, the most
+GAP = 0.12  # inches around a view
 MOST = 8  # frames in a row
+SHORT = ("short axis", "long axis, LV + RV", "long axis, across")
 Spacing = Sequence[float] | Array
 
 
@@ -35,17 +39,13 @@ def three_views(shape: Array, spacing_mm: Spacing, frames: Sequence[int] | None 
         ValueError: no sequence of volumes, or a frame that it lacks.
     """
     planes = HeartPlanes.of(shape, spacing_mm)
-    end = frames_ed_es(shape)
-    shown = list(dict.fromkeys(end)) if frames is None else list(frames)
+    shown = list(dict.fromkeys(frames_ed_es(shape))) if frames is None else list(frames)
     wrong = [frame for frame in shown if not 0 <= frame < len(shape)]
-    if wrong:
-        raise ValueError(f"the heart has frames 0 to {len(shape) - 1}, but {wrong} are asked for")
-    with panels(len(shown), 3, size=(3 * PANEL * 1.2 + 0.4, len(shown) * PANEL * 1.2 + 0.7)) as (
-        figure,
-        axes,
-    ):
+    if wrong or not shown:
+        raise ValueError(f"the heart has frames 0 to {len(shape) - 1}, but {wrong or 'none'} are asked for")
+    with heart_panels(planes, [range(3)] * len(shown)) as (figure, axes):
         for row, frame in enumerate(shown):
-            for view, name in enumerate(VIEWS):
+            for view, name in enumerate(SHORT):
                 draw_view(axes[row, view], planes, shape[frame], view)
                 axes[row, view].set_title("" if row else name, fontsize=8)
             axes[row, 0].set_ylabel(frame_word(frame, shape))
@@ -57,50 +57,74 @@ def compared_views(hearts: Mapping[str, Array], spacing_mm: Spacing, *, alike: S
     """Draw several hearts at ED and ES in three views, a row a heart, all on one scale.
 
     Args:
-        hearts: name → (T, X, Y, Z); the first is the reference.
+        hearts: source → (T, X, Y, Z); the first is the reference.
         spacing_mm: of the voxels.
         alike: hearts of the same person as the first: they are cut in its planes, shown at its ES, and its outline is
             drawn on them.
     """
     cuts = _planes_of(hearts, spacing_mm, alike)
-    reference, first = next(iter(hearts)), next(iter(hearts.values()))
-    size = (6 * PANEL + 0.5, len(hearts) * PANEL + 0.9)
-    with panels(len(hearts), 6, size=size) as (figure, axes):
+    reference, first = next(iter(hearts.items()))
+    views = [*range(3), *range(3)]
+    with heart_panels(cuts[reference], [views] * len(hearts)) as (figure, axes):
         for row, (name, shape) in enumerate(hearts.items()):
             same = name in alike
-            ed_es = frames_ed_es(first if same else shape)
-            for block, (frame, phase) in enumerate(zip(ed_es, ("ED", "ES"), strict=True)):
-                for view, word in enumerate(VIEWS):
-                    axis = axes[row, 3 * block + view]
-                    draw_view(axis, cuts[name], shape[frame], view, outline=first[frame] if same else None)
-                    title = f"{phase}\n{word}" if view == 1 else f"\n{word}"
-                    axis.set_title(
-                        "" if row else title.replace(", both ventricles", ", LV and RV"), fontsize=7.5
-                    )
-            axes[row, 0].set_ylabel(name)
-        structure_legend(figure, outline=f"outline of {reference}" if alike else "")
+            ed, es = frames_ed_es(first if same else shape)
+            for column, view in enumerate(views):
+                frame, phase = (ed, "ED") if column < 3 else (es, "ES")
+                axis = axes[row, column]
+                draw_view(axis, cuts[name], shape[frame], view, outline=first[frame] if same else None)
+                axis.set_title("" if row else f"{phase}, {SHORT[view]}", fontsize=7.5)
+            axes[row, 0].set_ylabel(source_word(name), fontsize=8)
+        structure_legend(figure, outline=f"outline of {source_word(reference)}" if alike else "")
     return figure
 
 
-def compared_beats(hearts: Mapping[str, Array], spacing_mm: Spacing, *, alike: Sequence[str] = ()) -> Figure:
-    """Draw the long axis through both ventricles over time, a row a heart; arguments as of `compared_views`."""
+def compared_beats(
+    hearts: Mapping[str, Array], spacing_mm: Spacing, *, alike: Sequence[str] = (), view: int = 1
+) -> Figure:
+    """Draw one view of several hearts over time, a row a heart; arguments as of `compared_views`."""
     cuts = _planes_of(hearts, spacing_mm, alike)
-    reference, first = next(iter(hearts)), next(iter(hearts.values()))
+    reference, first = next(iter(hearts.items()))
     columns = spread_frames(max(len(shape) for shape in hearts.values()), MOST)
-    size = (len(columns) * PANEL * 0.85 + 0.5, len(hearts) * PANEL * 0.95 + 0.7)
-    with panels(len(hearts), len(columns), size=size) as (figure, axes):
+    with heart_panels(cuts[reference], [[view] * len(columns)] * len(hearts)) as (figure, axes):
         for row, (name, shape) in enumerate(hearts.items()):
             for column, frame in enumerate(columns):
                 axis = axes[row, column]
-                if frame >= len(shape):
-                    axis.set_axis_off()
-                    continue
-                same = first[frame] if name in alike else None
-                draw_view(axis, cuts[name], shape[frame], 1, outline=same)
                 axis.set_title("" if row else frame_word(frame, first), fontsize=8)
-            axes[row, 0].set_ylabel(name)
-        structure_legend(figure, outline=f"outline of {reference}" if alike else "")
+                if frame < len(shape):
+                    same = first[frame] if name in alike else None
+                    draw_view(axis, cuts[name], shape[frame], view, outline=same)
+                else:
+                    bare(axis)
+            axes[row, 0].set_ylabel(source_word(name), fontsize=8)
+        structure_legend(figure, outline=f"outline of {source_word(reference)}" if alike else "")
     return figure
+
+
+@contextmanager
+def heart_panels(planes: HeartPlanes, views: Sequence[Sequence[int]]) -> Iterator[tuple[Figure, Any]]:
+    """Yield a figure and its axes for rows of views, all on one scale.
+
+    Args:
+        planes: whose room every view needs.
+        views: of each row; the widths of the columns are those of the first row.
+    """
+    widths = [planes.size_mm(view)[0] for view in views[0]]
+    heights = [max(planes.size_mm(view)[1] for view in row) for row in views]
+    scale = min(SCALE, (WIDE - 0.4) / sum(widths))
+    size = (
+        scale * sum(widths) + GAP * len(widths) + 0.4,
+        scale * sum(heights) + GAP * len(heights) + 0.8,
+    )
+    ratios = {"width_ratios": widths, "height_ratios": heights}
+    with panels(len(views), len(widths), size=size, **ratios) as (figure, axes):
+        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)  # type: ignore[union-attr]
+        yield figure, axes
+        for row, height in zip(axes, heights, strict=True):  # as tall as the row, so that headings are level
+            for axis in (axis for axis in row if axis.images):
+                rows = axis.images[0].get_array().shape[0]
+                spare = max(height / planes.pixel_mm - rows, 0.0) / 2
+                axis.set_ylim(rows - 0.5 + spare, -0.5 - spare)
 
 
 def draw_view(
@@ -122,6 +146,11 @@ def draw_view(
             inside = (other == place).astype(float)
             if inside.any():
                 axis.contour(inside, levels=[0.5], colors=INK, linewidths=0.7)
+    bare(axis)
+
+
+def bare(axis: Axes) -> None:
+    """Take ticks and frame off a panel."""
     axis.set(xticks=[], yticks=[])
     for spine in axis.spines.values():
         spine.set_visible(False)
@@ -143,20 +172,7 @@ def structure_legend(figure: Figure, *, outline: str = "") -> None:
 def frame_word(frame: int, shape: Array) -> str:
     """How a frame is called: "ED", "ES" or its place in the cycle."""
     ed, es = frames_ed_es(shape)
-    names = {es: "ES", ed: "ED"}
-    percent = 100.0 * frame / len(shape)
-    return names.get(frame, f"{percent:.0f} %")
-
-
-def scale_bar(axis: Axes, planes: HeartPlanes, *, length_mm: float = 50.0) -> None:
-    """A line of a known length at the lower edge of a view."""
-    rows, columns = axis.images[0].get_array().shape[:2]  # type: ignore[union-attr]
-    end = columns - 3
-    start = end - length_mm / planes.pixel_mm
-    axis.plot([start, end], [rows - 4] * 2, color=MUTED, linewidth=1.5, solid_capstyle="butt")
-    axis.text(
-        (start + end) / 2, rows - 6, f"{length_mm:.0f} mm", fontsize=6, color=MUTED, ha="center", va="bottom"
-    )
+    return {es: "ES", ed: "ED"}.get(frame, f"{100.0 * frame / len(shape):.0f} %")
 
 
 def _planes_of(
@@ -164,7 +180,13 @@ def _planes_of(
 ) -> dict[str, HeartPlanes]:
     """Planes of every heart on one scale; those of one person are cut alike."""
     first = next(iter(hearts))
-    shapes = {name: np.asarray(shape) for name, shape in hearts.items()}
-    own = {name: HeartPlanes.of(shape, spacing_mm) for name, shape in shapes.items()}
-    everyone = list(own.values())
-    return {name: own[first if name in alike else name].as_large_as(everyone) for name in own}
+    own = {name: HeartPlanes.of(np.asarray(shape), spacing_mm) for name, shape in hearts.items()}
+    cut = {name: own[first] if name in alike else planes for name, planes in own.items()}
+    return {name: planes.as_large_as(_seen(hearts, cut, spacing_mm)) for name, planes in cut.items()}
+
+
+def _seen(
+    hearts: Mapping[str, Array], cut: Mapping[str, HeartPlanes], spacing_mm: Spacing
+) -> list[HeartPlanes]:
+    """The room of every heart in the planes in which it is cut."""
+    return [planes.around(hearts[name]) for name, planes in cut.items()]

@@ -1,4 +1,4 @@
-"""Colours and words of everything that is drawn of hearts: one colour a structure, one a source, wherever they stand."""
+"""Colours and words of all that is drawn of hearts: one colour a structure, one a source, wherever they stand."""
 
 from __future__ import annotations
 

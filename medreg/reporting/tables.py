@@ -14,6 +14,7 @@ from medreg.reporting.statistics import PairedTest, compare
 from medreg.reporting.vocabulary import COST, LOSSES, UNREGISTERED, describe, heading, in_order
 
 Lookup: TypeAlias = Mapping[tuple[str, str, str], Mapping[Any, Any]]  # by method, structure and metric
+POPULATION = "population"  # the case of rows that are of all cases together
 OVERALL = ("mean", "all")  # structures that speak for the whole image, best first
 SUMMARY_COLUMNS = (
     "data",
@@ -88,16 +89,22 @@ def _numbers(values: pd.Series) -> tuple[int, int, float, float, float, float, f
 
 
 def with_means(results: pd.DataFrame) -> pd.DataFrame:
-    """Add the mean over structures of each case, as structure "mean", where a metric has none."""
+    """Add the mean over structures of each case, as structure "mean", where a metric has none and has one unit."""
     if results.empty:
         return results
-    whole = set(results.loc[results["structure"].isin(OVERALL), "metric"])
+    whole = set(results.loc[results["structure"].isin(OVERALL), "metric"]) | mixed_metrics(results)
     single = results[~results["metric"].isin(whole)]
     if single.empty:
         return results
     keys = [name for name in results.columns if name not in ("structure", "value")]
     means = single.groupby(keys, sort=False, as_index=False)["value"].mean()
     return pd.concat([results, means.assign(structure="mean")], ignore_index=True)[list(results.columns)]
+
+
+def mixed_metrics(results: pd.DataFrame) -> set[str]:
+    """The metrics that are told in several units, such as errors of clinical measures: they have no mean."""
+    units = results.groupby("metric")["unit"].nunique()
+    return {str(name) for name in units.index[units > 1]}
 
 
 def methods_in(results: pd.DataFrame) -> list[str]:
@@ -124,8 +131,9 @@ def structure_metrics(results: pd.DataFrame) -> list[str]:
 
 
 def by_split(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The results of each data set and split with a heading such as "acdc, test"."""
+    """Results of each data set and split, headed such as "acdc, test"; without what was pooled over cases."""
     if not results.empty:
+        results = results[results["case"] != POPULATION]
         for (data, split), rows in results.groupby(["data", "split"], sort=False):
             yield ", ".join(str(word) for word in (data, split) if word) or "results", rows
 
@@ -146,7 +154,8 @@ def headline(results: pd.DataFrame, *, title: str = "", tests: bool = True) -> T
     """
     full = with_means(results)
     methods = methods_in(full) if not full.empty else []
-    columns = {metric: overall_structure(full, metric) for metric in metrics_to_show(full)}
+    found = {metric: overall_structure(full, metric) for metric in metrics_to_show(full)}
+    columns = {metric: structure for metric, structure in found.items() if structure is not None}
     summary = lookup(full)
     cells = [
         metric_cells(summary, [(method, str(structure), metric) for method in methods], metric)

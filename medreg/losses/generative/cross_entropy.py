@@ -13,7 +13,10 @@ from medreg.errors import DataError, require_choice
 from medreg.losses.generative.class_entropy import class_entropy
 
 FrameWeights = Literal["none", "systole"]
-SYSTOLE = (0.15, 0.65)  # of the cycle: frames 3 to 13 of 20 (CHeart, released train_GenCVAE_Seq.py, loss name "sw")
+SYSTOLE = (
+    0.15,
+    0.65,
+)  # of the cycle: frames 3 to 13 of 20 (CHeart, released train_GenCVAE_Seq.py, loss name "sw")
 SYSTOLIC_WEIGHT = 2.0  # the same source
 
 

@@ -20,7 +20,11 @@ from medreg.errors import ConfigError, DataError
 from medreg.metrics.overlap import voxel_counts
 
 FloatArray = NDArray[np.float64]
-STRUCTURES: Final = ("LV", "MYO", "RV")  # blood pool, myocardium of the left, blood pool of the right ventricle
+STRUCTURES: Final = (
+    "LV",
+    "MYO",
+    "RV",
+)  # blood pool, myocardium of the left, blood pool of the right ventricle
 PHASES: Final = ("cycle", "edes")
 DENSITY: Final = 1.05  # g/mL of myocardium, released code
 HEART_RATE: Final = 60.0  # 1/min of everybody, released code: LVCO is 0.06 times LVSV and no patient's output

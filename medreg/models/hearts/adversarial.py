@@ -13,8 +13,8 @@ from medreg.errors import CompositionError, require_whole
 from medreg.models.hearts.base import SequenceOutput, ShapeModel, count_of
 from medreg.models.hearts.cheart import CHeart
 from medreg.models.hearts.conditions import Conditions, Covariates
-from medreg.models.hearts.discriminator import FrameDiscriminator
-from medreg.models.hearts.layers import KERNEL, SLOPE, coarsest
+from medreg.models.hearts.discriminator import FrameDiscriminator, kernel_of
+from medreg.models.hearts.layers import KERNEL, SLOPE
 from medreg.models.hearts.recurrence import Cell, Recurrence
 
 
@@ -53,8 +53,9 @@ class AdversarialModel(ShapeModel):
 class ConditionalGAN(AdversarialModel):
     """z ~ N(0, I), v_t = recurrence(z), x_t = decoder([A v_t ; B c]); the discriminator sees x_t and c.
 
-    A and B are linear maps to 8 nf channels of the coarsest grid each; four (or n_up) transposed convolutions follow. It
-    knows no encoder, so it cannot complete a sequence. CHeart, first released code, networks.py GenCDCGAN_G_seq.
+    A and B are linear maps to 8 nf channels of the coarsest grid each; transposed convolutions follow. There is no
+    encoder, so it cannot complete a sequence. CHeart, first released code, networks.py GenCDCGAN_G_seq (whose last
+    LeakyReLU stands before its batch normalisation).
 
     Args:
         conditions: c.
@@ -91,7 +92,7 @@ class ConditionalGAN(AdversarialModel):
         self.latent = latent
         self.recurrence = Recurrence(latent, cell=cell, first=first_frame)
         widths = [filters * 2**level for level in reversed(range(n_down))]
-        start = tuple(coarsest(size, n_down))
+        start = kernel_of(size, n_down)
         self.of_code = nn.ConvTranspose3d(latent, widths[0], start)
         self.of_told = nn.ConvTranspose3d(conditions.size, widths[0], start) if conditions.size else None
         inputs = 2 * widths[0] if conditions.size else widths[0]
@@ -118,7 +119,9 @@ class ConditionalGAN(AdversarialModel):
         self, first: Tensor, covariates: Covariates, *, generator: torch.Generator | None = None
     ) -> Tensor:
         """Refused: there is no encoder."""
-        raise CompositionError("model=cgan_seq has no encoder, so it cannot complete the sequence of a heart.")
+        raise CompositionError(
+            "model=cgan_seq has no encoder, so it cannot complete the sequence of a heart."
+        )
 
     @torch.no_grad()
     def generate(self, covariates: Covariates, *, generator: torch.Generator) -> Tensor:
@@ -126,7 +129,9 @@ class ConditionalGAN(AdversarialModel):
         size = (count_of(covariates), self.latent)
         latent = torch.randn(size, generator=generator, device=generator.device).to(self.device)
         parts = torch.arange(self.frames).split(1)
-        return torch.cat([self.decoded(latent, covariates, part).argmax(2).to(torch.uint8) for part in parts], 1)
+        return torch.cat(
+            [self.decoded(latent, covariates, part).argmax(2).to(torch.uint8) for part in parts], 1
+        )
 
 
 class JudgedCHeart(CHeart, AdversarialModel):

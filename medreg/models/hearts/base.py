@@ -101,6 +101,17 @@ class AgeingModel(ShapeModel):
             later: of the same people at the other age.
         """
 
+    def reconstruct(self, shape: Tensor, covariates: Covariates) -> Tensor:
+        """Return the same hearts at their own age, (B, 2, *S) uint8.
+
+        What a model blurs or shrinks it blurs at both ages, so that a change is measured from here.
+        """
+        return self.age(shape, covariates, covariates)
+
+    def identity(self, shape: Tensor) -> Tensor | None:
+        """Return a code of who it is, free of age, (B, z); None of a model without such a code."""
+        return None
+
 
 def count_of(covariates: Covariates) -> int:
     """Return how many hearts some covariates speak of; 1 where they say nothing."""

@@ -88,16 +88,20 @@ class CHeart(ShapeModel):
         told = conditions.size
         wanted = told > 0 and (self.in_encoder or self.in_temporal)
         self.mapping = (
-            Mapping(
-                told, mapped, hidden=mapping_hidden, layers=mapping_layers, input_norm=mapping_input_norm
-            )
+            Mapping(told, mapped, hidden=mapping_hidden, layers=mapping_layers, input_norm=mapping_input_norm)
             if wanted
             else None
         )
         told_encoder = mapped if wanted and self.in_encoder else told
         told_temporal = mapped if wanted and self.in_temporal else told
         self.encoder = FrameEncoder(
-            classes=classes, told=told_encoder, size=size, n_down=n_down, filters=filters, latent=latent, norm=norm
+            classes=classes,
+            told=told_encoder,
+            size=size,
+            n_down=n_down,
+            filters=filters,
+            latent=latent,
+            norm=norm,
         )
         self.recurrence = Recurrence(
             latent + (told_temporal if self.before else 0), cell=cell, first=first_frame

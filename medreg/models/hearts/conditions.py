@@ -27,9 +27,7 @@ class Conditions(nn.Module):
     low: Tensor
     high: Tensor
 
-    def __init__(
-        self, conditions: Mapping[str, Condition] | None = None, **named: Condition | None
-    ) -> None:
+    def __init__(self, conditions: Mapping[str, Condition] | None = None, **named: Condition | None) -> None:
         super().__init__()
         given = {**(conditions or {}), **named}
         self.conditions = {name: each for name, each in given.items() if each is not None}

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from medreg.models.blocks.conv import channels_last
-from medreg.models.hearts.layers import KERNEL, SLOPE, coarsest, normalisation
+from medreg.models.hearts.doubling import Doubling
+from medreg.models.hearts.layers import SLOPE, coarsest, normalisation
 
 
 class FrameDecoder(nn.Module):
@@ -51,7 +52,7 @@ class FrameDecoder(nn.Module):
         self.per_frame, self.recompute = norm == "per_frame", recompute
         self.linear = nn.Linear(width, torch.Size(self.start).numel())
         ups = [
-            nn.ConvTranspose3d(before, after, KERNEL, stride=2, padding=1)
+            Doubling(before, after)
             for before, after in zip(widths, [*widths[1:], outputs], strict=True)
         ]
         self.ups = nn.ModuleList(ups)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,10 @@ from medreg.models.hearts.layers import KERNEL, SLOPE, coarsest
 class FrameDiscriminator(nn.Module):
     """A number a frame, positive for real: convolutions that halve the grid, and one over what is left of it.
 
-    The frame, and the conditions of its heart in every voxel, pass a convolution of nf channels each; together they go
-    on to twice as many channels a level. Batch normalisation and LeakyReLU(0.2) follow all but the last, whose number is
-    the log odds (the released sigmoid is part of our loss). CHeart, first released code, networks.py GenCDCGAN_D_seq;
-    without conditions it is that of its CVAE-GAN.
+    The frame, and the conditions of its heart in every voxel, pass a convolution of nf channels each; together they
+    go on to twice as many channels a level. Batch normalisation and LeakyReLU(0.2) follow all but the last, whose
+    number is the log odds (the released sigmoid is part of our loss). CHeart, first released code, networks.py
+    GenCDCGAN_D_seq; without conditions it is that of its CVAE-GAN.
 
     Args:
         classes: L + 1.
@@ -33,8 +34,8 @@ class FrameDiscriminator(nn.Module):
         self.of_told = _halving(told, filters) if told else None
         width = filters * 2 if told else filters
         widths = [width * 2**level for level in range(n_down)]
-        self.body = nn.Sequential(*(_halving(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)))
-        self.head = nn.Conv3d(widths[-1], 1, tuple(coarsest(size, n_down)))
+        self.body = nn.Sequential(*(_halving(a, b) for a, b in pairwise(widths)))
+        self.head = nn.Conv3d(widths[-1], 1, kernel_of(size, n_down))
 
     def forward(self, frames: Tensor, told: Tensor) -> Tensor:
         """Return the log odds that frames are real, (B, F).
@@ -50,6 +51,12 @@ class FrameDiscriminator(nn.Module):
             features = torch.cat([features, known], 1)
         found: Tensor = self.head(self.body(features)).view(frames.shape[:2])
         return found
+
+
+def kernel_of(size: Sequence[int], n_down: int) -> tuple[int, int, int]:
+    """Return the kernel that covers the grid after n_down halvings."""
+    width, depth, height = coarsest(size, n_down)
+    return width, depth, height
 
 
 def _halving(inputs: int, outputs: int) -> nn.Sequential:

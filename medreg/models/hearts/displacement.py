@@ -75,5 +75,7 @@ class MotionDecoder(nn.Module):
         fields = self.last(decoded.flatten(0, 1)).float().unflatten(0, decoded.shape[:2])
         roughness = torch.stack([diffusion_density(field).mean() for field in fields.unbind(1)]).sum()
         for place, field in zip(places.tolist(), fields.unbind(1), strict=True):
-            scores[place] = warp(start.float().contiguous(), field.contiguous(), mode="linear", padding="border")
+            scores[place] = warp(
+                start.float().contiguous(), field.contiguous(), mode="linear", padding="border"
+            )
         return torch.stack([each.float() for each in scores], 1), roughness / len(frames)

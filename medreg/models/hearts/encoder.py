@@ -76,7 +76,15 @@ class FrameEncoder(nn.Module):
     """
 
     def __init__(
-        self, *, classes: int, told: int, size: Sequence[int], n_down: int, filters: int, latent: int, norm: str
+        self,
+        *,
+        classes: int,
+        told: int,
+        size: Sequence[int],
+        n_down: int,
+        filters: int,
+        latent: int,
+        norm: str,
     ) -> None:
         super().__init__()
         widths = [filters * 2**level for level in range(n_down)]

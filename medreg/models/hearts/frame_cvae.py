@@ -66,7 +66,13 @@ class FrameCVAE(ShapeModel):
             classes=classes, told=mapped, size=size, n_down=n_down, filters=filters, latent=latent, norm=norm
         )
         self.decoder = FrameDecoder(
-            latent + mapped, outputs=classes, size=size, n_up=n_down, filters=filters, norm=norm, recompute=checkpoint
+            latent + mapped,
+            outputs=classes,
+            size=size,
+            n_up=n_down,
+            filters=filters,
+            norm=norm,
+            recompute=checkpoint,
         )
 
     def told(self, covariates: Covariates, frames: Tensor, count: int) -> Tensor:
@@ -111,7 +117,8 @@ class FrameCVAE(ShapeModel):
         """Return hearts, (B, T, *S) uint8, whose frames share a latent, (B, z)."""
         told = self.told(covariates, torch.arange(self.frames), len(latent))
         found = [
-            self.decode(latent.unsqueeze(1), told[:, each : each + 1]).argmax(2) for each in range(self.frames)
+            self.decode(latent.unsqueeze(1), told[:, each : each + 1]).argmax(2)
+            for each in range(self.frames)
         ]
         return torch.cat(found, 1).to(torch.uint8)
 
@@ -121,7 +128,8 @@ class FrameCVAE(ShapeModel):
     ) -> Tensor:
         """Every frame with the code of the first, its mean or drawn."""
         told = self.told(covariates, torch.zeros(1), len(first))[:, 0]
-        return self.shapes(drawn(*self.encoder(first, told), generator), covariates)
+        mean, log_variance = self.encoder(first, told)
+        return self.shapes(drawn(mean, log_variance, generator), covariates)
 
     @torch.no_grad()
     def generate(self, covariates: Covariates, *, generator: torch.Generator) -> Tensor:

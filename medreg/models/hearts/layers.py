@@ -9,7 +9,9 @@ from torch import nn
 
 from medreg.errors import ConfigError, require_choice, require_whole
 
-KERNEL = 4  # voxels an axis of every convolution, stride 2, zero padding 1 (CHeart, released code, networks.py)
+KERNEL = (
+    4  # voxels an axis of every convolution, stride 2, zero padding 1 (CHeart, released code, networks.py)
+)
 SLOPE = 0.2  # of LeakyReLU (the same source)
 NORMS = ("batch", "per_frame", "group")
 LEAST_GROUP = 4  # channels of a group of group normalisation, ours

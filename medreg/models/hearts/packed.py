@@ -32,7 +32,9 @@ class PackedShapes:
         self._shape = shape.shape[1:]
         flat = shape.detach().cpu().numpy().reshape(len(shape), -1)
         missing = -flat.shape[1] % _WORD
-        planes = [np.packbits(np.pad(flat >> bit & 1, ((0, 0), (0, missing))), axis=1) for bit in range(self.bits)]
+        planes = [
+            np.packbits(np.pad(flat >> bit & 1, ((0, 0), (0, missing))), axis=1) for bit in range(self.bits)
+        ]
         self._planes.extend(np.stack(planes, 1).view(np.uint64))
 
     def agreement(self) -> NDArray[np.int64]:

@@ -94,7 +94,9 @@ class HeartPCA(FittedModel):
         squares, vectors = torch.linalg.eigh(centred)
         leading = slice(-1, -self.components - 1, -1)
         squares, vectors = _flipped(squares, leading).clamp_min(0), _flipped(vectors, leading)
-        vectors = vectors - vectors.mean(0)  # where nothing varies any more, a vector need not be orthogonal to 1
+        vectors = vectors - vectors.mean(
+            0
+        )  # where nothing varies any more, a vector need not be orthogonal to 1
         scores = vectors * (count - 1) ** 0.5  # of unit variance
         self.variances.copy_(squares / (count - 1))
         self._describe(scores / (count - 1))
@@ -160,7 +162,9 @@ class HeartPCA(FittedModel):
         scores = self.scores_of(first)
         if generator is not None:
             root = torch.linalg.cholesky(self._precision / self.variance)
-            scores = scores + torch.linalg.solve_triangular(root.mT, _normal(scores, generator).T, upper=True).T
+            scores = (
+                scores + torch.linalg.solve_triangular(root.mT, _normal(scores, generator).T, upper=True).T
+            )
         return self.decode(scores)
 
     def generate(self, covariates: Covariates, *, generator: torch.Generator) -> Tensor:
@@ -178,4 +182,6 @@ def _flipped(values: Tensor, leading: slice) -> Tensor:
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers in the shape of another tensor."""
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device).to(like.device)
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device).to(
+        like.device
+    )

@@ -40,9 +40,7 @@ class Recurrence(nn.Module):
         kinds = {"lstmcell": nn.LSTM, "lstm": nn.LSTM, "grucell": nn.GRU, "gru": nn.GRU}
         self.autoregressive = cell in ("lstm", "gru")
         layers = LAYERS if self.autoregressive else 1
-        self.steps = (
-            kinds[cell](width, width, num_layers=layers, batch_first=True) if cell in kinds else None
-        )
+        self.steps = kinds[cell](width, width, num_layers=layers, batch_first=True) if cell in kinds else None
 
     def forward(self, code: Tensor, frames: int) -> Tensor:
         """Return the codes of the first frames, (B, frames, width), of u (B, width)."""

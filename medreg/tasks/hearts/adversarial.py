@@ -100,7 +100,7 @@ class AdversarialTask(GenerationTask):
             latent = torch.randn(len(shape), self.model.latent, generator=noise, device=noise.device)
             scores.append(self.model.decoded(latent.to(shape.device), covariates, frames))
         made = [self.adversarial.shown(each) for each in scores]
-        makers, judge = self.optimizers(use_pl_optimizer=True)  # type: ignore[misc, attr-defined]
+        makers, judge = self.optimizers(use_pl_optimizer=True)  # type: ignore[attr-defined]
 
         real = one_hot(shape[:, frames.to(shape.device)].flatten(0, 1), self.model.classes)
         real_odds = self.model.judge(real.unflatten(0, (len(shape), len(frames))), covariates)

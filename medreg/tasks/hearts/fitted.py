@@ -66,7 +66,7 @@ class FittedTask(ShapeTask):
 
 
 def mean_dice(one: Tensor, other: Tensor, classes: int) -> Tensor:
-    """Return the mean Dice over the structures that are in one of two sequences of labels, over all voxels of all frames.
+    """Return the mean Dice of two sequences over the structures that one of them has, all frames together.
 
     Args:
         one: (T, *S).

@@ -70,7 +70,9 @@ class GenerationTask(ShapeTask):
         if output.mean is not None and output.log_variance is not None:
             mean = output.mean.detach().double()
             count = torch.full_like(mean[:1], len(mean))
-            self._moments.append(torch.cat([count, mean.sum(0, keepdim=True), mean.square().sum(0, keepdim=True)]))
+            self._moments.append(
+                torch.cat([count, mean.sum(0, keepdim=True), mean.square().sum(0, keepdim=True)])
+            )
 
     def on_validation_epoch_end(self) -> None:
         """Log the means, and the number of latent dimensions that are used."""

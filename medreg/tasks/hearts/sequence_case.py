@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -10,7 +9,8 @@ import torch
 from torch import Tensor
 
 from medreg.errors import require_choice, require_whole
-from medreg.metrics.rows import MetricRow, row
+from medreg.metrics.hearts.curves import curve_table_rows
+from medreg.metrics.rows import MetricRow
 from medreg.metrics.runtime import RuntimeMeter
 from medreg.models.hearts.base import ShapeModel
 from medreg.models.hearts.conditions import Covariates
@@ -18,6 +18,8 @@ from medreg.tasks.moment import chance
 from medreg.tasks.results import CaseResult, case_arrays, cost_rows
 
 TABLE = "measures"
+CURVES = "curves"  # table of volumes over time, for the report
+CURVES_KEPT = 5  # samples of a case and source in it
 Measures = dict[str, Any]
 
 
@@ -43,7 +45,6 @@ class SequenceEvaluation:
         samples: hearts that are generated with the conditions of every case (20 in CHeart's released evaluation).
         completion_samples: sequences that are drawn for every first frame; 0: none.
         completion: the code of the headline: "mean", or "sample", one draw (released).
-        phases: what the frames are: "cycle" or "edes".
     """
 
     def __init__(
@@ -53,12 +54,11 @@ class SequenceEvaluation:
         samples: int,
         completion_samples: int,
         completion: Literal["mean", "sample"],
-        phases: Literal["cycle", "edes"],
     ) -> None:
         require_choice("task.evaluation.completion", completion, ("mean", "sample"))
         require_whole("task.evaluation.samples", samples, 0)
         require_whole("task.evaluation.completion_samples", completion_samples, 0)
-        self.evaluator, self.phases, self.completion = evaluator, phases, completion
+        self.evaluator, self.completion = evaluator, completion
         self.samples, self.completion_samples = samples, completion_samples
 
     def __call__(
@@ -83,19 +83,16 @@ class SequenceEvaluation:
             case.measure("completed", [found[0]])
             drawn = self._completed_samples(model, case)
             if drawn:
-                scored = [self._scored(case, each) for each in drawn]
-                rows[f"{name} samples"] = mean_and_spread(scored)
+                rows[f"{name} samples"] = self._agreement(case, torch.stack(drawn))
         if model.generates and self.samples:
             generated = self._generated(model, case)
             arrays["generated"] = generated[:1]
-            rows[f"{name} generated"] = list(
-                self.evaluator.agreement(case.truth, generated, spacing_mm=case.spacing_mm)
-            )
+            rows[f"{name} generated"] = self._agreement(case, generated)
         return CaseResult(
             case=case.name,
             rows=rows,
             arrays=case_arrays(batch, {"label": batch["shape"], **arrays}),
-            tables={TABLE: case.rows},
+            tables={TABLE: case.rows, **({CURVES: case.curves} if case.curves else {})},
         )
 
     def _completed(
@@ -127,7 +124,10 @@ class SequenceEvaluation:
         return torch.stack(each)
 
     def _scored(self, case: _Case, found: Tensor) -> list[MetricRow]:
-        return list(self.evaluator.completion(case.truth, found, spacing_mm=case.spacing_mm))
+        return list(self.evaluator.completion(case.truth, found, case.spacing_mm))
+
+    def _agreement(self, case: _Case, found: Tensor) -> list[MetricRow]:
+        return list(self.evaluator.agreement(case.truth, found, case.spacing_mm))
 
 
 class _Case:
@@ -139,8 +139,9 @@ class _Case:
         self.truth: Tensor = batch["shape"][0]
         self.first: Tensor = batch["shape"][:, 0]
         self.covariates: Covariates = batch.get("covariates", {})
-        self.spacing_mm: Tensor = batch["spacing_mm"][0].cpu()
+        self.spacing_mm: list[float] = batch["spacing_mm"][0].tolist()
         self.rows: list[Measures] = []
+        self.curves: list[dict[str, Any]] = []
 
     def chance(self, stream: str) -> torch.Generator:
         """Return the source of chance of a purpose."""
@@ -150,22 +151,8 @@ class _Case:
         """Add a row of the measures of each heart (T, *S) to the table."""
         told = {name: float(values[0]) for name, values in self.covariates.items()}
         for sample, shape in enumerate(shapes):
-            found = self.evaluation.evaluator.measures(
-                shape, spacing_mm=self.spacing_mm, phases=self.evaluation.phases
-            )
+            found = self.evaluation.evaluator.measures(shape, self.spacing_mm)
             self.rows.append({"case": self.name, "source": source, "sample": sample, **told, **found})
-
-
-def mean_and_spread(scored: Sequence[Sequence[MetricRow]]) -> list[MetricRow]:
-    """Return the mean of every row over samples, and its standard deviation as METRIC_sd where there are several.
-
-    Args:
-        scored: rows of each sample, the same in the same order but for their values.
-    """
-    found: list[MetricRow] = []
-    for same in zip(*scored, strict=True):
-        values = [each.value for each in same]
-        found.append(MetricRow(same[0].structure, same[0].metric, statistics.fmean(values), same[0].unit))
-        if len(values) > 1 and same[0].metric == "dice":
-            found.append(row(same[0].structure, "dice_sd", statistics.stdev(values)))
-    return found
+            if sample < CURVES_KEPT:
+                volumes = curve_table_rows(shape, self.spacing_mm)
+                self.curves += [{"source": source, "sample": sample, **row} for row in volumes]

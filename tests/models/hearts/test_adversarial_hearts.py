@@ -44,7 +44,9 @@ def test_the_full_grid_of_the_release_has_its_parameters():
     generator += 64 * (64 * 32 + 32 * 16 + 16 * 8 + 8 * 4) + 32 + 16 + 8 + 4 + 2 * (32 + 16 + 8)
     generator += 4 * 128 * (128 + 128) + 2 * 4 * 128  # LSTM cell
     assert sum(each.numel() for each in model.makers()) == generator
-    judge = 64 * (4 * 4 + 5 * 4 + 8 * 16 + 16 * 32 + 32 * 64) + 4 + 4 + 16 + 32 + 64 + 2 * (4 + 4 + 16 + 32 + 64)
+    judge = (
+        64 * (4 * 4 + 5 * 4 + 8 * 16 + 16 * 32 + 32 * 64) + 4 + 4 + 16 + 32 + 64 + 2 * (4 + 4 + 16 + 32 + 64)
+    )
     judge += 64 * 256 + 1
     assert sum(each.numel() for each in model.discriminator.parameters()) == judge
 
@@ -83,15 +85,19 @@ def test_a_generator_follows_latent_conditions_and_frame():
 def test_a_generator_makes_hearts_and_completes_none():
     model, told = gan().eval(), people(2)
     draw = lambda seed: model.generate(told, generator=torch.Generator().manual_seed(seed))  # noqa: E731
-    assert draw(1).shape == (2, FRAMES, *SIZE) and draw(1).dtype == torch.uint8
-    assert torch.equal(draw(1), draw(1)) and not torch.equal(draw(1), draw(2))
+    assert draw(1).shape == (2, FRAMES, *SIZE)
+    assert draw(1).dtype == torch.uint8
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
     with pytest.raises(CompositionError, match="no encoder"):
         model.complete(draw(1)[:, 0], told)
 
 
 def test_a_judged_cheart_answers_as_cheart_does():
     model, told = judged().eval(), people(2)
-    shape = torch.randint(0, 4, (2, FRAMES, *SIZE), generator=torch.Generator().manual_seed(3)).to(torch.uint8)
+    shape = torch.randint(0, 4, (2, FRAMES, *SIZE), generator=torch.Generator().manual_seed(3)).to(
+        torch.uint8
+    )
     frames, chance = torch.tensor([0, 3]), torch.Generator().manual_seed(2)
     output = model.reconstructed(shape, told, frames, chance)
     assert output.scores.shape == (2, 2, 4, *SIZE)

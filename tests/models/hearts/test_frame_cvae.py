@@ -27,7 +27,8 @@ def test_every_frame_has_a_code_of_its_own_frame():
     network, shape, told = model().eval(), shapes(2), people(2)
     both = network(shape, told, frames=torch.tensor([1, 3]))
     assert both.scores.shape == (2, 2, 4, *SIZE)
-    assert both.mean is not None and both.mean.shape == (4, 3)
+    assert both.mean is not None
+    assert both.mean.shape == (4, 3)
     other = shape.clone()
     other[:, 3] = 0
     changed = network(other, told, frames=torch.tensor([1, 3]))
@@ -49,5 +50,7 @@ def test_an_answer_is_the_code_of_the_first_frame_at_every_phase():
     scores = network.decode(mean.unsqueeze(1).expand(-1, FRAMES, -1), network.told(told, frames, 2))
     assert torch.equal(found.long(), scores.argmax(2))
     draw = lambda seed: network.generate(told, generator=torch.Generator().manual_seed(seed))  # noqa: E731
-    assert draw(1).dtype == torch.uint8 and draw(1).shape == shape.shape
-    assert torch.equal(draw(1), draw(1)) and not torch.equal(draw(1), draw(2))
+    assert draw(1).dtype == torch.uint8
+    assert draw(1).shape == shape.shape
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))

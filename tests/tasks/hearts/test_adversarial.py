@@ -66,10 +66,13 @@ def test_both_sides_move_and_everything_is_told(tmp_path, make):
     assert still == []
     assert trainer.global_step == 4  # batches, not steps of optimisers
     told = {row["name"]: float(row["value"]) for row in read_rows(tmp_path / "history.csv")}
-    expected = {"loss", "adversarial", "judge", "real_right", "made_right"} | ({"ce", "kl"} if make is judged else set())
+    expected = {"loss", "adversarial", "judge", "real_right", "made_right"} | (
+        {"ce", "kl"} if make is judged else set()
+    )
     assert {name for name in told if name.startswith("train/")} == {f"train/{name}" for name in expected}
     assert all(math.isfinite(value) for value in told.values())
-    assert "val/loss" in told and (tmp_path / "checkpoints" / "best.ckpt").is_file()
+    assert "val/loss" in told
+    assert (tmp_path / "checkpoints" / "best.ckpt").is_file()
 
 
 @pytest.mark.parametrize("make", [gan, judged])
@@ -128,7 +131,8 @@ def test_the_distance_of_volumes_is_zero_for_the_same_hearts_and_one_for_a_shift
         real[heart, 0, :size], made[heart, 0, : size + shift] = 1, 1
     distance = VolumeDistance(2)
     distance.add(real, real.flip(0))
-    assert float(distance.take()) == 0 and not len(distance)
+    assert float(distance.take()) == 0
+    assert not len(distance)
     distance.add(real, made)
     assert float(distance.take()) == pytest.approx(1, abs=0.02)
 
