@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from medreg.errors import DataError
-from medreg.metrics.hearts.sources import AGED, AGEING, GAP, GENERATED, REAL, TABLE, TO_GROUP
+from medreg.metrics.hearts.sources import AGED, AGEING, GAP, GENERATED, POPULATION, REAL, TABLE, TO_GROUP
 from medreg.reporting.results import RunFolder
-from medreg.reporting.tables import POPULATION
 from medreg.reporting.views import Array
 
 SEXES = {0: "women", 1: "men"}
