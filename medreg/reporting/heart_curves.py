@@ -111,9 +111,8 @@ def read_curves(run: RunFolder) -> dict[str, dict[str, Array]]:
     missing = {"source", "structure"} - set(table.columns)
     if missing:
         raise DataError(f"{file} lacks the columns {', '.join(sorted(missing))}; evaluate the run again.")
-    times = sorted(
-        (name for name in table if name.startswith(FRAME)), key=lambda name: int(name[len(FRAME) :])
-    )
+    columns = [str(name) for name in table.columns if str(name).startswith(FRAME)]
+    times = sorted(columns, key=lambda name: int(name.removeprefix(FRAME)))
     found: dict[str, dict[str, Array]] = {}
     for source in (name for name in SOURCE_COLOURS if name in DRAWN):
         for structure in STRUCTURES:
