@@ -72,8 +72,8 @@ def short(condition: str) -> str:
 def effect_rows(hearts: Hearts, modelled: pd.DataFrame, pooling: Pooling) -> Iterator[MetricRow]:
     """Yield effects with their intervals, in the unit of the measure per step, and their shares of the real ones.
 
-    `effect_NAME` is modelled, `effect_NAME_real` real, both with `_se`, `_low` and `_high`; `effect_NAME_percent` is the
-    modelled as a share of the real one, with the interval of a bootstrap over cases. `sex_difference…` is men less
+    `effect_NAME` is modelled, `effect_NAME_real` real, both with `_se`, `_low` and `_high`; `effect_NAME_percent` is
+    the modelled as a share of the real one, with the interval of a bootstrap over cases. `difference_sex…` is men less
     women as they are, without the other conditions.
 
     Args:

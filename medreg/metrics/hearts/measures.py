@@ -1,7 +1,7 @@
 """Clinical measures of a heart from its label maps over the cycle.
 
 Definitions of the code released with Qiao et al., STACOM 2022 (AgeHeart, calculate_clinical_features.py), which are
-those of Qiao et al., TMI 2023 (CHeart): ED is frame 0, ES the frame of the smallest left ventricle of the same sequence.
+those of Qiao et al., TMI 2023 (CHeart): ED is frame 0, ES where the left ventricle of the same sequence is smallest.
 """
 
 from __future__ import annotations

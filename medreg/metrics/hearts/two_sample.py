@@ -50,7 +50,7 @@ class TwoSample:
 def two_sample(
     real: pd.DataFrame, modelled: pd.DataFrame, *, folds: int, repeats: int, seed: int
 ) -> TwoSample | None:
-    """Return how well real and modelled hearts of the same cases can be told apart; None for fewer cases than 2 × folds.
+    """Return how well real and modelled hearts of the same cases are told apart; None for fewer cases than 2 × folds.
 
     Every repeat takes one modelled heart a case, so that both kinds are as many and have the same conditions; the two
     hearts of a case are in the same fold, so that no case is learned from and judged.
