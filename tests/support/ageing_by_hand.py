@@ -13,9 +13,7 @@ SLOPE = -8.0  # mL of LVEDV a decade, as in `hearts_by_hand.EFFECTS`
 def moved(frame, years, share):
     """Shift LVEDV and RVEDV by so many years of ageing."""
     step = share * np.asarray(years) / 10
-    return frame.assign(
-        lvedv_ml=frame["lvedv_ml"] + SLOPE * step, rvedv_ml=frame["rvedv_ml"] - 9.0 * step
-    )
+    return frame.assign(lvedv_ml=frame["lvedv_ml"] + SLOPE * step, rvedv_ml=frame["rvedv_ml"] - 9.0 * step)
 
 
 def ageing(seed=0, *, cases=120, share=1.0, noise=0.0, training=600, samples=20, width=1.0):

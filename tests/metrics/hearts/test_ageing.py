@@ -43,7 +43,9 @@ def test_a_mean_heart_of_each_sex_has_no_identity():
     made = frame["source"].isin(["aged", "reconstructed"])
     frame.loc[made, "lvedv_ml"] = 120.0 + 40 * frame.loc[made, "sex"]
     found = list(ageing_rows(Hearts(frame), pooling()))
-    assert "lvedv_ml" not in values(found, "identity_r_male")  # no spread, no correlation, and no 1.00 by sex alone
+    assert "lvedv_ml" not in values(
+        found, "identity_r_male"
+    )  # no spread, no correlation, and no 1.00 by sex alone
 
 
 def test_a_turned_septum_is_seen():
@@ -66,7 +68,9 @@ def test_the_judge_has_seen_real_training_hearts_alone(right):
 
 def test_a_judge_of_ages_that_show_is_right():
     generator = default_rng(1)
-    hearts = [measured(people(count, generator), generator, spread=0.1).assign(case="x") for count in (400, 100)]
+    hearts = [
+        measured(people(count, generator), generator, spread=0.1).assign(case="x") for count in (400, 100)
+    ]
     judge = AgeJudge.trained(hearts[0])
     ages = judge.ages(hearts[1])
     groups = Hearts(hearts[1].assign(source="real", sample=0)).frame
