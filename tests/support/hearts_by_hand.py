@@ -1,8 +1,9 @@
+"""Hearts for tests of metrics: evaluators, and a made population whose effects are known."""
+
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from medreg.metrics.hearts.evaluator import HeartEvaluator
 from medreg.metrics.hearts.measures import MEASURES
@@ -81,10 +82,3 @@ def population(seed=0, *, cases=150, samples=10, training=800, **changed):
 
 def values(rows, metric):
     return {row.structure: row.value for row in rows if row.metric == metric}
-
-
-@pytest.fixture(scope="session")
-def faithful():
-    from medreg.metrics.hearts.population import pooled_rows
-
-    return pooled_rows(population(), pooling())
