@@ -48,7 +48,7 @@ def grid_sheet(frame: pd.DataFrame) -> Sheet:
             found = pick(rows, size=size, contender=name)
             cells = [number(one(found, quantity=key), 4) for key in ("memory_mib", "wall_s", "cpu_s")]
             out.append([size_title(size), name, *cells])
-    note = "Peak of the resident memory beyond code, weights and hearts, each in its own process; the faster of two steps."
+    note = "Peak of the resident memory beyond code, weights and hearts, in a process each; the faster of two steps."
     columns = ("size", "package", "peak MiB", "wall s", "CPU s")
     text = f"{note} {measured_on(rows)}" if out else ""
     return Sheet("hearts_grid", "CHeart on the full grid", columns, out, text)
