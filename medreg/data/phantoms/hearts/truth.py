@@ -7,6 +7,7 @@ these numbers say what an effect is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,15 @@ from medreg.data.phantoms.hearts.law import (
 )
 from medreg.data.phantoms.hearts.population import Population
 from medreg.data.phantoms.hearts.visits import SBP_PER_YEAR, second_visit
+from medreg.errors import ConfigError
 
-UNITS = {"age_years": 10.0, "sex": 1.0, "height_cm": 10.0, "weight_kg": 10.0, "sbp_mmhg": 18.0}  # of an effect
+UNITS = {
+    "age_years": 10.0,
+    "sex": 1.0,
+    "height_cm": 10.0,
+    "weight_kg": 10.0,
+    "sbp_mmhg": 18.0,
+}  # of an effect
 MEASURES = ("lvedv_ml", "lvesv_ml", "lvm_g", "rvedv_ml", "rvesv_ml", "lvef_percent", "rvef_percent")
 # Measure, condition and sex (None: both) between which there is no effect.
 CONTROLS = (("rvedv_ml", "sbp_mmhg", None), ("rvesv_ml", "sbp_mmhg", None), ("lvm_g", "age_years", 0))
@@ -32,12 +40,24 @@ CHUNK = 1_000_000  # numbers of people who are drawn for truths alone begin here
 
 
 def population_of(options: Mapping[str, Any]) -> Population:
-    """Return the population of the options of `HeartPopulation`, or of the parameters in its folder; others are ignored."""
+    """Return the population of the options of `HeartPopulation`, or of the parameters in its folder.
+
+    Args:
+        options: those of a population, and others, which are ignored.
+
+    Raises:
+        ConfigError: one is missing.
+    """
     names = Population.__dataclass_fields__
+    missing = [name for name in names if name not in options]
+    if missing:
+        raise ConfigError(f"These are no options of a heart population: {missing[0]} is missing.")
     return Population(**{name: options[name] for name in names})
 
 
-def known_effects(options: Mapping[str, Any] | Population, people: int = 20_000) -> dict[str, dict[str, float]]:
+def known_effects(
+    options: Mapping[str, Any] | Population, people: int = 20_000
+) -> dict[str, dict[str, float]]:
     """Return the effect of each condition on each measure, the other conditions held: a regression over the population.
 
     Args:
@@ -64,7 +84,9 @@ def effects_of(covariates: Mapping[str, Array], values: Array) -> dict[str, floa
     return {name: float(value) for name, value in zip(UNITS, found, strict=True)}
 
 
-def explained_by_conditions(options: Mapping[str, Any] | Population, people: int = 20_000) -> dict[str, float]:
+def explained_by_conditions(
+    options: Mapping[str, Any] | Population, people: int = 20_000
+) -> dict[str, float]:
     """Return R² of each measure given all conditions, by a linear regression."""
     drawn, exact = _drawn(_population(options), people)
     columns = np.stack([np.ones(people), *drawn.covariates().values()], axis=1)
@@ -75,7 +97,9 @@ def explained_by_conditions(options: Mapping[str, Any] | Population, people: int
     return out
 
 
-def moments(options: Mapping[str, Any] | Population, people: int = 20_000) -> dict[int, dict[str, tuple[float, float]]]:
+def moments(
+    options: Mapping[str, Any] | Population, people: int = 20_000
+) -> dict[int, dict[str, tuple[float, float]]]:
     """Return mean and standard deviation of each measure, by sex (0 women, 1 men)."""
     drawn, exact = _drawn(_population(options), people)
     values = {**exact.measures(), "length_mm": exact.length_mm}
@@ -86,7 +110,9 @@ def moments(options: Mapping[str, Any] | Population, people: int = 20_000) -> di
     }
 
 
-def ranges(options: Mapping[str, Any] | Population, people: int = 20_000) -> dict[int, dict[str, tuple[float, float]]]:
+def ranges(
+    options: Mapping[str, Any] | Population, people: int = 20_000
+) -> dict[int, dict[str, tuple[float, float]]]:
     """Return the range that holds 95 % of each measure, by sex (0 women, 1 men)."""
     drawn, exact = _drawn(_population(options), people)
     out: dict[int, dict[str, tuple[float, float]]] = {0: {}, 1: {}}
@@ -219,6 +245,7 @@ def _population(options: Mapping[str, Any] | Population) -> Population:
     return options if isinstance(options, Population) else population_of(options)
 
 
+@lru_cache(maxsize=4)
 def _drawn(population: Population, people: int) -> tuple[People, Targets]:
     drawn = population.people(range(CHUNK, CHUNK + people))
     return drawn, population.targets(drawn)
