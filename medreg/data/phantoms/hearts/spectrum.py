@@ -35,7 +35,9 @@ def surface_points(made: Surfaces, shape: Shape, frame: int = 0) -> Array:
     angles = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
     inner, outer = (np.sqrt(np.maximum(table[..., k], 0)) for k in (0, 1))
     parts = [
-        np.stack(np.broadcast_arrays(_at(radius, RINGS, angles), angles, RINGS[:, np.newaxis]), -1).reshape(-1, 3)
+        np.stack(np.broadcast_arrays(_at(radius, RINGS, angles), angles, RINGS[:, np.newaxis]), -1).reshape(
+            -1, 3
+        )
         for radius in (inner, outer)
     ]
     _, leave = ventricle_radii(table)
@@ -84,7 +86,11 @@ def label_points(labels: NDArray[np.uint8], grid: HeartGrid) -> Array:
         height, angle = (a.ravel() for a in np.meshgrid(low + (high - low) * rings, angles, indexing="ij"))
         x, y = np.cos(angle), np.sin(angle)
         steps = np.arange(0, FARTHEST_MM, STEP_MM)[:, np.newaxis]
-        at = [centre[0] + steps * x, centre[1] + steps * y, np.broadcast_to(height, (len(steps), len(height)))]
+        at = [
+            centre[0] + steps * x,
+            centre[1] + steps * y,
+            np.broadcast_to(height, (len(steps), len(height))),
+        ]
         seen = ndimage.map_coordinates(share, [a / s for a, s in zip(at, spacing, strict=True)], order=1)
         out = np.argmax(seen < 0.5, axis=0)
         one, other = (np.take_along_axis(seen, np.maximum(out - k, 0)[np.newaxis], axis=0)[0] for k in (1, 0))
