@@ -28,6 +28,7 @@ from medreg.metrics.hearts.sources import COMPLETED_SAMPLE
 
 CURVES, MEASURES, SPREAD, CHANGES = "curves.csv", "measures.csv", "spread.csv", "changes.csv"
 MESHES = "meshes"
+MOST_NAMED = 4  # hearts in a sentence
 KEPT = 8  # hearts whose shapes are kept for pictures; of ageing all
 
 
@@ -84,17 +85,23 @@ def write(plan: Plan, hearts: Iterable[Heart], place: Path, *, mesh: bool) -> To
         place: folder that `check_output` has looked at.
         mesh: whether surfaces are written, too.
     """
-    told = Told(place)
+    told, incomplete = Told(place), list[str]()
     with delivering(place) as part:
         for heart in (*plan.given, *_written(plan, hearts, part, mesh=mesh)):
             told.measures.append(measure_row(heart, measured(heart)))
             told.curves += curve_rows(heart)
             if heart not in plan.given:
-                told.notes += [f"{heart.name} lacks {name} in some frame" for name in lacking(heart)]
+                if absent := lacking(heart):
+                    incomplete.append(f"{heart.name} ({', '.join(absent)})")
                 if plan.verb == "age" or len(told.kept) < KEPT:
                     told.kept.append(heart)
+        if incomplete:
+            shown = ", ".join(incomplete[:MOST_NAMED]) + (" …" if len(incomplete) > MOST_NAMED else "")
+            told.notes.append(
+                f"{len(incomplete)} of {len(plan.names)} hearts lack a structure in some frame: {shown}"
+            )
         _tables(plan, told, part)
-        draw(plan.verb, part, told.kept, told.curves, told.measures)
+        draw(plan.verb, part, told.kept, given=plan.given, curves=told.curves, measures=told.measures)
         files = sorted(file.relative_to(part).as_posix() for file in part.rglob("*") if file.is_file())
         write_json(part / MADE, _record(plan, told, files))
     told.files = [place / name for name in (*files, MADE)]

@@ -24,7 +24,15 @@ from medreg.reporting.heart_effects import (
 from medreg.reporting.heart_facts import error_table, fact_table
 from medreg.reporting.heart_pictures import compared_beats, compared_views
 from medreg.reporting.heart_style import source_word
-from medreg.reporting.heart_tables import SHOWN, made_source, measured, pooled, read_measures, single
+from medreg.reporting.heart_tables import (
+    SHOWN,
+    compared,
+    made_source,
+    measured,
+    pooled,
+    read_measures,
+    single,
+)
 from medreg.reporting.page import Section, boxes, details, figure, paragraph, to_html
 from medreg.reporting.pictures import Picture
 from medreg.reporting.results import RunFolder, read_case
@@ -58,10 +66,10 @@ CASES_TOLD = (
 CURVES_TOLD = "Line: median over hearts; band: 5 % to 95 %. ED is the first frame."
 VIOLINS_TOLD = (
     "Thick line: median; thin lines: quartiles. W1: 1-Wasserstein distance between real and {made} hearts, also in "
-    "standard deviations of the real ones."
+    "standard deviations of all real hearts of the test."
 )
 BOXES_TOLD = (
-    "Above each pair: W1 in standard deviations of the real hearts of the group; by chance large for few."
+    "Above each pair: W1 in standard deviations of all real hearts of the test; large for few hearts."
 )
 EFFECTS_TOLD = (
     "Linear regression of each measure on all conditions together, in real hearts and in hearts of the model. Shaded "
@@ -100,7 +108,8 @@ def facts(run: RunFolder) -> Iterator[Section]:
 
 def cases(run: RunFolder) -> Iterator[Section]:
     """Real beside completed and generated hearts in three views, and over time."""
-    pictures, notes = [], []
+    pictures: list[Picture] = []
+    notes: list[str] = []
     for file in run.cases[:LIMIT]:
         try:
             arrays = read_case(file, NEEDS)
@@ -131,7 +140,7 @@ def curves(run: RunFolder) -> Iterator[Section]:
 
 def distributions(run: RunFolder) -> Iterator[Section]:
     """Measures of real against generated (or aged) hearts, by sex and age group."""
-    hearts = read_measures(run)
+    hearts = compared(read_measures(run))
     made = made_source(hearts)
     names = measured(hearts, SHOWN)
     if made is None or not names:
@@ -171,7 +180,8 @@ def effects(run: RunFolder) -> Iterator[Section]:
 
 def extremes(run: RunFolder) -> Iterator[Section]:
     """The best, the median and the worst completion."""
-    pictures, notes = [], []
+    pictures: list[Picture] = []
+    notes: list[str] = []
     for name in reversed(EXTREMES):
         file = run.path / FOLDER / f"{name}.npz"
         if not file.is_file():

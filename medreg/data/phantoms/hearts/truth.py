@@ -7,6 +7,7 @@ these numbers say what an effect is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from medreg.data.phantoms.hearts.law import (
 )
 from medreg.data.phantoms.hearts.population import Population
 from medreg.data.phantoms.hearts.visits import SBP_PER_YEAR, second_visit
+from medreg.errors import ConfigError
 
 UNITS = {"age_years": 10.0, "sex": 1.0, "height_cm": 10.0, "weight_kg": 10.0, "sbp_mmhg": 18.0}  # of an effect
 MEASURES = ("lvedv_ml", "lvesv_ml", "lvm_g", "rvedv_ml", "rvesv_ml", "lvef_percent", "rvef_percent")
@@ -32,8 +34,18 @@ CHUNK = 1_000_000  # numbers of people who are drawn for truths alone begin here
 
 
 def population_of(options: Mapping[str, Any]) -> Population:
-    """Return the population of the options of `HeartPopulation`, or of the parameters in its folder; others are ignored."""
+    """Return the population of the options of `HeartPopulation`, or of the parameters in its folder.
+
+    Args:
+        options: those of a population, and others, which are ignored.
+
+    Raises:
+        ConfigError: one is missing.
+    """
     names = Population.__dataclass_fields__
+    missing = [name for name in names if name not in options]
+    if missing:
+        raise ConfigError(f"These are no options of a heart population: {missing[0]} is missing.")
     return Population(**{name: options[name] for name in names})
 
 
@@ -219,6 +231,7 @@ def _population(options: Mapping[str, Any] | Population) -> Population:
     return options if isinstance(options, Population) else population_of(options)
 
 
+@lru_cache(maxsize=4)
 def _drawn(population: Population, people: int) -> tuple[People, Targets]:
     drawn = population.people(range(CHUNK, CHUNK + people))
     return drawn, population.targets(drawn)

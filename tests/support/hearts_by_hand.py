@@ -1,8 +1,9 @@
+"""Hearts for tests of metrics: evaluators, and a made population whose effects are known."""
+
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from medreg.metrics.hearts.evaluator import HeartEvaluator
 from medreg.metrics.hearts.measures import MEASURES
@@ -21,7 +22,7 @@ NOISE = {"lvedv_ml": 15.0, "lvm_g": 8.0, "rvedv_ml": 15.0}
 
 def pooling(**changed):
     known = {
-        "steps": STEPS, "resamples": 200, "folds": 5, "repeats": 3, "least": 5, "neighbours": 200,
+        "steps": STEPS, "resamples": 100, "folds": 5, "repeats": 1, "trees": 20, "least": 5, "neighbours": 200,
         "long_gap_years": 10.0, "interval": 0.8, "seed": 1,
     }  # fmt: skip
     return Pooling(**{**known, **changed})
@@ -81,10 +82,3 @@ def population(seed=0, *, cases=150, samples=10, training=800, **changed):
 
 def values(rows, metric):
     return {row.structure: row.value for row in rows if row.metric == metric}
-
-
-@pytest.fixture(scope="session")
-def faithful():
-    from medreg.metrics.hearts.population import pooled_rows
-
-    return pooled_rows(population(), pooling())
