@@ -78,14 +78,14 @@ def draw_curves(axis: Axes, times: Array, curves: Mapping[str, Array]) -> None:
 
 
 def curve_panels(curves: Mapping[str, Mapping[str, Array]]) -> Figure | None:
-    """Draw the volumes of all structures, a panel each; None where there is no curve over time.
+    """Draw the volumes of all structures, a panel each; None of hearts at ED and ES alone.
 
     Args:
         curves: source → structure → (n, T) mL; all of one T.
     """
     structures = [name for name in STRUCTURES if any(len(by.get(name, ())) for by in curves.values())]
     frames = {rows.shape[1] for by in curves.values() for rows in by.values()}
-    if not structures or len(frames) != 1 or frames == {1}:
+    if not structures or len(frames) != 1 or max(frames) <= 2:
         return None
     with panels(1, len(structures), size=(3.1 * len(structures) + 0.2, 3.0)) as (figure, axes):
         for axis, name in zip(axes[0], structures, strict=True):

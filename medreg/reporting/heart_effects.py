@@ -180,7 +180,8 @@ def control_rows(pooled: pd.DataFrame, steps: Mapping[str, float]) -> Iterator[t
             )
             for end in ("", "_real")
         ]
-        yield f"{measure(name).label} by {condition_word(condition, steps)}{who}", told[0], told[1]
+        known = condition_word(condition, {} if who else steps)
+        yield f"{measure(name).label} by {known}{who}", told[0], told[1]
 
 
 def interval(ends: tuple[float, ...], *, digits: int = 1, unit: str = " %") -> str:
