@@ -32,15 +32,17 @@ class Extremes(OnCase):
 
     Args:
         metric: by whose mean over structures cases are ordered.
+        first: whether that of the first method counts, such as the completion of a heart before further samples;
+            otherwise that of the last, the most refined one.
     """
 
-    def __init__(self, *, metric: str) -> None:
-        self.metric = metric
+    def __init__(self, *, metric: str, first: bool = False) -> None:
+        self.metric, self.first = metric, first
 
     def on_case(self, trainer: pl.Trainer, result: CaseResult, index: int) -> None:  # noqa: D102
         if not result.arrays:
             return
-        score = score_of(result, self.metric)
+        score = score_of(result, self.metric, first=self.first)
         if math.isnan(score):
             return
         arrays = {name: _small(array) for name, array in result.arrays.items()}
@@ -56,9 +58,11 @@ class Extremes(OnCase):
             keep(Path(trainer.default_root_dir) / FOLDER, higher=describe(self.metric).better != "lower")
 
 
-def score_of(result: CaseResult, metric: str) -> float:
-    """Return the mean over structures of a metric of a case, by its last method; NaN where it was not measured."""
-    rows = [row for rows in list(result.rows.values())[-1:] for row in rows if row.metric == metric]
+def score_of(result: CaseResult, metric: str, *, first: bool = False) -> float:
+    """Mean over structures of a metric of a case, by its last or first method; NaN where it was not measured."""
+    methods = list(result.rows.values())
+    chosen = methods[:1] if first else methods[-1:]
+    rows = [row for rows in chosen for row in rows if row.metric == metric]
     return next((row.value for name in OVERALL for row in rows if row.structure == name), math.nan)
 
 

@@ -1,1 +1,1 @@
-"""Hearts made by a trained run: from conditions, from one frame, at another age."""
+"""Hearts made by a trained run: of people with given conditions, of one frame, or at another age."""

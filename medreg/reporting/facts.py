@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from medreg.metrics.hearts.sources import POPULATION
 from medreg.reporting.results import RunFolder
 
 HEADS = frozenset(
@@ -23,10 +24,17 @@ def header_facts(run: RunFolder) -> dict[str, str]:
         "Parameters": f"{record['parameters']:,}" if isinstance(record.get("parameters"), int) else None,
         "Commit": commit(record),
         "Device": record.get("device"),
-        "Cases evaluated": run.results["case"].nunique() if not run.results.empty else None,
+        "Cases evaluated": _cases(run),
         "Training steps": f"{run.history['step'].max():.0f}" if not run.history.empty else None,
     }
     return {name: str(value) for name, value in facts.items() if value not in (None, "")}
+
+
+def _cases(run: RunFolder) -> int | None:
+    """How many cases were evaluated one by one."""
+    if run.results.empty:
+        return None
+    return int(run.results.loc[run.results["case"] != POPULATION, "case"].nunique())
 
 
 def notices(run: RunFolder, more: Sequence[str] = ()) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ import pandas as pd
 from medreg.io.atomic import replacing
 from medreg.reporting.plots import box_plots, training_curves
 from medreg.reporting.style import to_png
-from medreg.reporting.tables import structure_metrics, summarise
+from medreg.reporting.tables import mixed_metrics, structure_metrics, summarise
 from medreg.reporting.vocabulary import COST, INTERVAL_ENDS, describe, in_order
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def box_pictures(results: pd.DataFrame, *, prefix: str) -> list[Picture]:
     ]
     pictures = []
     for metric in metrics:
-        if metric in INTERVAL_ENDS:
+        if metric in INTERVAL_ENDS or metric in mixed_metrics(results):
             continue
         figure = box_plots(results, metric=metric)
         if figure is not None:

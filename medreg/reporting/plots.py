@@ -105,6 +105,7 @@ def draw_boxes(
     width: float,
     colour: str,
     lying: bool,
+    dots: bool = True,
 ) -> None:
     """Draw a box for every array of values that is not empty, and where there are few values a dot for each.
 
@@ -115,9 +116,10 @@ def draw_boxes(
         width: room of a box, of which it fills most.
         colour: of the boxes.
         lying: whether they lie on their side.
+        dots: whether few values may be shown as dots.
     """
     filled = [(place, values) for place, values in zip(places, data, strict=True) if len(values)]
-    few = max((len(values) for _, values in filled), default=0) <= FEW_CASES
+    few = dots and max((len(values) for _, values in filled), default=0) <= FEW_CASES
     if not filled:
         return
     axis.boxplot(

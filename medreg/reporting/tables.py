@@ -89,21 +89,25 @@ def _numbers(values: pd.Series) -> tuple[int, int, float, float, float, float, f
 
 
 def with_means(results: pd.DataFrame) -> pd.DataFrame:
-    """Add the mean over structures of each case, as structure "mean", where a metric has none.
+    """Add the mean over structures of each case, as structure "mean", where a metric has none and has one unit.
 
-    Quantities of different units, such as errors of volumes and of masses, have no mean; what is told of all cases
-    together has the means that it was given.
+    What is told of all cases together has the means that it was given.
     """
     if results.empty:
         return results
-    whole = set(results.loc[results["structure"].isin(OVERALL), "metric"])
-    units = results.groupby("metric")["unit"].nunique()
-    single = of_cases(results[~results["metric"].isin(whole | set(units.index[units > 1]))])
+    whole = set(results.loc[results["structure"].isin(OVERALL), "metric"]) | mixed_metrics(results)
+    single = of_cases(results[~results["metric"].isin(whole)])
     if single.empty:
         return results
     keys = [name for name in results.columns if name not in ("structure", "value")]
     means = single.groupby(keys, sort=False, as_index=False)["value"].mean()
     return pd.concat([results, means.assign(structure="mean")], ignore_index=True)[list(results.columns)]
+
+
+def mixed_metrics(results: pd.DataFrame) -> set[str]:
+    """The metrics that are told in several units, such as errors of clinical measures: they have no mean."""
+    units = results.groupby("metric")["unit"].nunique()
+    return {str(name) for name in units.index[units > 1]}
 
 
 def methods_in(results: pd.DataFrame) -> list[str]:
@@ -135,7 +139,7 @@ def structure_metrics(results: pd.DataFrame) -> list[str]:
 
 
 def by_split(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The results of the cases of each data set and split with a heading such as "acdc, test"."""
+    """Results of each data set and split, headed such as "acdc, test"; without what was pooled over cases."""
     if not results.empty:
         for (data, split), rows in of_cases(results).groupby(["data", "split"], sort=False):
             yield ", ".join(str(word) for word in (data, split) if word) or "results", rows
@@ -158,7 +162,8 @@ def headline(results: pd.DataFrame, *, title: str = "", tests: bool = True) -> T
     full = with_means(results)
     methods = methods_in(full) if not full.empty else []
     shown = [metric for metric in metrics_to_show(full) if metric not in DETAILS]
-    columns = {metric: overall_structure(full, metric) for metric in shown}
+    found = {metric: overall_structure(full, metric) for metric in shown}
+    columns = {metric: structure for metric, structure in found.items() if structure is not None}
     summary = lookup(full)
     cells = [
         metric_cells(summary, [(method, str(structure), metric) for method in methods], metric)

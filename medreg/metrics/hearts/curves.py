@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
-from medreg.metrics.hearts.measures import Curves, FloatArray
+from medreg.metrics.hearts.measures import STRUCTURES, Curves, FloatArray, as_shape
+from medreg.metrics.overlap import voxel_counts
 from medreg.metrics.rows import MetricRow
 
+EDES = ("ED", "ES")
 UNITS = {"LV": "ml", "MYO": "g", "RV": "ml"}
 
 
@@ -49,3 +53,22 @@ def curve_rows(truth: Curves, found: Curves) -> Iterator[MetricRow]:
         if name in known:
             yield MetricRow(name, "curve_error", curve_error(known[name], curve), UNITS[name])
             yield MetricRow(name, "curve_dtw", dtw(known[name], curve), "1")
+
+
+def curve_table_rows(
+    shape: Tensor | NDArray[np.uint8], spacing_mm: Sequence[float], names: Sequence[str] = STRUCTURES
+) -> Iterator[dict[str, float | str]]:
+    """Yield a row a structure of the table `curves.csv`: its volume in every frame, mL; nothing of ED and ES alone.
+
+    Args:
+        shape: (T, X, Y, Z) uint8.
+        spacing_mm: along X, Y and Z.
+        names: of the structures, in the order of their places.
+    """
+    found = as_shape(shape)
+    if len(found) <= len(EDES):
+        return
+    voxel_ml = math.prod(float(mm) for mm in spacing_mm) / 1000.0
+    volumes = voxel_counts(found, max(len(names), int(found.max()))).numpy() * voxel_ml
+    for place, name in enumerate(names):
+        yield {"structure": name, **{f"frame_{t}": float(ml) for t, ml in enumerate(volumes[:, place])}}

@@ -20,10 +20,10 @@ class HeartPCA(FittedModel):
     """Gaussian model of the sequences as ones and zeros, x = m + P b with b ~ N(0, 1) and noise of variance σ².
 
     P holds the leading principal components, each times the standard deviation of its scores. A sequence is completed
-    from its first frame by b = argmin ‖x₀ − m₀ − P₀ b‖² + σ²‖b‖². Around that, completions are drawn with the covariance
-    of what it misses of the training hearts' scores: the posterior of the model, σ²(P₀ᵀP₀ + σ²)⁻¹, is far too narrow,
-    as neighbouring voxels err together (ours). A new heart has scores that are drawn around what a linear regression on
-    the conditions says of them. Labels are the largest of the values.
+    from its first frame by b = argmin ‖x₀ − m₀ − P₀ b‖² + σ²‖b‖². Around that, completions are drawn with the
+    covariance of what it misses of the training hearts' scores: the posterior of the model, σ²(P₀ᵀP₀ + σ²)⁻¹, is far
+    too narrow, as neighbouring voxels err together (ours). A new heart has scores that are drawn around what a linear
+    regression on the conditions says of them. Labels are the largest of the values.
 
     Args:
         conditions: as in `FittedModel`, like the rest.
@@ -105,8 +105,8 @@ class HeartPCA(FittedModel):
         self._describe(scores / (count - 1))
         left = centred.trace() / (count - 1) - self.variances.sum()
         values = self.mean.numel() // (self.classes - 1) * self.classes
-        found = max(float(left) / (values - self.components), _LEAST_VARIANCE)
-        self.variance.fill_(found if self.noise is None else self.noise)
+        noise = max(float(left) / (values - self.components), _LEAST_VARIANCE)
+        self.variance.fill_(noise if self.noise is None else self.noise)
         self._regress(scores)
         firsts = self._hearts.frame(0).to(self.modes.device).split(_AT_ONCE)
         found = torch.cat([self.scores_of(first).cpu() for first in firsts])

@@ -33,7 +33,17 @@ class ShapeTask(Task):
     model: ShapeModel
     requires: ClassVar[frozenset[str]] = frozenset({"shape", "case"})
     sections = (
-        "medreg.reporting.sections.results",
+        "medreg.reporting.heart_sections.results",
+        "medreg.reporting.heart_sections.facts",
+        "medreg.reporting.heart_sections.cases",
+        "medreg.reporting.heart_ageing_sections.ages",
+        "medreg.reporting.heart_ageing_sections.course",
+        "medreg.reporting.heart_ageing_sections.second_visits",
+        "medreg.reporting.heart_ageing_sections.collusion",
+        "medreg.reporting.heart_sections.curves",
+        "medreg.reporting.heart_sections.distributions",
+        "medreg.reporting.heart_sections.effects",
+        "medreg.reporting.heart_sections.extremes",
         "medreg.reporting.sections.training",
     )
 

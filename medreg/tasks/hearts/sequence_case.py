@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medreg.errors import require_choice, require_whole
+from medreg.metrics.hearts.curves import curve_table_rows
 from medreg.metrics.rows import MetricRow
 from medreg.metrics.runtime import RuntimeMeter
 from medreg.models.hearts.base import ShapeModel
@@ -17,6 +18,8 @@ from medreg.tasks.moment import chance
 from medreg.tasks.results import CaseResult, case_arrays, cost_rows
 
 TABLE = "measures"
+CURVES = "curves"  # table of volumes over time, for the report
+CURVES_KEPT = 5  # samples of a case and source in it
 Measures = dict[str, Any]
 
 
@@ -89,7 +92,7 @@ class SequenceEvaluation:
             case=case.name,
             rows=rows,
             arrays=case_arrays(batch, {"label": batch["shape"], **arrays}),
-            tables={TABLE: case.rows},
+            tables={TABLE: case.rows, **({CURVES: case.curves} if case.curves else {})},
         )
 
     def _completed(
@@ -138,6 +141,7 @@ class _Case:
         self.covariates: Covariates = batch.get("covariates", {})
         self.spacing_mm: list[float] = batch["spacing_mm"][0].tolist()
         self.rows: list[Measures] = []
+        self.curves: list[dict[str, Any]] = []
 
     def chance(self, stream: str) -> torch.Generator:
         """Return the source of chance of a purpose."""
@@ -149,3 +153,6 @@ class _Case:
         for sample, shape in enumerate(shapes):
             found = self.evaluation.evaluator.measures(shape, self.spacing_mm)
             self.rows.append({"case": self.name, "source": source, "sample": sample, **told, **found})
+            if sample < CURVES_KEPT:
+                volumes = curve_table_rows(shape, self.spacing_mm)
+                self.curves += [{"source": source, "sample": sample, **row} for row in volumes]

@@ -10,6 +10,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 END_SYSTOLE = 0.4  # of the cycle
+# The physiological course; all in parts of the cycle, ours.
+END_SYSTOLE_SD = 0.015
+LATE_SD = 0.018  # of the time from the largest ventricle to frame 0
+LATEST = 0.04
+EARLY_LENGTH = 0.2  # of early filling
+DIASTASIS = 0.04  # part of the stroke volume that flows in between early filling and kick
+EARLY_SD = 0.04  # of the part of early filling, given the age
+KICK = 0.8  # when the atria contract
 
 
 @dataclass(frozen=True)
@@ -50,3 +58,35 @@ def simple_course(frames: int, age_years: float) -> Cycle:
     )
     contraction = np.where(phase <= END_SYSTOLE, smooth_step(phase / END_SYSTOLE), 1 - filling)
     return Cycle(contraction, end)
+
+
+def physiological_course(frames: int, age_years: float, random: np.random.Generator) -> Cycle:
+    """Return a cycle with early filling, diastasis and the kick of the atria, seen by a scanner that is not quite on time.
+
+    Frame 0 is what the scanner calls end-diastole; the ventricle is largest up to `LATEST` of a cycle before or after,
+    so that the largest of the frames may be the next one or the last. Contraction is below 0 where the ventricle is
+    larger than in frame 0. End-systole falls on a frame: what is asked for is reached.
+
+    Args:
+        frames: T.
+        age_years: of the heart.
+        random: of the subject.
+    """
+    late, end, early = random.standard_normal(3)
+    late = float(np.clip(LATE_SD * late, -LATEST, LATEST))
+    late = float(np.clip(late, -1.4 / frames, 1.4 / frames))  # never more than a frame away
+    systole = END_SYSTOLE + END_SYSTOLE_SD * float(np.clip(end, -2.5, 2.5))
+    frame = max(round((systole - late) * frames), 1)
+    systole = frame / frames + late
+    share = float(np.clip(early_share(age_years) + EARLY_SD * early, 0.4, 0.88))
+    phase = np.mod(np.arange(frames) / frames + late, 1.0)
+    values = _physiological(phase, systole, share)
+    return Cycle((values - values[0]) / (values[frame] - values[0]), frame)
+
+
+def _physiological(phase: Array, systole: float, early: float) -> Array:
+    """Return the contraction over the cycle, 0 when the ventricle is fullest, 1 at the end of systole."""
+    filled = early * smooth_step((phase - systole) / EARLY_LENGTH)
+    filled += DIASTASIS * np.clip((phase - systole - EARLY_LENGTH) / (KICK - systole - EARLY_LENGTH), 0, 1)
+    filled += (1 - early - DIASTASIS) * smooth_step((phase - KICK) / (1 - KICK))
+    return np.asarray(np.where(phase <= systole, smooth_step(phase / systole), 1 - filled))

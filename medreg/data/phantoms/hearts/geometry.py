@@ -17,6 +17,7 @@ from medreg.errors import ConfigError
 
 Array = NDArray[np.float64]
 
+THINNEST = 0.45  # part of the mean thickness that no mode takes away
 DENSITY = 1.05  # g/mL of muscle
 LEVELS, ANGLES = 97, 72  # nodes of the surfaces along and around the axis
 BELOW = -0.2  # lowest level: the muscle reaches below the cavity
@@ -164,7 +165,7 @@ def _muscle(shape: Shape, cavity2: Array, radius: Array, wall: Array, length: Ar
     side = (_deep(radius) + _deep(wall) * shape.wall) * shape.section
     free = side**2 * profile2
     inner = np.sqrt(np.maximum(cavity2, 0))
-    least = np.where(cavity2 > 0, (inner + 0.3 * _deep(wall)) ** 2, free)
+    least = np.where(cavity2 > 0, (inner + THINNEST * _deep(wall)) ** 2, free)
     return np.maximum(free, least)
 
 

@@ -71,7 +71,7 @@ PLAIN = Law(
 )  # fmt: skip
 MEASURED = Law(
     lvedv=(121, 154), lvedv_sd=0.12, lvef=(60.5, 57.5), lvef_sd=4.6, lvef_by_size=-0.25, lvm=(87, 124), lvm_sd=0.15,
-    lvm_by_size=0.25, lvm_age=(0, -0.03), rvedv=(125, 196), rvedv_sd=0.13, rvef=(58, 54), rvef_sd=5.5,
+    lvm_by_size=0.25, lvm_age=(0, -0.03), rvedv=(128, 192), rvedv_sd=0.13, rvef=(58, 54), rvef_sd=5.5,
     longest_mm=108,
 )  # fmt: skip
 

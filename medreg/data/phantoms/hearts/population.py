@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medreg.data.phantoms.hearts import visits
-from medreg.data.phantoms.hearts.course import Cycle, simple_course
+from medreg.data.phantoms.hearts.course import Cycle, physiological_course, simple_course
 from medreg.data.phantoms.hearts.geometry import Shape, Surfaces, plain_shape, surfaces
 from medreg.data.phantoms.hearts.law import (
     AGES,
@@ -19,6 +19,7 @@ from medreg.data.phantoms.hearts.law import (
     People,
     Targets,
     draw_people,
+    generator,
     targets,
 )
 from medreg.data.phantoms.hearts.modes import draw_shape
@@ -78,9 +79,11 @@ class Population:
         """Return the form of a subject's heart, the only one of these targets."""
         return draw_shape(self.seed, number, float(aims.length_mm[0])) if self.modes else plain_shape()
 
-    def cycle(self, number: int, age_years: float, frames: int) -> Cycle:
+    def cycle(self, number: int, visit: int, age_years: float, frames: int) -> Cycle:
         """Return the contraction of a subject's heart in all frames."""
-        return simple_course(frames, age_years)
+        if self.course == "simple":
+            return simple_course(frames, age_years)
+        return physiological_course(frames, age_years, generator(self.seed, number, 5 + visit))
 
     def pose_of(self, people: People) -> Pose:
         """Return the pose of the only one of these people."""

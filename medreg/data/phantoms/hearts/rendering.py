@@ -91,6 +91,11 @@ def render(made: Surfaces, shape: Shape, pose: Pose, grid: HeartGrid) -> NDArray
     out = np.zeros((*grid.size, len(made.length_mm)), dtype=np.uint8)
     for frame in range(len(made.length_mm)):
         out[(*samples.box, frame)] = CODES[samples.labels(frame)]
+    if any(out.take(end, axis).any() for axis in range(3) for end in (0, -1)):
+        raise ConfigError(
+            f"A heart of the population reaches the border of the grid of {list(grid.size)} voxels of "
+            f"{list(grid.spacing_mm)} mm; raise data.dataset.prepare.grid.size or spacing_mm."
+        )
     return out
 
 
@@ -104,12 +109,7 @@ class Samples:
         origin = axis_mm(low, high, pose, spacing * size, float(made.length_mm[0]))
         first = np.floor((origin + low) / spacing + (size - 1) / 2).astype(int)
         last = np.ceil((origin + high) / spacing + (size - 1) / 2).astype(int)
-        if (first < 0).any() or (last > size - 1).any():
-            need = np.ceil(high - low + 2 * MARGIN_MM).astype(int).tolist()
-            raise ConfigError(
-                f"A heart of the population needs {need} mm, the grid has {(size * spacing).tolist()}; raise "
-                "data.dataset.prepare.grid.size or spacing_mm."
-            )
+        first, last = np.maximum(first, 0), np.minimum(last, size - 1)  # the extent is a bound, not the heart
         self.box = tuple(slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
         points = [
             ((np.arange(a, b + 1) - (n - 1) / 2)[:, np.newaxis] + POINTS[:, k]) * s - o

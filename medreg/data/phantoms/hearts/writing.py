@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medreg.data.phantoms.hearts.law import EFFECTS
+from medreg.data.phantoms.hearts.course import Cycle
+from medreg.data.phantoms.hearts.law import EFFECTS, People
 from medreg.data.phantoms.hearts.population import Population, heart
 from medreg.data.phantoms.hearts.rendering import HeartGrid, render
 from medreg.data.phantoms.hearts.visits import AGEING
@@ -20,7 +21,7 @@ from medreg.errors import ConfigError
 from medreg.io.atomic import write_text
 from medreg.io.image import write_labels
 
-VERSION = 1  # of the generator; part of the name of the folder
+VERSION = 2  # of the generator; part of the name of the folder
 STARTS = {
     "test": 0,
     "val": 100_000,
@@ -161,10 +162,14 @@ class HeartPopulation(Phantom):
                 ",".join([one.subject, str(one.visit), f"{known['age_years']:.3f}", sex, *numbers, one.split])
             )
             values = {k: v[0] for k, v in {**aims.measures(), "length_mm": aims.length_mm}.items()}
+            cycle = self._cycle(one, people)
+            values |= {"es_frame": cycle.end_systole, "largest_frame": int(np.argmin(cycle.contraction))}
             values |= dict(zip(EFFECTS, people.effects[0], strict=True))
             if not truth:
                 truth.append(",".join(["subject", "visit", *values]))
-            truth.append(",".join([one.subject, str(one.visit), *(f"{v:.4f}" for v in values.values())]))
+            truth.append(
+                ",".join([one.subject, str(one.visit), *(f"{float(v):.4f}" for v in values.values())])
+            )
         write_text(self.folder / "conditions.csv", "\n".join(conditions) + "\n")
         write_text(self.folder / "truth.csv", "\n".join(truth) + "\n")
 
@@ -173,13 +178,13 @@ class HeartPopulation(Phantom):
         people = self.population.people([one.number], one.visit, pairs=self._seen_twice(one.split))
         aims = self.population.drawn(people, [one.number], one.visit)
         shape = self.population.shape(one.number, aims)
-        if self.phases == "edes":
-            contraction = np.array([0.0, 1.0])
-        else:
-            age = float(people.age_years[0])
-            contraction = self.population.cycle(one.number, age, self.grid.frames).contraction
-        made = heart(shape, aims, contraction)
+        made = heart(shape, aims, self._cycle(one, people).contraction)
         return render(made, shape, self.population.pose_of(people), self.grid)
+
+    def _cycle(self, one: Heart, people: People) -> Cycle:
+        if self.phases == "edes":
+            return Cycle(np.array([0.0, 1.0]), 1)
+        return self.population.cycle(one.number, one.visit, float(people.age_years[0]), self.grid.frames)
 
     def _write(self, one: Heart) -> None:
         write_labels(self.file(one), self.labels(one), self.grid.affine)
