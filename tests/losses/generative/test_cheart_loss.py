@@ -49,9 +49,7 @@ def test_divergence_of_known_distributions():
         assert float(gaussian_divergence(one, 0 * one, reduction="mean")) == pytest.approx(0.5)
         assert float(gaussian_divergence(one, 0 * one, reduction="sum")) == pytest.approx(0.5 * size)
     spread = torch.full((1, 1), math.log(4.0))
-    assert float(gaussian_divergence(0 * spread, spread, reduction="mean")) == pytest.approx(
-        0.5 * (3 - math.log(4))
-    )
+    assert float(gaussian_divergence(0 * spread, spread, reduction="mean")) == pytest.approx(0.5 * (3 - math.log(4)))
 
 
 def test_uniform_scores_cost_the_logarithm_of_the_classes():
@@ -158,10 +156,7 @@ def test_frames_of_a_step_follow_from_the_chance_alone():
     found = [loss.draw_frames(10, torch.Generator().manual_seed(seed)).tolist() for seed in (0, 0, 1)]
     assert found[0] == found[1] != found[2]
     assert len(set(found[0])) == 4 and found[0] == sorted(found[0]) and max(found[0]) < 10
-    assert (
-        loss.draw_frames(4, torch.Generator()) is None
-        and CHeartLoss(**PLAIN).draw_frames(9, torch.Generator()) is None
-    )
+    assert loss.draw_frames(4, torch.Generator()) is None and CHeartLoss(**PLAIN).draw_frames(9, torch.Generator()) is None
 
 
 @pytest.mark.parametrize(

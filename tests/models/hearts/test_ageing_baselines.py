@@ -96,7 +96,7 @@ def test_what_cannot_be_is_refused():
     model.observe(shape, women)
     with pytest.raises(CompositionError, match="no heart of a man"):
         model.settle()
-    with pytest.raises(CompositionError, match="data.phases=edes"):
+    with pytest.raises(CompositionError, match=r"data\.phases=edes"):
         NoChange(codes(), **{**SHAPE, "frames": 10})
 
 

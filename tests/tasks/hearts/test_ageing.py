@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import pytorch_lightning as pl
@@ -26,7 +27,7 @@ TERMS = {
 class Hearts(pl.LightningDataModule):
     """Three batches of six for training, two hearts for validation."""
 
-    categories = {}
+    categories: ClassVar = {}
 
     def __init__(self, size=6):
         super().__init__()
