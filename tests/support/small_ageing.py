@@ -43,6 +43,7 @@ WEIGHTS = {
     "dit": 0.1,
     "age_after_epoch": 0,
     "age_ramp_epochs": 0,
+    "classifier_shift": 0,
 }
 
 

@@ -87,6 +87,8 @@ class AgeingLoss:
         dit: of the target age in adversarial terms.
         age_after_epoch: epochs with λ_age = 0 at the start, so that hearts are there before their ages are asked for.
         age_ramp_epochs: over which λ_age then grows linearly.
+        classifier_shift: voxels by which hearts are moved in the plane at most, another way in every step, where the
+            classifier learns from real ones (ours): it has few, and what it knows by heart misleads the generator.
         **switches: see `Switches`; None: as the mode has it.
 
     Raises:
@@ -105,6 +107,7 @@ class AgeingLoss:
         dit: float,
         age_after_epoch: int,
         age_ramp_epochs: int,
+        classifier_shift: int,
         **switches: str | bool | None,
     ) -> None:
         require_choice("loss.mode", mode, CHOICES["mode"])
@@ -114,7 +117,9 @@ class AgeingLoss:
             require_number(f"loss.{name}", getattr(self, name), least=0)
         require_whole("loss.age_after_epoch", age_after_epoch, 0)
         require_whole("loss.age_ramp_epochs", age_ramp_epochs, 0)
+        require_whole("loss.classifier_shift", classifier_shift, 0)
         self.age_after_epoch, self.age_ramp_epochs = age_after_epoch, age_ramp_epochs
+        self.classifier_shift = classifier_shift
         self.switches = switches_of(mode, switches)
         learned_from_made = not self.switches.classifier_held
         if self.switches.from_generated != learned_from_made:

@@ -116,7 +116,7 @@ class AgeingTask(ShapeTask):
         first.zero_grad()
         self.manual_backward(generated.loss)
         if self.loss.switches.from_real and self.loss.age > 0:
-            parts.append(classifier_terms(self.model, told))
+            parts.append(classifier_terms(self.model, self.loss, told))
             self.manual_backward(parts[-1].loss)
         self._step(first, 0)
         for optimiser, place, terms in (

@@ -27,6 +27,7 @@ class Told:
         target_label: ℓ_b, (B, n), of another age and the same sex.
         target: b, (B,), never a.
         uniform: u, (B, z), drawn from U(−1, 1).
+        place: (2,), drawn from U(−1, 1): where in the plane the classifier sees real hearts.
     """
 
     heart: Tensor
@@ -35,6 +36,7 @@ class Told:
     target_label: Tensor
     target: Tensor
     uniform: Tensor
+    place: Tensor
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def told_of(
         target_label=model.label(at_group(covariates, target), generator=noise),
         target=target.to(heart.device),
         uniform=prior(len(shape), model.z_dim, generator).to(heart),
+        place=prior(1, 2, generator)[0],
     )
 
 
@@ -155,9 +158,16 @@ def age_terms(
     return found
 
 
-def classifier_terms(model: AgeHeart, told: Told) -> Terms:
-    """CE(C(x), a) of real hearts."""
-    logits = model.classifier(told.heart)
+def classifier_terms(model: AgeHeart, loss: AgeingLoss, told: Told) -> Terms:
+    """CE(C(x), a) of real hearts, moved in the plane; what leaves on one side comes in on the other, background."""
+    by = (
+        (told.place * (loss.classifier_shift + 0.5))
+        .round()
+        .long()
+        .clamp(-loss.classifier_shift, loss.classifier_shift)
+    )
+    moved = told.heart.roll(by.tolist(), (2, 3)) if loss.classifier_shift else told.heart
+    logits = model.classifier(moved)
     found = cross_entropy(logits, told.group)
     right = (logits.argmax(1) == told.group).float().mean()
     return Terms(found, {"classifier": found, "classifier_accuracy": right.detach()})

