@@ -44,11 +44,8 @@ def test_a_plain_heart_is_the_cut_ellipsoid_of_the_formula():
     assert np.sqrt(made.table[0, :, :, 0].max()) == pytest.approx(radius, rel=2e-3)
     wall = made.wall_mm[0]
     length, centre, half = 92.0, 0.7 * 92, 0.7 * 92 + 0.6 * wall
-    outer = (
-        np.pi
-        * (radius + wall) ** 2
-        * ((length - centre) + half - ((length - centre) ** 3 + half**3) / (3 * half**2))
-    )
+    cut = ((length - centre) ** 3 + half**3) / (3 * half**2)
+    outer = np.pi * (radius + wall) ** 2 * ((length - centre) + half - cut)
     assert outer == pytest.approx(150_000 + 100_000 / 1.05, rel=2e-3)
 
 
