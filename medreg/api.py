@@ -1,4 +1,4 @@
-"""medreg from Python: register two images, apply a displacement field, or segment an image, in one call."""
+"""medreg from Python: register two images, apply a displacement field, segment an image, make hearts: one call each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from medreg.generating.asked import Given
+    from medreg.generating.result import Hearts
+    from medreg.generating.run import GenerationRun
+    from medreg.generating.source import Sources
     from medreg.io.image import Volume
     from medreg.models.base import RegistrationModel
     from medreg.registering.pair import Source
@@ -141,6 +145,128 @@ def segment(
     return found
 
 
+def generate(
+    run: str | Path | GenerationRun,
+    conditions: Given | None = None,
+    *,
+    n: int = 1,
+    seed: int = 1,
+    output: str | Path | None = None,
+    mesh: bool = False,
+    overwrite: bool = False,
+    ckpt: str = "best",
+    device: str = "cpu",
+) -> Hearts:
+    """Make beating hearts of new people with a trained run.
+
+    Args:
+        run: run folder or checkpoint, or an opened `GenerationRun`.
+        conditions: of the people, by name (`age_years`) or short (`age`): `{"age": 60, "sex": "F", "height": 165}`.
+        n: how many; n = 20 begins with the hearts of n = 10.
+        seed: of the draws; the same seed gives the same hearts.
+        output: folder to write what `medreg generate` writes.
+        mesh: whether to write surfaces there, too.
+        overwrite: whether results may be there already.
+        ckpt: "best" or "last" of a run folder.
+        device: "cpu", "cuda", …; of an opened run its own.
+
+    Raises:
+        MedregError: a run that makes no hearts, or an impossible condition, with what to do about it.
+    """
+    from medreg.generating.drawn import plan_generation
+
+    opened = _hearts_run(run, ckpt, device)
+    return _made(plan_generation(opened, conditions or {}, n=n, seed=seed), output, mesh, overwrite)
+
+
+def complete(
+    first: Source,
+    run: str | Path | GenerationRun,
+    conditions: Given | None = None,
+    *,
+    samples: int = 0,
+    seed: int = 1,
+    labels: Mapping[str, int] | None = None,
+    frame: int | None = None,
+    grid: str = "file",
+    output: str | Path | None = None,
+    mesh: bool = False,
+    overwrite: bool = False,
+    ckpt: str = "best",
+    device: str = "cpu",
+) -> Hearts:
+    """Make the whole cycle of a heart from its end-diastole (ED); the first heart is that of the mean code.
+
+    Args:
+        first: label map of ED: file, image of nibabel, SimpleITK or MONAI, `Volume`, or array of 1 mm voxels.
+        run: run folder or checkpoint, or an opened `GenerationRun`.
+        conditions: of the person, as in `generate`.
+        samples: cycles that are drawn beside it.
+        seed: of the draws.
+        labels: structure → code of the label map; default the run's.
+        frame: of a file with several, which is ED.
+        grid: of the results: "file", or "model" (where the heart lies).
+        output: folder to write what `medreg complete` writes.
+        mesh: whether to write surfaces there, too.
+        overwrite: whether results may be there already.
+        ckpt: "best" or "last" of a run folder.
+        device: "cpu", "cuda", …; of an opened run its own.
+
+    Raises:
+        MedregError: a run that completes no hearts, or a heart that does not fit it, with what to do about it.
+    """
+    from medreg.generating.completing import plan_completion
+
+    opened = _hearts_run(run, ckpt, device)
+    where: dict[str, Any] = {"labels": labels, "frame": frame, "grid": grid}
+    plan = plan_completion(opened, first, conditions or {}, samples=samples, seed=seed, **where)
+    return _made(plan, output, mesh, overwrite)
+
+
+def age(
+    heart: Sources,
+    run: str | Path | GenerationRun,
+    conditions: Given | None = None,
+    *,
+    from_age: float,
+    to_age: float,
+    steps: int = 6,
+    labels: Mapping[str, int] | None = None,
+    grid: str = "file",
+    output: str | Path | None = None,
+    mesh: bool = False,
+    overwrite: bool = False,
+    ckpt: str = "best",
+    device: str = "cpu",
+) -> Hearts:
+    """Make a heart older or younger; the first of the hearts is the given one as the model makes it.
+
+    Args:
+        heart: label map of ED and ES (X, Y, Z, 2), of a cycle from ED, or a list of two; for CHeart ED is enough.
+        run: run folder or checkpoint, or an opened `GenerationRun`.
+        conditions: of the person beside the age, as in `generate`.
+        from_age: of the person now, years.
+        to_age: the last one, years.
+        steps: number of hearts, with both ends.
+        labels: structure → code of the label map; default the run's.
+        grid: of the results: "file", or "model" (where the heart lies).
+        output: folder to write what `medreg age` writes.
+        mesh: whether to write surfaces there, too.
+        overwrite: whether results may be there already.
+        ckpt: "best" or "last" of a run folder.
+        device: "cpu", "cuda", …; of an opened run its own.
+
+    Raises:
+        MedregError: a run that ages no hearts, or a heart that does not fit it, with what to do about it.
+    """
+    from medreg.generating.ageing import plan_ageing
+
+    opened = _hearts_run(run, ckpt, device)
+    ages = (from_age, to_age, steps)
+    plan = plan_ageing(opened, heart, conditions or {}, ages=ages, labels=labels, grid=grid)
+    return _made(plan, output, mesh, overwrite)
+
+
 def warp_image(
     field: str | Path, image: Source, *, reference: Source | None = None, output: str | Path | None = None
 ) -> Volume:
@@ -213,6 +339,24 @@ def warp_points(
 
     reference, moving = placed(reference, "reference"), placed(moving, "moving image")
     return move_points(field, points, space=space, reference=reference, moving=moving, output=output)
+
+
+def _hearts_run(run: Any, ckpt: str, device: str) -> GenerationRun:
+    from medreg.generating.run import GenerationRun
+
+    return run if isinstance(run, GenerationRun) else GenerationRun.open(run, ckpt=ckpt, device=device)
+
+
+def _made(plan: Any, output: str | Path | None, mesh: bool, overwrite: bool) -> Hearts:
+    """Make what is planned and write it where a folder was named, which is looked at before."""
+    from medreg.generating.result import Hearts
+    from medreg.generating.writing import check_output, write
+
+    place = None if output is None else check_output(plan, output, mesh=mesh, overwrite=overwrite)
+    found = Hearts.of(plan)
+    if place is not None:
+        write(plan, found.made, place, mesh=mesh)
+    return found
 
 
 def _saved(result: RegistrationResult, output: str | Path | None) -> RegistrationResult:

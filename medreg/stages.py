@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from medreg.callbacks.on_case import OnCase
 from medreg.callbacks.results import Results
 from medreg.config.context import RunContext
 from medreg.config.identity import OWN_CHECKPOINTS
@@ -232,7 +233,7 @@ def _join(parts: Parts, content: Mapping[str, Any], file: Path, option: str) -> 
 def test(parts: Parts) -> Objective:
     """Evaluate the chosen checkpoint on the test cases and return the objective, or one number for each of several."""
     task, trainer, folder = parts.task, parts.trainer, parts.context.folder
-    used = "none"
+    used, trained = "none", False
     if task.trainable:
         file = checkpoint.find(str(parts.cfg.ckpt), folder)
         if file is None:
@@ -243,6 +244,7 @@ def test(parts: Parts) -> Objective:
         content = checkpoint.apply_weights(task.model, file)
         before = TrainedOn.of_checkpoint(content, file, parts.data, own=folder)
         refuse_seen(before, parts.data, file, f"ckpt={parts.cfg.ckpt}")
+        trained = before.covers(parts.data)
         used = f"{file} epoch {content.get('epoch')} step {content.get('global_step')}"
         log.info("Evaluating %s.", used)
         weights = digest_of_file(file)
@@ -257,6 +259,9 @@ def test(parts: Parts) -> Objective:
         raise KeyboardInterrupt
     if not trainer.is_global_zero:
         return math.nan
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, OnCase):
+            callback.on_all_cases(trainer, task, parts.data, trained=trained)
     wanted = parts.cfg.objective
     return (
         objective(folder, wanted)

@@ -11,17 +11,17 @@ from pathlib import Path
 from medreg.errors import ConfigError, MedregError
 
 NETWORKS = ("gradirn", "voxelmorph", "vrnet", "csain")
-SECTIONS = ("operators", "steps", "evaluation", "loop", "scaling", "posterior", "augmentation")
+SECTIONS = ("operators", "steps", "evaluation", "loop", "scaling", "posterior", "augmentation", "hearts")
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.performance",
-        description="Measure operators, training steps, evaluation, the training loop, inference and augmentation "
-        "beside whichever other packages are installed (MONAI, voxelmorph, deepali, SimpleITK, surface-distance, "
-        "SciPy), paired in one process. Every number goes to OUTPUT/bench.csv as soon as it is known; the same command "
-        "continues after an interruption.",
+        description="Measure operators, training steps, evaluation, the training loop, inference, augmentation and "
+        "models of hearts beside whichever other packages are installed (MONAI, voxelmorph, deepali, SimpleITK, "
+        "surface-distance, SciPy), paired in one process. Every number goes to OUTPUT/bench.csv as soon as it is "
+        "known; the same command continues after an interruption.",
         epilog="example: python -m experiments.performance all --quick",
     )
     parser.add_argument("section", nargs="*", choices=[*SECTIONS, "all"], default="all", help="default: all")
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=Path("outputs/bench"), help="folder (outputs/bench)")
     parser.add_argument(
         "--release", type=Path, nargs="+", default=(), metavar="FOLDER",
-        help="checkouts of the GraDIRN, VR-Net, CSAIN, ir-sgmcmc, dlvi and AdvChain releases, run beside ours",
+        help="checkouts of the GraDIRN, VR-Net, CSAIN, ir-sgmcmc, dlvi, AdvChain and CHeart releases, run beside ours",
     )  # fmt: skip
     parser.add_argument(
         "--networks", nargs="+", default=(), choices=NETWORKS, help="whose training steps are measured (all)"

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from experiments.performance.augmentation_section import run_augmentation
 from experiments.performance.evaluation_section import run_evaluation
+from experiments.performance.hearts_section import run_hearts
 from experiments.performance.loop_section import run_loop
 from experiments.performance.operators_section import run_operators
 from experiments.performance.posterior_section import run_posterior
@@ -23,6 +24,7 @@ SECTIONS: Mapping[str, Callable[[Session], None]] = MappingProxyType(
         "scaling": run_scaling,
         "posterior": run_posterior,
         "augmentation": run_augmentation,
+        "hearts": run_hearts,
     }
 )
 

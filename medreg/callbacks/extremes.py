@@ -59,7 +59,7 @@ class Extremes(OnCase):
 
 
 def score_of(result: CaseResult, metric: str, *, first: bool = False) -> float:
-    """Return the mean over structures of a metric of a case, by its last or first method; NaN if it was not measured."""
+    """Mean over structures of a metric of a case, by its last or first method; NaN where it was not measured."""
     methods = list(result.rows.values())
     chosen = methods[:1] if first else methods[-1:]
     rows = [row for rows in chosen for row in rows if row.metric == metric]

@@ -23,6 +23,18 @@ class OnCase(pl.Callback, ABC):
             index: place of the case in the test of this process, from 0.
         """
 
+    def on_all_cases(self, trainer: pl.Trainer, task: Any, data: Any, *, trained: bool) -> None:
+        """Take note that all cases are scored, those of an interrupted evaluation among them; in the main process.
+
+        Called by the runner even where no case was left to score; by default nothing is done.
+
+        Args:
+            trainer: that tests.
+            task: that was evaluated.
+            data: data module.
+            trained: whether the weights have seen the training set of these data.
+        """
+
     def on_test_batch_end(  # noqa: D102
         self,
         trainer: pl.Trainer,

@@ -12,6 +12,7 @@ from medreg.callbacks.on_case import OnCase
 from medreg.callbacks.tabular import append_rows, replace_rows
 from medreg.io.atomic import write_json
 from medreg.io.digest import digest_of
+from medreg.metrics.hearts.sources import POPULATION
 from medreg.study.store import Store
 from medreg.study.unit import Outcome
 from medreg.tasks.results import CaseResult
@@ -50,7 +51,7 @@ class Results(OnCase):
         if main:
             write_json(folder / MARKER, evaluated)
             self._show(folder)
-        return self._done()
+        return self._done() - {POPULATION}
 
     def on_case(self, trainer: pl.Trainer, result: CaseResult, index: int) -> None:  # noqa: D102
         folder = Path(trainer.default_root_dir)
@@ -64,6 +65,20 @@ class Results(OnCase):
                 shown = list(self._shown(name, [outcome]))
                 append_rows(folder / f"{name}.csv", list(shown[0]), shown) if shown else None
             self._stores[name].add(outcome)
+
+    def has(self, case: str) -> bool:
+        """Say whether there are rows of a case of this evaluation."""
+        return any(outcome.key["case"] == case for outcome in self._outcomes(MAIN))
+
+    def replace(self, folder: Path, result: CaseResult) -> None:
+        """Keep the rows of a case in place of those that it may have: of one that is about all cases together.
+
+        Args:
+            folder: of the run.
+            result: of the case, without further tables.
+        """
+        self._stores[MAIN].add(Outcome({"case": result.case}, self._digest, tuple(result_rows(result))))
+        self._show(folder)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show what all processes have stored."""

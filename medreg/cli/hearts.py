@@ -21,6 +21,8 @@ CONDITIONS = {
     "sbp": ("sbp_mmhg", "MMHG", "systolic blood pressure"),
 }
 PRINTED = ("lvedv_ml", "lvesv_ml", "lvef_percent", "lvm_g", "rvedv_ml", "rvesv_ml", "rvef_percent")
+UNITS = {"ml": "mL", "percent": "%"}
+SAMPLED = {"generated": "hearts", "completed_sample": "samples"}  # kinds of hearts that are told together
 MOST_ROWS = 12  # of the printed table
 
 
@@ -149,44 +151,34 @@ def make(plan: Plan, args: argparse.Namespace) -> int:
 
 
 def measure_table(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Return a rich table of measures: a row a heart, and mean ± SD of those of one kind where there are several."""
+    """Return a rich table of measures: a row a heart, mean and SD of those that were drawn."""
+    from statistics import fmean, stdev
+
     from rich.table import Table
 
     table = Table()
-    table.add_column("heart")
+    table.add_column("heart", no_wrap=True)
     for name in PRINTED:
         measure, unit = name.split("_")
-        table.add_column(
-            f"{measure.upper()} ({ {'ml': 'mL', 'percent': '%'}.get(unit, unit) })", justify="right"
-        )
+        table.add_column(f"{measure.upper()}\n{UNITS.get(unit, unit)}", justify="right", no_wrap=True)
     kinds: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         kinds.setdefault(row["source"], []).append(row)
-    several = {
-        kind: them
-        for kind, them in kinds.items()
-        if kind in ("generated", "completed_sample") and len(them) > 1
-    }
-    shown = [row for row in rows if len(rows) <= MOST_ROWS or row["source"] not in several]
-    for row in shown:
-        table.add_row(row["heart"], *(_one(row.get(name)) for name in PRINTED))
+    several = {kind: them for kind, them in kinds.items() if kind in SAMPLED and len(them) > 1}
+    for row in rows:
+        if len(rows) <= MOST_ROWS or row["source"] not in several:
+            table.add_row(row["heart"], *(_one(row.get(name)) for name in PRINTED))
     for kind, them in several.items():
-        cells = [_several([row[name] for row in them]) for name in PRINTED]
-        table.add_row(f"{len(them)} {kind.replace('_', ' ')}, mean ± SD", *cells)
+        table.add_section()
+        for word, statistic in (("mean", fmean), ("SD", stdev)):
+            known = [[row[name] for row in them if row[name] == row[name]] for name in PRINTED]
+            cells = [_one(statistic(values)) if len(values) > 1 else "" for values in known]
+            table.add_row(f"{word} of {len(them)} {SAMPLED[kind]}", *cells)
     return table
 
 
 def _one(value: float | None) -> str:
     return "" if value is None or value != value else f"{value:.1f}"
-
-
-def _several(values: Sequence[float]) -> str:
-    from statistics import fmean, stdev
-
-    known = [value for value in values if value == value]
-    if len(known) < 2:
-        return _one(known[0] if known else None)
-    return f"{fmean(known):.1f} ± {stdev(known):.1f}"
 
 
 def _files(told: Told) -> str:

@@ -75,7 +75,8 @@ def first_visits(hearts: Sequence[Heart]) -> list[Heart]:
 
 def heart_item(heart: Heart) -> dict[str, Any]:
     """Return the plain description of a heart that is loaded and that keys the cache."""
-    item: dict[str, Any] = {"id": heart.id, "phases_only": heart.phases_only, "image_name": heart.id}
+    item: dict[str, Any] = {"id": heart.id, "phases_only": heart.phases_only}
+    item["image"] = item["image_name"] = heart.id  # what messages name
     item["frames"] = len(heart.frames)
     for number, record in enumerate(heart.frames):
         assert record.label is not None

@@ -276,9 +276,9 @@ class ImageData(pl.LightningDataModule):
         """Return batches of training items in an order that depends on (seed, epoch) only."""
         dataset = self._dataset("train")
         sampler = self._sampler(dataset)
-        options = self.loader
-        drop_last = options.drop_last and len(sampler) >= options.batch_size
-        return self._loader(dataset, sampler, batch_size=options.batch_size, drop_last=drop_last)
+        size = self.loader.batch_size
+        drop_last = self.loader.drop_last and len(sampler) >= size
+        return self._loader(dataset, sampler, batch_size=size, drop_last=drop_last)
 
     def _sampler(self, dataset: Any) -> EpochSampler:
         replicas, rank = self._world()
@@ -335,9 +335,8 @@ class ImageData(pl.LightningDataModule):
         Raises:
             CorruptFile: a file cannot be read or does not fit the others.
         """
-        codes = self._known_codes()
-        store = RecordStore([], Compose([LoadRecord(codes), ToPlain()]), cache=Cache("none", ""), key={})
-        return store[record_item(record)]
+        steps = [LoadRecord(self._known_codes()), ToPlain()]
+        return RecordStore([], Compose(steps), cache=Cache("none", ""), key={})[record_item(record)]
 
     def oddities(self) -> Iterable[tuple[str, str, str]]:
         """Return kind, sentence and item of what was odd in the items loaded so far; nothing for images."""
@@ -348,11 +347,10 @@ class ImageData(pl.LightningDataModule):
         return self._dataset(stage)
 
     def _dataset(self, stage: str) -> Any:
-        items = self.items(stage)
-        if not items:
+        if not self.items(stage):
             raise DataError(self._nothing(stage))
         return self._read(
-            items,
+            self.items(stage),
             stage,
             store=self._store(stage),
             preprocess=self.preprocess,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -10,13 +12,22 @@ import torch
 from torch import Tensor
 
 from medreg.errors import CheckpointError, ConfigError, require_whole
-from medreg.generating.asked import FLAGS, SHORT, Given, read_conditions, require_condition, shown
+from medreg.generating.asked import (
+    FLAGS,
+    SHORT,
+    Given,
+    odd_conditions,
+    read_conditions,
+    require_condition,
+    shown,
+)
 from medreg.generating.drawing import one_heart
 from medreg.generating.heart import Heart
 from medreg.generating.opened import OpenedModel
 from medreg.generating.places import place_heart
 from medreg.generating.plan import Plan
 from medreg.generating.source import Sources, file_of, frames_in, listed, read_ed_es, read_first
+from medreg.io.frames import split_frame
 from medreg.io.image import Volume
 from medreg.metrics.hearts.sources import AGED, RECONSTRUCTED
 from medreg.models.hearts.base import AgeingModel
@@ -24,8 +35,8 @@ from medreg.models.hearts.conditions import Conditions, Covariates
 
 AGE = "age_years"
 BLUR = (
-    "a model gives hearts back a little smoother than they were: judge ageing by the change from the heart at the first "
-    "age, which the model made as well, as changes.csv has it"
+    "a model gives hearts back a little smoother than they were: judge ageing by the change from the heart at the "
+    "first age, which the model made as well, as changes.csv has it"
 )
 SUGGESTION = "python train.py model=ageheart data=heart_population data.phases=edes"
 
@@ -74,23 +85,26 @@ def plan_ageing(
     require_condition(run.conditions, AGE, "say what a heart is like at another age")
     if any(SHORT.get(name, name) == AGE and value is not None for name, value in given.items()):
         raise ConfigError("The age is said by --from (from_age) and --to (to_age); leave age_years out.")
-    covariates = [read_at(run.conditions, given, age, flag) for age, flag in _steps(*ages)]
+    steps = _steps(*ages)
+    for age, flag in ((steps[0], "--from"), (steps[-1], "--to")):
+        read_at(run.conditions, given, age, flag)
+    covariates = [read_at(run.conditions, given, age, "--from") for age in steps]
     volume, notes = _read(run, source, labels)
     placed = place_heart(run, volume, labels, grid=grid)
     told = [shown(run.conditions, one) for one in covariates]
-    names = [name_at(age) for age, _ in _steps(*ages)]
+    names = [name_at(age) for age in steps]
     here = [{name: value.to(model.device) for name, value in one.items()} for one in covariates]
     shape = torch.from_numpy(placed.shape).unsqueeze(0).to(model.device)
 
     def make() -> Iterator[Heart]:
         for number, name in enumerate(names):
-            found = one_heart(lambda k=number: aged(model, shape, here[0], here[k]), path)  # type: ignore[misc]
+            found = one_heart(partial(aged, model, shape, here[0], here[number]), path)
             kind = AGED if number else RECONSTRUCTED
             yield Heart(name, kind, found, placed.place, placed.labels, told[number], run.phases)
 
     files = [file_of(one) for one in listed(source)]
     record = {"input": files, "from": ages[0], "to": ages[1], "steps": ages[2], "grid": grid}
-    warned = [note for one in covariates for note in run.conditions.warnings(one)]
+    warned = [note for one in covariates for note in odd_conditions(run.conditions, one)]
     return Plan(
         verb="age",
         names=names,
@@ -141,8 +155,8 @@ def name_at(age: float) -> str:
     return f"age_{age:g}"
 
 
-def _steps(start: float, end: float, count: int) -> Sequence[tuple[float, str]]:
-    """The ages, and the flags that say the ends."""
+def _steps(start: float, end: float, count: int) -> list[float]:
+    """The ages."""
     require_whole("--steps", count, 2)
     for flag, value in (("--from", start), ("--to", end)):
         if not np.isfinite(value):
@@ -154,18 +168,19 @@ def _steps(start: float, end: float, count: int) -> Sequence[tuple[float, str]]:
         raise ConfigError(
             f"--steps {count} from {start:g} to {end:g} years are closer than 0.01 years; take fewer."
         )
-    return [(age, "--from" if k == 0 else "--to") for k, age in enumerate(ages)]
+    return ages
 
 
 def _read(run: OpenedModel, source: Sources, labels: Mapping[str, int] | None) -> tuple[Volume, list[str]]:
     """The frames that the model looks at, and sentences about which they are."""
     if isinstance(run.model, AgeingModel):
         return read_ed_es(source, cavity=(labels or run.labels).get("LV", 0))
-    given = listed(source)
-    notes = []
-    if len(given) > 1 or frames_in(given[0]) > 1:
-        notes = [f"the model looks at ED alone: frame 0 of {file_of(given[0]) or 'the label map'}"]
-    return read_first(given[0], frame=0 if frames_in(given[0]) > 1 else None), notes
+    first = listed(source)[0]
+    name = file_of(first) or "the label map"
+    named = isinstance(first, str | Path) and split_frame(first)[1] is not None
+    if frames_in(first) > 1 and not named:
+        return read_first(first, frame=0), [f"the model looks at ED alone: frame 0 of {name}"]
+    return read_first(first), [f"the model looks at ED alone: {name}"] if len(listed(source)) > 1 else []
 
 
 def _alike(conditions: Conditions, covariates: Sequence[Covariates]) -> list[str]:

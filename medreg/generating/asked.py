@@ -48,6 +48,20 @@ def read_conditions(conditions: Conditions, given: Given) -> dict[str, Tensor]:
     }
 
 
+def odd_conditions(conditions: Conditions, covariates: Mapping[str, Tensor]) -> list[str]:
+    """Say of one person's covariates which lie beyond the range of training, and which are unknown."""
+    unknown = [name for name in conditions.names if bool(covariates[name].isnan().any())]
+    outside = [
+        note
+        for note in conditions.warnings(covariates)
+        if not note.startswith(tuple(f"{n} " for n in unknown))
+    ]
+    if not unknown:
+        return outside
+    words = "its range" if len(unknown) == 1 else "their ranges"
+    return [*outside, f"not given: {', '.join(map(told, unknown))}; the model is told the middle of {words}"]
+
+
 def require_condition(conditions: Conditions, name: str, verb: str) -> None:
     """Refuse a model that is not told what a command changes.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 
 from medreg.errors import CheckpointError, require_whole
-from medreg.generating.asked import Given, read_conditions, shown
+from medreg.generating.asked import Given, odd_conditions, read_conditions, shown
 from medreg.generating.drawing import generator_of, one_heart
 from medreg.generating.heart import Heart
 from medreg.generating.opened import TRAIN, OpenedModel
@@ -55,10 +56,8 @@ def plan_completion(
     def make() -> Iterator[Heart]:
         for number, name in enumerate(names):
             generator = None if number == 0 else generator_of(seed, number - 1)
-            shape = one_heart(
-                lambda g=generator: run.model.complete(first, here, generator=g),  # type: ignore[misc]
-                str(run.trained.path),
-            )
+            answer = partial(run.model.complete, first, here, generator=generator)
+            shape = one_heart(answer, str(run.trained.path))
             kind = COMPLETED_SAMPLE if number else COMPLETED
             yield Heart(name, kind, shape, placed.place, placed.labels, told, run.phases)
 
@@ -68,7 +67,7 @@ def plan_completion(
         names=names,
         frames=run.model.frames,
         structures=run.structures,
-        notes=[*placed.notes, *run.conditions.warnings(covariates)],
+        notes=[*placed.notes, *odd_conditions(run.conditions, covariates)],
         record={**run.record(), **record, "conditions": told, "grid": grid, "labels": placed.labels},
         make=make,
         given=[placed.heart("given", told, "first")],

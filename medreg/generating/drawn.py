@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from medreg.errors import CheckpointError, require_whole
-from medreg.generating.asked import Given, read_conditions, shown
+from medreg.generating.asked import Given, odd_conditions, read_conditions, shown
 from medreg.generating.drawing import generator_of, one_heart
 from medreg.generating.heart import Heart
 from medreg.generating.opened import TRAIN, OpenedModel
@@ -41,10 +42,8 @@ def plan_generation(run: OpenedModel, given: Given, *, n: int, seed: int) -> Pla
 
     def make() -> Iterator[Heart]:
         for number, name in enumerate(names):
-            generator = generator_of(seed, number)
-            shape = one_heart(
-                lambda g=generator: run.model.generate(here, generator=g), str(run.trained.path)
-            )  # type: ignore[misc]
+            answer = partial(run.model.generate, here, generator=generator_of(seed, number))
+            shape = one_heart(answer, str(run.trained.path))
             yield Heart(name, GENERATED, shape, place, run.labels, told, run.phases)
 
     return Plan(
@@ -52,7 +51,7 @@ def plan_generation(run: OpenedModel, given: Given, *, n: int, seed: int) -> Pla
         names=names,
         frames=run.model.frames,
         structures=run.structures,
-        notes=run.conditions.warnings(covariates),
+        notes=odd_conditions(run.conditions, covariates),
         record={**run.record(), "conditions": told, "seed": seed, "n": n},
         make=make,
     )

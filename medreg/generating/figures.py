@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +37,19 @@ PICTURES: Mapping[str, Sequence[str]] = {
     "complete": (CURVES, VIEWS, ANIMATION),
     "age": (CURVES, AGES, OVER_AGE, ANIMATION),
 }
-MOST_VIEWS, MOST_AGES = 4, 8  # hearts below each other, ages beside each other
+MOST_VIEWS, MOST_AGES = 4, 7  # hearts below each other, ages beside each other
 DPI = 150
 AGES_A_SECOND = 2.0  # of the animation of an ageing heart
 
 
 def draw(
-    verb: str, folder: Path, hearts: Sequence[Heart], curves: Sequence[Row], measures: Sequence[Row]
+    verb: str,
+    folder: Path,
+    hearts: Sequence[Heart],
+    *,
+    given: Sequence[Heart],
+    curves: Sequence[Row],
+    measures: Sequence[Row],
 ) -> None:
     """Write the pictures of a command, `PICTURES`, into a folder.
 
@@ -50,47 +57,85 @@ def draw(
         verb: of the command.
         folder: exists.
         hearts: that were made, the first ones.
+        given: of the user.
         curves: rows of curves.csv.
         measures: rows of measures.csv.
     """
     spacing = hearts[0].model_spacing_mm
-    _save(curve_panels(verb, curves), folder / CURVES)
+    made = [row for row in curves if row["source"] != GIVEN]
     if verb != "age":
         shown = {heart.name: heart.shape for heart in hearts[:MOST_VIEWS]}
         alike = tuple(shown)[1:] if verb == "complete" else ()
+        _save(curve_panels(made), folder / CURVES)
         _save(compared_views(shown, spacing, alike=alike), folder / VIEWS)
         write_gif(folder / ANIMATION, hearts[0].shape, spacing)
         return
     chosen = np.unique(np.linspace(0, len(hearts) - 1, MOST_AGES).round().astype(int))
-    years = [f"{_age(hearts[k]):g} y" for k in chosen]
-    strip = {name: hearts[k].shape for name, k in zip(years, chosen, strict=True)}
-    _save(heart_ageing_strip(strip, spacing, reference=years[0]), folder / AGES)
+    strip = {heart.name: heart.shape for heart in given if len(heart.shape) > 1}
+    strip |= {_years(hearts[k]): hearts[k].shape for k in chosen}
+    _save(age_panels(made), folder / CURVES)
+    _save(heart_ageing_strip(strip, spacing, reference=_years(hearts[0])), folder / AGES)
     _save(over_age(measures), folder / OVER_AGE)
-    ageing = np.stack([heart.shape[0] for heart in hearts])
-    write_gif(folder / ANIMATION, ageing, spacing, fps=AGES_A_SECOND)
+    write_gif(folder / ANIMATION, np.stack([one.shape[0] for one in hearts]), spacing, fps=AGES_A_SECOND)
 
 
-def curve_panels(verb: str, curves: Sequence[Row]) -> Figure:
-    """Draw a panel a structure: its volume over the cycle, by what made the heart, or by age."""
-    made = [row for row in curves if row["source"] != GIVEN]
-    names = [key for key in made[0] if key.endswith("_ml")]
-    count = 1 + max(row["frame"] for row in made)
-    times = cycle_times(count)
-    hearts: dict[str, list[Row]] = {}
-    for row in made:
-        hearts.setdefault(row["heart"], []).append(row)
-    with panels(1, len(names), size=(3.1 * len(names), 2.9)) as (figure, axes):
-        for place, name in enumerate(names):
+def curve_panels(rows: Sequence[Row]) -> Figure:
+    """Draw a panel a structure: its volume over the cycle, median and band of the hearts of each source.
+
+    Args:
+        rows: of curves.csv, without those of the user.
+    """
+    with _cycle(rows) as (figure, axes, times, names):
+        for axis, name in zip(axes, names, strict=True):
             groups: dict[str, list[list[float]]] = {}
-            for heart, rows in hearts.items():
-                group = f"{heart.removeprefix('age_')} y" if verb == "age" else rows[0]["source"]
-                groups.setdefault(group, []).append([row[name] for row in rows])
-            draw_curves(axes[0, place], times, {key: np.array(rows) for key, rows in groups.items()})
-            axes[0, place].set_title(name.removesuffix("_ml").upper(), loc="left")
-        axes[0, 0].set_ylabel("volume (mL)")
-        handles = axes[0, 0].get_legend_handles_labels()
+            for curve in _by_heart(rows).values():
+                groups.setdefault(curve[0]["source"], []).append([row[name] for row in curve])
+            # What was drawn lies below the one that was not.
+            ordered = sorted(groups, key=lambda source: -len(groups[source]))
+            draw_curves(axis, times, {source: np.array(groups[source]) for source in ordered})
+        handles = axes[0].get_legend_handles_labels()
         figure.legend(*handles, loc="outside lower center", ncols=6, frameon=False)
     return figure
+
+
+def age_panels(rows: Sequence[Row]) -> Figure:
+    """Draw a panel a structure: its volume over the cycle at every age, from light to dark; arguments as above."""
+    import matplotlib as mpl
+
+    with _cycle(rows) as (figure, axes, times, names):
+        hearts = _by_heart(rows)
+        colours = mpl.colormaps["viridis_r"](np.linspace(0.15, 1.0, len(hearts)))
+        for axis, name in zip(axes, names, strict=True):
+            for (heart, curve), colour in zip(hearts.items(), colours, strict=True):
+                label = f"{heart.removeprefix('age_')} years"
+                axis.plot(times, [row[name] for row in curve], color=colour, linewidth=1.6, label=label)
+            axis.set(xlabel="place in the cycle (%)", ylim=(0.0, None))
+            axis.grid(axis="y")
+        handles = axes[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=8, frameon=False)
+    return figure
+
+
+@contextmanager
+def _cycle(rows: Sequence[Row]) -> Iterator[tuple[Figure, list[Axes], Any, list[str]]]:
+    """A figure with a panel a structure; of ED and ES alone these are the ticks."""
+    names = [key for key in rows[0] if key.endswith("_ml")]
+    times = cycle_times(1 + max(row["frame"] for row in rows))
+    with panels(1, len(names), size=(3.1 * len(names), 2.9)) as (figure, axes):
+        yield figure, list(axes[0]), times, names
+        for axis, name in zip(axes[0], names, strict=True):
+            axis.set_title(name.removesuffix("_ml").upper(), loc="left")
+            if len(times) == 2:
+                axis.set_xticks(times, ["ED", "ES"])
+                axis.set_xlabel("")
+        axes[0, 0].set_ylabel("volume (mL)")
+
+
+def _by_heart(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["heart"], []).append(row)
+    return found
 
 
 def over_age(measures: Sequence[Row]) -> Figure:
@@ -124,8 +169,8 @@ def _title(name: str) -> str:
     return f"{name.split('_')[0].upper()} ({unit})"
 
 
-def _age(heart: Heart) -> float:
-    return float(heart.told["age_years"] or 0.0)
+def _years(heart: Heart) -> str:
+    return f"{float(heart.told['age_years'] or 0.0):g} y"
 
 
 def _save(figure: Any, file: Path) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
+from medreg.config.instantiate import build
 from medreg.data.shape_grid import ShapeGrid
 from medreg.errors import CheckpointError
 from medreg.runs.trained import TrainedRun
-
-NEEDED = ("size", "spacing_mm", "placing")
 
 
 def grid_of(run: TrainedRun) -> ShapeGrid:
@@ -17,13 +16,11 @@ def grid_of(run: TrainedRun) -> ShapeGrid:
     Raises:
         CheckpointError: the configuration does not state it.
     """
-    missing = [name for name in NEEDED if run.data.get(name) is None]
-    if missing:
+    node = run.data.get("placing")
+    found = None if node is None else build(node)
+    if not isinstance(found, ShapeGrid):
         raise CheckpointError(
-            f"{run.path} does not say on which grid its hearts lie (data.{', data.'.join(missing)} is not in its "
-            "configuration), so none can be brought there. Train it with data=heart_population or data=heart_folder."
+            f"{run.path} does not say on which grid its hearts lie (data.placing is not in its configuration), so that "
+            "none can be brought there. Train it with data=heart_population or data=heart_folder."
         )
-    placing: dict[str, Any] = {str(key): value for key, value in run.data["placing"].items()}
-    placing.pop("_target_", None)
-    placing["orient"] = "auto"
-    return ShapeGrid(size=list(run.data["size"]), spacing_mm=list(run.data["spacing_mm"]), **placing)
+    return replace(found, orient="auto")

@@ -74,7 +74,7 @@ class OpenedModel:
 
     @property
     def phases(self) -> str:
-        """ "cycle", or "edes" of a model of ED and ES alone."""
+        """What the frames are: "cycle", or "edes" of a model of ED and ES alone."""
         return "edes" if self.trained.data.get("phases") == "edes" or self.model.frames == 2 else "cycle"
 
     def record(self) -> dict[str, Any]:

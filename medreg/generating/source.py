@@ -131,10 +131,8 @@ def read_frames(source: Source) -> Volume:
     Raises:
         DataError: it cannot be read, holds no codes, or is 2-D.
     """
-    if isinstance(source, str | Path):
-        volume = read_label_sequence(split_frame(source)[0])
-    else:
-        volume = _in_memory(source)
+    file = isinstance(source, str | Path)
+    volume = read_label_sequence(split_frame(source)[0]) if file else _in_memory(source)  # type: ignore[arg-type]
     if volume.array.ndim != 4 or min(volume.array.shape[:3]) < 2:
         raise DataError(
             f"{called(volume, ROLE)} has shape {volume.shape}; a heart is a volume of several slices."
@@ -151,7 +149,9 @@ def frames_in(source: Source) -> int:
     if isinstance(source, str | Path):
         file = existing_file(split_frame(source)[0])
         return 1 if is_foreign(file) else frame_count(file)
-    shape = getattr(source.array if isinstance(source, Volume) else source, "shape", ())
+    shape: tuple[int, ...] = tuple(
+        getattr(source.array if isinstance(source, Volume) else source, "shape", ())
+    )
     return int(shape[3]) if len(shape) > 3 else 1
 
 

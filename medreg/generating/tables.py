@@ -93,4 +93,4 @@ def write_rows(file: Path, rows: Sequence[Row]) -> Path:
 def _cell(value: Any) -> Any:
     if value is None or (isinstance(value, float | np.floating) and not np.isfinite(value)):
         return ""
-    return f"{float(value):.10g}" if isinstance(value, float | np.floating) else value
+    return f"{round(float(value), 6):.10g}" if isinstance(value, float | np.floating) else value

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from medreg.reporting.heart_compare import compare_hearts
 from medreg.reporting.results import RunFolder, read_run
 from medreg.reporting.robustness import CLEAN, corruption_of, with_corruption
 from medreg.reporting.tables import (
@@ -36,10 +37,12 @@ def compare_runs(folders: Sequence[str | Path], *, tests: bool = True) -> list[T
     Raises:
         DataError: If a folder is no run folder or a table in it is damaged.
     """
-    results = merge([read_run(folder) for folder in folders])
-    tables = [t for name, rows in by_split(results) for t in split_tables(rows, title=name, tests=tests)]
-    across = by_data_set(folders)
-    return tables if across is None else [*tables, across]
+    runs = [read_run(folder) for folder in folders]
+    tables = [
+        table for name, rows in by_split(merge(runs)) for table in split_tables(rows, title=name, tests=tests)
+    ]
+    further = (by_data_set(folders), compare_hearts(runs))
+    return [*tables, *(table for table in further if table is not None)]
 
 
 def merge(runs: Sequence[RunFolder]) -> pd.DataFrame:

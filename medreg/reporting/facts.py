@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from medreg.metrics.hearts.sources import POPULATION
 from medreg.reporting.results import RunFolder
-from medreg.reporting.tables import POPULATION
 
 HEADS = frozenset(
     {"command", "status", "error", "model", "data", "seed", "parameters", "started", "finished"}

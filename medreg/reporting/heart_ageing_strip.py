@@ -18,7 +18,12 @@ ROWS = (("ED", 0, 0), ("ED", 0, 1), ("ES", -1, 0), ("ES", -1, 1))  # phase, fram
 
 
 def heart_ageing_strip(
-    shapes: Mapping[str, Array], spacing_mm: Sequence[float] | Array, *, reference: str = "", title: str = ""
+    shapes: Mapping[str, Array],
+    spacing_mm: Sequence[float] | Array,
+    *,
+    reference: str = "",
+    outline: str = "",
+    title: str = "",
 ) -> Figure:
     """Draw a heart at several ages, a column an age: short and long axis at ED and at ES.
 
@@ -26,6 +31,7 @@ def heart_ageing_strip(
         shapes: age or age group → (T, X, Y, Z) places of the structures.
         spacing_mm: of the voxels.
         reference: one of the ages, whose outline is drawn on all others; empty: none.
+        outline: how that outline is called in the legend; empty: by the age.
         title: heading.
 
     Raises:
@@ -43,14 +49,14 @@ def heart_ageing_strip(
             for row, (phase, frame, view) in enumerate(ROWS):
                 frame = smallest if frame < 0 else frame
                 other = shapes[whose] if reference and name != reference else None
-                outline = None if other is None else other[_same(other, frame, phase, planes)]
-                draw_view(axes[row, column], planes, shape[frame], view, outline=outline)
+                drawn_on = None if other is None else other[_same(other, frame, phase, planes)]
+                draw_view(axes[row, column], planes, shape[frame], view, outline=drawn_on)
                 axes[row, 0].set_ylabel(phase)
             axes[0, column].set_title(name)
             lvedv = volumes_ml(shape, planes.spacing_mm)[0, 0]
             axes[-1, column].set_xlabel(f"LVEDV {lvedv:.0f} mL", fontsize=7.5, color=MUTED)
         figure.suptitle(title, fontsize=10, fontweight="bold")
-        structure_legend(figure, outline=f"outline at {reference}" if reference else "")
+        structure_legend(figure, outline=(outline or f"outline at {reference}") if reference else "")
     return figure
 
 

@@ -68,7 +68,7 @@ def draw_curves(axis: Axes, times: Array, curves: Mapping[str, Array]) -> None:
         for edge in (low, high):
             axis.plot(times, edge, color=colour, linewidth=0.6, alpha=0.6)
         axis.plot(
-            times, middle, color=colour, linewidth=2.8 if name == "real" else 1.5, label=source_word(name)
+            times, middle, color=colour, linewidth=2.2 if name == "real" else 1.5, label=source_word(name)
         )
     axis.set_xlabel("place in the cycle (%)")
     axis.set_xlim(float(times.min()), float(max(times.max(), times.min() + 1e-6)))
@@ -78,14 +78,14 @@ def draw_curves(axis: Axes, times: Array, curves: Mapping[str, Array]) -> None:
 
 
 def curve_panels(curves: Mapping[str, Mapping[str, Array]]) -> Figure | None:
-    """Draw the volumes of all structures, a panel each; None where there is no curve over time.
+    """Draw the volumes of all structures, a panel each; None of hearts at ED and ES alone.
 
     Args:
         curves: source → structure → (n, T) mL; all of one T.
     """
     structures = [name for name in STRUCTURES if any(len(by.get(name, ())) for by in curves.values())]
     frames = {rows.shape[1] for by in curves.values() for rows in by.values()}
-    if not structures or len(frames) != 1 or frames == {1}:
+    if not structures or len(frames) != 1 or max(frames) <= 2:
         return None
     with panels(1, len(structures), size=(3.1 * len(structures) + 0.2, 3.0)) as (figure, axes):
         for axis, name in zip(axes[0], structures, strict=True):
@@ -111,9 +111,8 @@ def read_curves(run: RunFolder) -> dict[str, dict[str, Array]]:
     missing = {"source", "structure"} - set(table.columns)
     if missing:
         raise DataError(f"{file} lacks the columns {', '.join(sorted(missing))}; evaluate the run again.")
-    times = sorted(
-        (name for name in table if name.startswith(FRAME)), key=lambda name: int(name[len(FRAME) :])
-    )
+    columns = [str(name) for name in table.columns if str(name).startswith(FRAME)]
+    times = sorted(columns, key=lambda name: int(name.removeprefix(FRAME)))
     found: dict[str, dict[str, Array]] = {}
     for source in (name for name in SOURCE_COLOURS if name in DRAWN):
         for structure in STRUCTURES:

@@ -16,6 +16,7 @@ from medreg.reporting.heart_tables import (
     by_sex,
     distance,
     measure,
+    real_sd,
     values_of,
     with_groups,
 )
@@ -55,7 +56,7 @@ def violins(hearts: pd.DataFrame, names: Sequence[str], *, made: str) -> Figure 
             named = [
                 f"{sex}\nW1 {number(w1, measure(name).decimals)} = {number(share, 2)} SD"
                 for (sex, real, other) in groups
-                for w1, share in [distance(real, other)]
+                for w1, share in [distance(real, other, real_sd(hearts, name))]
             ]
             axis.set_xticks(range(len(groups)), named, fontsize=7.5)
             axis.set_xlim(-0.6, len(groups) - 0.4)
@@ -83,7 +84,7 @@ def boxes_by_age(hearts: pd.DataFrame, names: Sequence[str], *, made: str) -> Fi
         for column, sex in enumerate(sexes):
             rows = dict(by_sex(grouped)).get(sex, grouped)
             for row, name in enumerate(shown):
-                _age_boxes(axes[row, column], rows, name, made)
+                _age_boxes(axes[row, column], rows, name, made, real_sd(hearts, name))
                 axes[row, 0].set_ylabel(measure(name).heading)
             axes[0, column].set_title(sex, loc="left", fontweight="bold", pad=14)
             axes[-1, column].set_xlabel("age group (years)")
@@ -127,7 +128,7 @@ def _half(axis: Axes, values: Array, place: float, *, side: int, colour: str) ->
         axis.plot([place, end], [value, value], color=colour, linewidth=thick)
 
 
-def _age_boxes(axis: Axes, rows: pd.DataFrame, name: str, made: str) -> None:
+def _age_boxes(axis: Axes, rows: pd.DataFrame, name: str, made: str, sd: float) -> None:
     """Boxes of one measure and sex by age group."""
     wide = 0.38
     top = []
@@ -141,7 +142,7 @@ def _age_boxes(axis: Axes, rows: pd.DataFrame, name: str, made: str) -> None:
         )
         top.append(kept)
     for group, (real, other) in enumerate(zip(*top, strict=True)):
-        _, share = distance(real, other)
+        _, share = distance(real, other, sd)
         if np.isfinite(share):
             axis.text(
                 group, 1.01, number(share, 2), transform=axis.get_xaxis_transform(), ha="center", va="bottom",

@@ -118,7 +118,8 @@ def heart_panels(planes: HeartPlanes, views: Sequence[Sequence[int]]) -> Iterato
     )
     ratios = {"width_ratios": widths, "height_ratios": heights}
     with panels(len(views), len(widths), size=size, **ratios) as (figure, axes):
-        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)  # type: ignore[union-attr]
+        layout: Any = figure.get_layout_engine()
+        layout.set(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
         yield figure, axes
         for row, height in zip(axes, heights, strict=True):  # as tall as the row, so that headings are level
             for axis in (axis for axis in row if axis.images):

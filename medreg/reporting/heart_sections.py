@@ -24,7 +24,15 @@ from medreg.reporting.heart_effects import (
 from medreg.reporting.heart_facts import error_table, fact_table
 from medreg.reporting.heart_pictures import compared_beats, compared_views
 from medreg.reporting.heart_style import source_word
-from medreg.reporting.heart_tables import SHOWN, made_source, measured, pooled, read_measures, single
+from medreg.reporting.heart_tables import (
+    SHOWN,
+    compared,
+    made_source,
+    measured,
+    pooled,
+    read_measures,
+    single,
+)
 from medreg.reporting.page import Section, boxes, details, figure, paragraph, to_html
 from medreg.reporting.pictures import Picture
 from medreg.reporting.results import RunFolder, read_case
@@ -58,10 +66,10 @@ CASES_TOLD = (
 CURVES_TOLD = "Line: median over hearts; band: 5 % to 95 %. ED is the first frame."
 VIOLINS_TOLD = (
     "Thick line: median; thin lines: quartiles. W1: 1-Wasserstein distance between real and {made} hearts, also in "
-    "standard deviations of the real ones."
+    "standard deviations of all real hearts of the test."
 )
 BOXES_TOLD = (
-    "Above each pair: W1 in standard deviations of the real hearts of the group; by chance large for few."
+    "Above each pair: W1 in standard deviations of all real hearts of the test; large for few hearts."
 )
 EFFECTS_TOLD = (
     "Linear regression of each measure on all conditions together, in real hearts and in hearts of the model. Shaded "
@@ -75,7 +83,7 @@ def results(run: RunFolder) -> Iterator[Section]:
     """What every run has, of the metrics that matter most; errors of measures; everything else folded away."""
     rows = single(run)
     chosen = rows[rows["metric"].isin(HEADLINE)] if len(rows) else rows
-    yield from sections.results(replace(run, results=chosen if len(chosen) else rows))
+    yield from sections.results(replace(run, results=chosen if len(chosen) else rows), judged=0, tests=False)
     body: list[str] = []
     errors = error_table(rows) if len(rows) else None
     if errors is not None:
@@ -100,7 +108,8 @@ def facts(run: RunFolder) -> Iterator[Section]:
 
 def cases(run: RunFolder) -> Iterator[Section]:
     """Real beside completed and generated hearts in three views, and over time."""
-    pictures, notes = [], []
+    pictures: list[Picture] = []
+    notes: list[str] = []
     for file in run.cases[:LIMIT]:
         try:
             arrays = read_case(file, NEEDS)
@@ -131,7 +140,7 @@ def curves(run: RunFolder) -> Iterator[Section]:
 
 def distributions(run: RunFolder) -> Iterator[Section]:
     """Measures of real against generated (or aged) hearts, by sex and age group."""
-    hearts = read_measures(run)
+    hearts = compared(read_measures(run))
     made = made_source(hearts)
     names = measured(hearts, SHOWN)
     if made is None or not names:
@@ -161,7 +170,11 @@ def effects(run: RunFolder) -> Iterator[Section]:
         return
     alt = "Coefficients of the conditions in a regression of each measure, real beside made hearts, with intervals."
     picture = Picture.of(drawn, "heart_effects", caption="", alt=alt)
-    body = [paragraph(EFFECTS_TOLD, kind="hint"), figure(picture), to_html(percent_table(found, steps))]
+    body = [
+        paragraph(EFFECTS_TOLD, kind="hint"),
+        figure(picture),
+        to_html(percent_table([each for each in found if each.measure in SHOWN], steps)),
+    ]
     null = tuple(tuple(map(Cell, row)) for row in control_rows(rows, steps))
     if null:
         header = ("effect that the population does not have", made, "real")
@@ -171,7 +184,8 @@ def effects(run: RunFolder) -> Iterator[Section]:
 
 def extremes(run: RunFolder) -> Iterator[Section]:
     """The best, the median and the worst completion."""
-    pictures, notes = [], []
+    pictures: list[Picture] = []
+    notes: list[str] = []
     for name in reversed(EXTREMES):
         file = run.path / FOLDER / f"{name}.npz"
         if not file.is_file():

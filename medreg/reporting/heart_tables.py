@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from medreg.errors import DataError
-from medreg.metrics.hearts.sources import AGED, AGEING, GAP, GENERATED, REAL, TABLE, TO_GROUP
+from medreg.metrics.hearts.sources import AGED, AGEING, GAP, GENERATED, POPULATION, REAL, TABLE, TO_GROUP
 from medreg.reporting.results import RunFolder
-from medreg.reporting.tables import POPULATION
 from medreg.reporting.views import Array
 
 SEXES = {0: "women", 1: "men"}
@@ -104,10 +103,11 @@ def age_groups(years: Array) -> Array:
 
 def with_groups(hearts: pd.DataFrame) -> pd.DataFrame:
     """Add the column `age_group`: that to which a heart was aged, else that of its age."""
-    ages = hearts["age_years"] if "age_years" in hearts else pd.Series(np.nan, index=hearts.index)
-    groups = pd.Series(age_groups(ages.to_numpy(float)), index=hearts.index)
+    ages = hearts["age_years"].to_numpy(float) if "age_years" in hearts else np.full(len(hearts), np.nan)
+    groups = age_groups(ages)
     if TO_GROUP in hearts:
-        groups = hearts[TO_GROUP].fillna(groups).astype(int)
+        asked = hearts[TO_GROUP].to_numpy(float)
+        groups = np.where(np.isfinite(asked), asked, groups).astype(int)
     return hearts.assign(age_group=groups)
 
 
@@ -148,15 +148,28 @@ def real_hearts(hearts: pd.DataFrame) -> pd.DataFrame:
     return own[own["source"] == REAL]
 
 
-def distance(real: Array, made: Array) -> tuple[float, float]:
-    """1-Wasserstein distance of two samples, in their unit and in SD of the real ones; NaN without two of each."""
+def distance(real: Array, made: Array, sd: float) -> tuple[float, float]:
+    """1-Wasserstein distance of two samples, in their unit and in standard deviations; NaN without two of each."""
     if min(len(real), len(made)) < 2:
         return float("nan"), float("nan")
     from scipy.stats import wasserstein_distance
 
     found = float(wasserstein_distance(real, made))
-    sd = float(real.std(ddof=1))
     return found, found / sd if sd > 0 else float("nan")
+
+
+def real_sd(hearts: pd.DataFrame, name: str) -> float:
+    """Standard deviation (n − 1) of a measure of all real hearts; NaN for fewer than two."""
+    values = values_of(real_hearts(hearts), name)
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def compared(hearts: pd.DataFrame) -> pd.DataFrame:
+    """The hearts whose distributions are compared: real ones, new ones, and those brought to every age group."""
+    own = cross_sectional(hearts)
+    if TO_GROUP in own:
+        own = own[(own["source"] != AGED) | own[TO_GROUP].notna()]
+    return own
 
 
 def pooled(run: RunFolder) -> pd.DataFrame:

@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from medreg.metrics.hearts.sources import POPULATION
 from medreg.reporting.cells import NONE, best, number, spread
 from medreg.reporting.statistics import PairedTest, compare
-from medreg.reporting.vocabulary import COST, LOSSES, UNREGISTERED, describe, heading, in_order
+from medreg.reporting.vocabulary import COST, DETAILS, LOSSES, UNREGISTERED, describe, heading, in_order
 
 Lookup: TypeAlias = Mapping[tuple[str, str, str], Mapping[Any, Any]]  # by method, structure and metric
-POPULATION = "population"  # the case of rows that are of all cases together
 OVERALL = ("mean", "all")  # structures that speak for the whole image, best first
 SUMMARY_COLUMNS = (
     "data",
@@ -89,11 +89,14 @@ def _numbers(values: pd.Series) -> tuple[int, int, float, float, float, float, f
 
 
 def with_means(results: pd.DataFrame) -> pd.DataFrame:
-    """Add the mean over structures of each case, as structure "mean", where a metric has none and has one unit."""
+    """Add the mean over structures of each case, as structure "mean", where a metric has none and has one unit.
+
+    What is told of all cases together has the means that it was given.
+    """
     if results.empty:
         return results
     whole = set(results.loc[results["structure"].isin(OVERALL), "metric"]) | mixed_metrics(results)
-    single = results[~results["metric"].isin(whole)]
+    single = of_cases(results[~results["metric"].isin(whole)])
     if single.empty:
         return results
     keys = [name for name in results.columns if name not in ("structure", "value")]
@@ -119,6 +122,11 @@ def overall_structure(results: pd.DataFrame, metric: str) -> str | None:
     return next((name for name in OVERALL if name in present), None)
 
 
+def of_cases(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of single cases, without those of all cases together (the case `population`)."""
+    return results[results["case"] != POPULATION] if not results.empty else results
+
+
 def metrics_to_show(results: pd.DataFrame) -> list[str]:
     """The metrics in printing order, without counts of losses where nothing was lost."""
     quiet = {name for name in LOSSES if not (results.loc[results["metric"] == name, "value"] != 0).any()}
@@ -133,8 +141,7 @@ def structure_metrics(results: pd.DataFrame) -> list[str]:
 def by_split(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Results of each data set and split, headed such as "acdc, test"; without what was pooled over cases."""
     if not results.empty:
-        results = results[results["case"] != POPULATION]
-        for (data, split), rows in results.groupby(["data", "split"], sort=False):
+        for (data, split), rows in of_cases(results).groupby(["data", "split"], sort=False):
             yield ", ".join(str(word) for word in (data, split) if word) or "results", rows
 
 
@@ -154,7 +161,8 @@ def headline(results: pd.DataFrame, *, title: str = "", tests: bool = True) -> T
     """
     full = with_means(results)
     methods = methods_in(full) if not full.empty else []
-    found = {metric: overall_structure(full, metric) for metric in metrics_to_show(full)}
+    shown = [metric for metric in metrics_to_show(full) if metric not in DETAILS]
+    found = {metric: overall_structure(full, metric) for metric in shown}
     columns = {metric: structure for metric, structure in found.items() if structure is not None}
     summary = lookup(full)
     cells = [
@@ -222,7 +230,7 @@ def paired_tests(results: pd.DataFrame) -> list[PairedTest]:
     reference, *others = methods_in(full) if not full.empty else [""]
     metrics = [name for name in in_order({str(m) for m in full["metric"]}) if name not in COST]
     found = []
-    for metric in (name for name in metrics if describe(name).better != "neither"):
+    for metric in (name for name in metrics if describe(name).better != "neither" and name not in DETAILS):
         structure = overall_structure(full, metric)
         for method in others:
             test = compare(full, metric=metric, structure=str(structure), method=method, reference=reference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,93 @@ class Metric:
     decimals: int
 
 
+PARTS = {"later": "later frames", "ed": "ED", "es": "ES"}  # of the cycle of a heart
+OVERLAP: Mapping[str, tuple[str, Better, int]] = {
+    "dice": ("Dice", "higher", 3), "hd": ("Hausdorff", "lower", 2), "assd": ("ASSD", "lower", 2),
+}  # fmt: skip
+HEARTS = {
+    "largest_first_percent": Metric("largest at frame 0", "higher", 1),
+    "largest_frame_percent": Metric("largest frame right", "higher", 1),
+    "es_frame_percent": Metric("ES frame right", "higher", 1),
+    "curve_error": Metric("error of the volume curve", "lower", 2),
+    "curve_dtw": Metric("DTW of the volume curve", "lower", 1),
+    "measure_error": Metric("error of the measure", "lower", 1),
+    "measure_bias": Metric("bias of the measure", "neither", 1),
+    "sample_sd_measure_error": Metric("error of the measure, SD over samples", "neither", 1),
+    "sample_best_measure_error": Metric("error of the measure, best sample", "neither", 1),
+    "sample_worst_measure_error": Metric("error of the measure, worst sample", "neither", 1),
+    "sample_sd_measure_bias": Metric("bias of the measure, SD over samples", "neither", 1),
+    # Of all hearts together, the case `population`.
+    "w1": Metric("W1", "lower", 1),
+    "w1_sd": Metric("W1 in SD", "lower", 3),
+    "w1_sd_all": Metric("W1 in SD, all real hearts", "lower", 3),
+    "w1_sd_all_age_mean": Metric("W1 in SD, by age, all real", "lower", 3),
+    "w1_sd_all_female": Metric("W1 in SD, women, all real", "lower", 3),
+    "w1_sd_all_male": Metric("W1 in SD, men, all real", "lower", 3),
+    "w1_sd_female": Metric("W1 in SD, women", "lower", 3),
+    "w1_sd_male": Metric("W1 in SD, men", "lower", 3),
+    "w1_sd_age_mean": Metric("W1 in SD, by age", "lower", 3),
+    "w1_sd_floor": Metric("W1 in SD of real hearts", "neither", 3),
+    "sd_ratio": Metric("SD, modelled / real", "neither", 2),
+    "kl": Metric("KL", "lower", 3),
+    "js": Metric("JS", "lower", 3),
+    "bhattacharyya": Metric("Bhattacharyya", "lower", 3),
+    "incomplete_percent": Metric("hearts without a structure", "lower", 1),
+    "modelled_largest_first_percent": Metric("generated, largest at frame 0", "higher", 1),
+    "modelled_es_frame_percent": Metric("generated, ES frame right", "higher", 1),
+    "wrap_ratio": Metric("wrap-around, generated / real", "lower", 2),
+    "two_sample_accuracy": Metric("two-sample accuracy", "lower", 3),
+    "controllability": Metric("control, r of asked and measured", "higher", 3),
+    "effect_sex_percent": Metric("effect of sex, % of real", "neither", 0),
+    "effect_age_percent": Metric("effect of age, % of real", "neither", 0),
+    "effect_height_percent": Metric("effect of height, % of real", "neither", 0),
+    "effect_weight_percent": Metric("effect of weight, % of real", "neither", 0),
+    "effect_sbp_percent": Metric("effect of pressure, % of real", "neither", 0),
+    "difference_sex_percent": Metric("men − women, % of real", "neither", 0),
+    "control_percent": Metric("effect that is null in truth, %", "neither", 1),
+    "memorisation_ratio": Metric("nearest training heart, generated / held out", "neither", 2),
+    "memorisation_against_held_out": Metric("nearest heart, training / held out", "neither", 2),
+    "memorisation_copies_percent": Metric("nearer than any held-out heart", "lower", 1),
+    "ageing_slope_female_percent": Metric("ageing of women, % of real", "neither", 0),
+    "ageing_slope_male_percent": Metric("ageing of men, % of real", "neither", 0),
+    "ageing_change_female_percent": Metric("change of women, first to last group", "neither", 1),
+    "ageing_change_male_percent": Metric("change of men, first to last group", "neither", 1),
+    "ageing_inversions_female": Metric("steps against the change, women", "lower", 0),
+    "ageing_inversions_male": Metric("steps against the change, men", "lower", 0),
+    "identity_r_female": Metric("identity of women, r", "higher", 3),
+    "identity_r_male": Metric("identity of men, r", "higher", 3),
+    "reconstruction_r_female": Metric("heart given back, women, r", "higher", 3),
+    "reconstruction_r_male": Metric("heart given back, men, r", "higher", 3),
+    "septal_turn_deg": Metric("turn of the septum", "lower", 1),
+    "judge_spearman": Metric("age seen by the judge, Spearman", "higher", 3),
+    "judge_within_one_percent_aged": Metric("judge right within a group, aged", "neither", 1),
+    "judge_within_one_percent_real": Metric("judge right within a group, real", "neither", 1),
+    "visit_bias": Metric("bias of the change", "neither", 1),
+    "visit_bias_long": Metric("bias of the change, long gaps", "neither", 1),
+    "visit_bias_long_female": Metric("bias of the change, long gaps, women", "neither", 1),
+    "visit_bias_long_male": Metric("bias of the change, long gaps, men", "neither", 1),
+    "visit_mae": Metric("error of the change", "lower", 1),
+    "visit_mae_long": Metric("error of the change, long gaps", "lower", 1),
+    "visit_r": Metric("r of the change", "higher", 3),
+    "visit_change_male": Metric("predicted change of men", "neither", 1),
+    "visit_change_real_male": Metric("change of men", "neither", 1),
+    "no_change_bias_long_female": Metric("bias of no change, long gaps, women", "neither", 1),
+    "no_change_bias_long_male": Metric("bias of no change, long gaps, men", "neither", 1),
+    "interval_coverage_percent": Metric("coverage of the interval", "neither", 1),
+}
+
+
+def _hearts() -> Iterator[tuple[str, Metric]]:
+    """Yield the metrics of hearts: of parts of the cycle, of drawn hearts, of all hearts together."""
+    for score, (label, better, decimals) in OVERLAP.items():
+        unit = "" if score == "dice" else "_mm"
+        for part, words in PARTS.items():
+            yield f"{score}_{part}{unit}", Metric(f"{label}, {words}", better, decimals)
+        for end, words in (("sd", "SD over samples"), ("best", "best sample"), ("worst", "worst sample")):
+            yield f"sample_{end}_{score}{unit}", Metric(f"{label}, {words}", "neither", decimals)
+    yield from HEARTS.items()
+
+
 METRICS = {
     "dice": Metric("Dice", "higher", 3),
     "iou": Metric("IoU", "higher", 3),
@@ -27,6 +115,7 @@ METRICS = {
     "assd_mm": Metric("ASSD", "lower", 2),
     "itk_avg_hd_mm": Metric("average Hausdorff (ITK)", "lower", 2),
     "lost_structures": Metric("lost structures", "lower", 2),
+    "invented_structures": Metric("invented structures", "lower", 2),
     "unmatched_slices": Metric("unmatched slices", "lower", 1),
     "cut_percent": Metric("cut off by the crop", "neither", 1),
     "tre_mm": Metric("TRE", "lower", 2),
@@ -92,54 +181,22 @@ METRICS = {
     "ess_min": Metric("smallest ESS", "higher", 0),
     "samples": Metric("samples", "neither", 0),
     "samples_per_second": Metric("samples per second", "higher", 1),
-    # Hearts, one by one.
-    "dice_later": Metric("Dice after ED", "higher", 3),
-    "dice_ed": Metric("Dice at ED", "higher", 3),
-    "dice_es": Metric("Dice at ES", "higher", 3),
-    "hd_later_mm": Metric("Hausdorff after ED", "lower", 2),
-    "hd_ed_mm": Metric("Hausdorff at ED", "lower", 2),
-    "hd_es_mm": Metric("Hausdorff at ES", "lower", 2),
-    "assd_later_mm": Metric("ASSD after ED", "lower", 2),
-    "assd_ed_mm": Metric("ASSD at ED", "lower", 2),
-    "assd_es_mm": Metric("ASSD at ES", "lower", 2),
-    "invented_structures": Metric("invented structures", "lower", 2),
-    "largest_first_percent": Metric("LV largest at ED", "higher", 1),
-    "largest_frame_percent": Metric("frame of the largest LV right", "higher", 1),
-    "es_frame_percent": Metric("ES frame right", "higher", 1),
-    "measure_error": Metric("error of the measure", "lower", 2),
-    "measure_bias": Metric("bias of the measure", "neither", 2),
-    "curve_error": Metric("error of the curve", "lower", 2),
-    "curve_dtw": Metric("warped distance of the curves", "lower", 1),
-    # Populations of hearts.
-    "w1": Metric("W1", "lower", 2),
-    "w1_sd": Metric("W1 in SD", "lower", 3),
-    "w1_sd_female": Metric("W1 in SD, women", "lower", 3),
-    "w1_sd_male": Metric("W1 in SD, men", "lower", 3),
-    "w1_sd_age_mean": Metric("W1 in SD, by age", "lower", 3),
-    "w1_sd_all": Metric("W1 in SD, all real hearts", "lower", 3),
-    "w1_sd_floor": Metric("W1 in SD of real hearts", "neither", 3),
-    "sd_ratio": Metric("SD, generated by real", "neither", 2),
-    "kl": Metric("KL", "lower", 3),
-    "js": Metric("JS", "lower", 3),
-    "bhattacharyya": Metric("Bhattacharyya", "lower", 3),
-    "controllability": Metric("controllability", "higher", 3),
-    "two_sample_accuracy": Metric("two-sample accuracy", "lower", 3),
-    "memorisation_ratio": Metric("nearest training heart, by held-out", "higher", 3),
-    "memorisation_against_held_out": Metric("nearest training by nearest held-out heart", "higher", 3),
-    "wrap_ratio": Metric("wrap-around by real", "lower", 2),
-    "visit_bias": Metric("bias of the predicted change", "neither", 2),
-    "visit_r": Metric("correlation of the change", "higher", 3),
-    "interval_coverage_percent": Metric("coverage of 80 %", "neither", 1),
+    **dict(_hearts()),
     "time_s": Metric("time", "lower", 3),
     "cpu_s": Metric("CPU time", "lower", 2),
     "peak_memory_mib": Metric("peak memory", "lower", 0),
 }
+# Rows beside those of the whole cycle, of the mean over samples, or of quantities of different kinds: not in a summary.
+DETAILS = frozenset(
+    {name for name, _ in _hearts() if name.startswith(("sample_", "dice_", "hd_", "assd_"))}
+    | {"measure_error", "measure_bias", "curve_error", "curve_dtw"}
+)
 # What every table shows first; everything else follows in alphabetical order.
 ORDER = tuple(METRICS)
 # Ends of credible intervals: rows beside that of the mean, without a plot of their own.
-INTERVAL_ENDS = frozenset(
-    {"sample_dice_low", "sample_dice_high", "sample_volume_low_ml", "sample_volume_high_ml"}
-)
+INTERVAL_ENDS = DETAILS | {
+    "sample_dice_low", "sample_dice_high", "sample_volume_low_ml", "sample_volume_high_ml",
+}  # fmt: skip
 # Not a property of the alignment: shown, but no best and no test, since doing nothing always wins.
 COST = frozenset({
     "lost_structures", "folding_percent", "folding_voxels", "ndv_percent", "sd_log_jacobian", "mag_grad_det_j",

@@ -24,7 +24,9 @@ log = logging.getLogger("medreg")
 FILE = "data.json"
 SHOWN = 3  # cases that a sentence names
 # Callbacks that record and show a training, and leave it as it is.
-WITHOUT_EFFECT = ("last", "history", "results", "pictures", "random_state", "progress", "keep_memory")
+WITHOUT_EFFECT = (
+    "last", "history", "population", "results", "pictures", "random_state", "progress", "keep_memory",
+)  # fmt: skip
 Cases = Mapping[str, Mapping[str, str]]  # case → kind of file → mark
 Contents = Mapping[str, Cases]  # stage → cases
 

@@ -65,6 +65,14 @@ class TrainedOn:
             self.subjects | (other.subjects if same else frozenset()), self.images | other.images, self.source
         )
 
+    def covers(self, data: Any) -> bool:
+        """Say whether the weights have seen all of the training set of a data module, which is not empty."""
+        training = set(data.split.train)
+        if self.source == _source(data):
+            return bool(training) and training <= self.subjects
+        images = _images((contents_of(data) or {}).get("train", {}))
+        return bool(images) and images <= self.images
+
     def seen(self, data: Any) -> list[str]:
         """Return the test subjects of a data module, or else its test cases, that were trained on."""
         if self.source == _source(data):

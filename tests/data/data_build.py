@@ -10,8 +10,14 @@ from medreg.config.resolvers import register
 
 
 def data_config(name, root, *changes):
-    """Compose the `data` node; `changes` are assignments below `data`."""
-    overrides = ["+paths=default", f"+data={name}", "+seed=1", *(f"data.{change}" for change in changes)]
+    """Compose the `data` node; `changes` are assignments below `data`, those with + of new options."""
+    marks = ((change[: len(change) - len(change.lstrip("+"))], change.lstrip("+")) for change in changes)
+    overrides = [
+        "+paths=default",
+        f"+data={name}",
+        "+seed=1",
+        *(f"{mark}data.{rest}" for mark, rest in marks),
+    ]
     if root is not None:
         overrides.append(f"data.dataset.root={root}")
     register()

@@ -11,7 +11,7 @@ from medreg.config.paths import config_dir
 from medreg.errors import DatasetNotFound
 
 NAMES = sorted(file.stem for file in (config_dir() / "data").glob("*.yaml"))
-REAL = [name for name in NAMES if not any(word in name for word in ("phantom", "simulated"))]
+REAL = [name for name in NAMES if not any(word in name for word in ("phantom", "simulated", "population"))]
 
 
 @pytest.mark.parametrize("name", NAMES)

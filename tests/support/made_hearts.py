@@ -149,3 +149,48 @@ def population_frame(rows, method="cheart"):
     }
     names = ("structure", "metric", "value", "unit")
     return pd.DataFrame([{**head, **dict(zip(names, row, strict=True))} for row in rows])
+
+
+def write_ageing(folder, *, count=60, seed=0, slope=-0.7, samples=0):
+    """Write what an evaluation of an ageing model leaves: hearts given back, at seven ages, and at second visits."""
+    import pandas as pd
+
+    folder.mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng(seed)
+    people = made_people(count, seed)
+    names = [f"heart_{k:03d}" for k in range(count)]
+    real = made_measures(people, 1)
+    nothing = {"to_group": np.nan, "to_age_years": np.nan, "gap_years": np.nan, "sample": 0}
+    rows = [
+        pd.DataFrame({"case": names, "source": "real", **people, **nothing, **real, "classified_group": 3})
+    ]
+    back = {name: values + draw.normal(0, 2, count) for name, values in real.items()}
+    rows.append(pd.DataFrame({"case": names, "source": "reconstructed", **people, **nothing, **back}))
+    for group in range(7):
+        moved = _moved(back, slope * (48.5 + 5 * group - people["age_years"]), draw)
+        told = {**nothing, "to_group": group, "to_age_years": 48.5 + 5 * group}
+        rows.append(pd.DataFrame({"case": names, "source": "aged", **people, **told, **moved}))
+    gap = draw.uniform(2, 18, count)
+    told = {**nothing, "gap_years": gap}
+    later = _moved(real, -0.7 * gap, draw, noise=4)
+    rows.append(pd.DataFrame({"case": names, "source": "later", **people, **told, **later}))
+    for sample in range(samples + 1):
+        moved = _moved(back, slope * gap, draw)
+        rows.append(
+            pd.DataFrame({"case": names, "source": "aged", **people, **told, **moved, "sample": sample})
+        )
+    table = pd.concat(rows, ignore_index=True)
+    table.to_csv(folder / "measures.csv", index=False)
+    (folder / "cases").mkdir(exist_ok=True)
+    aged = np.stack([made_heart(2, scale=1.1 - 0.03 * group) for group in (0, 6)])
+    arrays = {"label": made_heart(2), "reconstructed": made_heart(2, scale=0.98), "aged": aged}
+    arrays["to_group"] = np.array([0, 6])
+    np.savez_compressed(folder / "cases" / "heart_000.npz", **arrays, spacing_mm=np.array(SPACING))
+    return table
+
+
+def _moved(measures, change, draw, noise=1.0):
+    """Measures with a change of the volumes (n,), mL, and none of the masses."""
+    volumes = ("lvedv_ml", "rvedv_ml")
+    noisy = {name: values + draw.normal(0, noise, len(values)) for name, values in measures.items()}
+    return {name: values + (change if name in volumes else 0.0) for name, values in noisy.items()}

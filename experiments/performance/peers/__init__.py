@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.performance.peers.advchain_release import AdvChainRelease
+from experiments.performance.peers.cheart_release import CHeartRelease
 from experiments.performance.peers.csain_release import CSAINRelease
 from experiments.performance.peers.deepali import Deepali
 from experiments.performance.peers.dlvi_release import DLVIRelease
@@ -21,7 +22,9 @@ from experiments.performance.peers.vrnet_release import VRNetRelease
 from experiments.performance.work import Contender
 from medreg.errors import ConfigError
 
-RELEASES = (Release, VRNetRelease, CSAINRelease, SGMCMCRelease, DLVIRelease, AdvChainRelease)
+RELEASES = (
+    Release, VRNetRelease, CSAINRelease, SGMCMCRelease, DLVIRelease, AdvChainRelease, CHeartRelease,
+)  # fmt: skip
 
 
 def all_peers(releases: Sequence[Path] = ()) -> tuple[Contender, ...]:
@@ -47,7 +50,8 @@ def released(folders: Sequence[Path]) -> tuple[Contender, ...]:
             raise ConfigError(
                 f"--release {folder} is no checkout of the releases of GraDIRN (core/networks.py), VR-Net "
                 "(L2Models.py), CSAIN (network.py), ir-sgmcmc (trainer/trainer.py), dlvi "
-                "(dlvi/variationalize.py) or AdvChain (advchain/augmentor); give the top folder of one."
+                "(dlvi/variationalize.py), AdvChain (advchain/augmentor) or CHeart (networks.py); give the top folder "
+                "of one."
             )
         found.append(kinds[0](folder))
     return tuple(found)

@@ -13,6 +13,7 @@ from experiments.performance.inputs import Inputs
 from experiments.performance.peers import our_posterior
 from experiments.performance.peers.advchain_step import our_steps
 from experiments.performance.peers.csain_step import csain_step
+from experiments.performance.peers.heart_step import our_heart_steps
 from experiments.performance.peers.our_steps import LNCC_LIKE_THEIRS, training_step
 from experiments.performance.work import Contender, Evaluate, InferenceMaker, Maker, StepMaker, Work
 from medreg import __version__
@@ -82,6 +83,7 @@ class Ours(Contender):
             "vrnet four warps": partial(training_step, overrides=("model=vrnet",)),
             "csain": csain_step,
             **our_steps(),
+            **our_heart_steps(),
         }
 
     def inference(self) -> Mapping[str, InferenceMaker]:

@@ -60,7 +60,7 @@ class HeartTable:
         self.columns = {str(name): str(column) for name, column in columns.items() if column is not None}
         self.subject, self.visit, self.split = subject, visit, split
         self.sex = _sex_words(sex)
-        self.factors = {name: float(factor) for name, factor in factors.items()}
+        self.factors = {str(name): float(factor) for name, factor in factors.items() if factor is not None}
         self.limits = {name: (float(ends[0]), float(ends[1])) for name, ends in limits.items()}
         self.missing = frozenset(str(word).casefold() for word in missing)
         self.categories = frozenset(categories)
@@ -172,7 +172,7 @@ class HeartTable:
         if key not in self.sex:
             raise DataError(
                 f"{where}: sex is {text!r}; data.dataset.sex knows {', '.join(self.sex)}. Say what the table means, "
-                f"such as 'data.dataset.sex={{{text}: 1}}' (0 is female, 1 male)."
+                f"such as '++data.dataset.sex={{{text}: 1}}' (0 is female, 1 male)."
             )
         return self.sex[key]
 

@@ -37,7 +37,7 @@ def translated(hearts: Hearts) -> pd.DataFrame:
     chosen = (
         found[found[TO_GROUP].notna() & found[GAP].isna()] if GAP in found else found[found[TO_GROUP].notna()]
     )
-    ages = chosen[TO_AGE] if TO_AGE in chosen else np.nan
+    ages = chosen.get(TO_AGE, np.nan)
     return chosen.assign(**{GROUP: chosen[TO_GROUP], AGE: ages})
 
 

@@ -1,4 +1,4 @@
-"""How well a predicted heart agrees with the true one: overlap and surfaces by structure, frames of the cycle, measures.
+"""How well a predicted heart agrees with the true one: overlap and surfaces by structure, frames, measures.
 
 A structure counts in a frame where the true heart shows it (`np_mean_dice` of the code of Qiao et al., STACOM 2022), so
 that one that was invented is not punished; it is counted instead. Numbers of frames are averaged over them, then by the
@@ -104,7 +104,7 @@ def parts_of(frames: int, es: int) -> dict[str, slice]:
 
 
 def metric_name(score: str, part: str) -> str:
-    """Return `dice`, `dice_later`, `hd_mm`, `hd_es_mm`, …"""
+    """Return the name of a metric, such as `dice`, `dice_later`, `hd_mm` and `hd_es_mm`."""
     return f"{score}{part}" if score == "dice" else f"{score}{part}_mm"
 
 
@@ -151,7 +151,7 @@ def frame_rows(truth: Curves, found: Curves, phases: str) -> Iterator[MetricRow]
 
     `largest_first_percent`: the left ventricle is largest in frame 0. `largest_frame_percent`: it is largest within one
     frame of where the true one is, across the end of the cycle too. `es_frame_percent`: it is smallest within one frame
-    of the true one.
+    of the true one. A heart without a left ventricle is wrong in all of them.
     """
     if phases != "cycle":
         return
@@ -162,7 +162,7 @@ def frame_rows(truth: Curves, found: Curves, phases: str) -> Iterator[MetricRow]
         "es_frame_percent": abs(es - true_es) <= ES_TOLERANCE,
     }
     for metric, holds in right.items():
-        yield row("all", metric, 100.0 * holds)
+        yield row("all", metric, 100.0 * (holds and found.beats))
 
 
 def frames_between(one: int, other: int, frames: int) -> int:

@@ -1,4 +1,4 @@
-"""How two curves of volume over the cycle differ (code of Qiao et al., STACOM 2022, Metric_utils.py, Curve_of_motion)."""
+"""How two curves of volume over the cycle differ (code of Qiao et al., STACOM 2022, Metric_utils.py)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def curve_error(one: FloatArray, other: FloatArray) -> float:
 def dtw(one: FloatArray, other: FloatArray) -> float:
     """Distance of two curves by dynamic time warping of the points (frame, value).
 
-    Least sum of the Euclidean distances of matched points over all monotone matchings that begin and end together; steps
-    to the next point of one curve, of the other, or of both. The axes are frames and mL (or g), as released.
+    Least sum of the Euclidean distances of matched points over all monotone matchings that begin and end together;
+    a step goes to the next point of one curve, of the other, or of both. The axes are frames and mL or g, as released.
 
     Args:
         one: (T,).

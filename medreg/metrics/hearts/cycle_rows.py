@@ -45,7 +45,7 @@ def cycle_rows(hearts: Hearts, modelled: pd.DataFrame) -> Iterator[MetricRow]:
 
 def _incomplete(hearts: Hearts, modelled: pd.DataFrame) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     there = [name for name in NEEDED if name in hearts.measures]
-    return (modelled[there].to_numpy(dtype=float) <= 0).any(axis=1)
+    return np.asarray((modelled[there].to_numpy(dtype=float) <= 0).any(axis=1))
 
 
 def _mean(frame: pd.DataFrame) -> float:

@@ -1,9 +1,9 @@
 """Rows about the distributions of measures: modelled hearts against real ones, overall, by sex and by age group.
 
 `w1` and the distances of histograms compare with the real test hearts, whose conditions the modelled hearts have. Few
-test hearts are a poor sample of their own population, though: `w1_sd_floor` is the distance of the real test hearts from
-the real training hearts, which no model can be asked to undercut, and `w1_sd_all` compares with all real hearts. Names
-end in `_female`, `_male` and `_age_0` to `_age_6` for hearts of one kind; `_age_mean` is the mean over age groups.
+test hearts are a poor sample of their own population, though: `w1_sd_floor` is the distance of the real test hearts
+from the real training hearts, which no model can be asked to undercut, and `w1_sd_all` compares with all real hearts.
+Names end in `_female`, `_male` and `_age_0` to `_age_6` for hearts of one kind, in `_age_mean` for the mean over ages.
 """
 
 from __future__ import annotations

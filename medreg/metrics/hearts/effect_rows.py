@@ -72,8 +72,8 @@ def short(condition: str) -> str:
 def effect_rows(hearts: Hearts, modelled: pd.DataFrame, pooling: Pooling) -> Iterator[MetricRow]:
     """Yield effects with their intervals, in the unit of the measure per step, and their shares of the real ones.
 
-    `effect_NAME` is modelled, `effect_NAME_real` real, both with `_se`, `_low` and `_high`; `effect_NAME_percent` is the
-    modelled as a share of the real one, with the interval of a bootstrap over cases. `sex_difference…` is men less
+    `effect_NAME` is modelled, `effect_NAME_real` real, both with `_se`, `_low` and `_high`; `effect_NAME_percent` is
+    the modelled as a share of the real one, with the interval of a bootstrap over cases. `difference_sex…` is men less
     women as they are, without the other conditions.
 
     Args:
@@ -141,9 +141,10 @@ def _controls(
             )
             others = [name for name in names if name != SEX or control.sex is None]
             found = effects(chosen, [control.measure], others, pooling.steps).get(control.measure)
-            if found is None:
+            usual = float(chosen[control.measure].mean()) if found is not None else 0.0
+            if found is None or not usual:  # too few hearts, or none that shows the structure
                 continue
-            factor = 100.0 * times / float(chosen[control.measure].mean())
+            factor = 100.0 * times / usual
             effect = found[control.condition]
             for part, value in (("", effect.value), ("_low", effect.low), ("_high", effect.high)):
                 yield MetricRow(control.name, f"control{end}{part}_percent", factor * value, "%")

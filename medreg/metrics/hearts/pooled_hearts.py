@@ -38,13 +38,9 @@ class Hearts:
             raise DataError(
                 f"The table of hearts lacks the columns {', '.join(missing)}; evaluate the run again."
             )
-        numbers = {
-            name: pd.to_numeric(frame[name], errors="coerce").astype(float)
-            for name in frame
-            if name not in TEXT
-        }
-        texts = {name: frame[name].astype(str) for name in TEXT}
-        made = pd.DataFrame({**texts, **numbers})
+        made = pd.DataFrame({name: frame[name].astype(str) for name in TEXT})
+        for name in (str(column) for column in frame if column not in TEXT):
+            made[name] = pd.to_numeric(frame[name], errors="coerce").astype(float)
         if AGE in made:
             made[GROUP] = age_group(made[AGE].to_numpy())
         self.frame = made.sort_values(

@@ -1,4 +1,4 @@
-"""What the table `measures.csv` of a run holds: a row a heart, where the heart comes from, and what else is known of it.
+"""What the table `measures.csv` of a run holds: a row a heart, where it comes from, and what else is known of it.
 
 Every row of a run has the same columns: `case` (the store adds it), `source`, `sample`, the covariates by name, further
 columns of the kind of task, and the measures of `measures.MEASURES` and `measures.FURTHER`.

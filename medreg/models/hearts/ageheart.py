@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, l1_loss, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
 
 from medreg.errors import CompositionError, require_choice
 from medreg.models.hearts.age_codes import GROUPS, AgeCode, group_years
@@ -115,8 +115,8 @@ class AgeHeart(AgeingModel):
 
     def heart(self, shape: Tensor) -> Tensor:
         """Return shares of the classes (B, 2·(L + 1), *S), 0 and 1, of shapes (B, 2, *S)."""
-        shares = one_hot(shape.long(), self.classes).movedim(-1, 2)
-        return shares.flatten(1, 2).to(self.conditions.low.dtype).contiguous()
+        places = torch.arange(self.classes, dtype=shape.dtype, device=shape.device)[:, None, None, None]
+        return (shape.unsqueeze(2) == places).flatten(1, 2).to(self.conditions.low.dtype)
 
     def label(self, covariates: Covariates, *, generator: torch.Generator | None = None) -> Tensor:
         """Return ℓ, (B, n).
@@ -148,7 +148,7 @@ class AgeHeart(AgeingModel):
         else:
             soft = scores.tanh().unflatten(1, (PHASES, self.classes))
         if self.sharp:
-            hard = one_hot(soft.argmax(2), self.classes).movedim(-1, 2).to(soft)
+            hard = (soft == soft.amax(2, keepdim=True)).to(soft)
             soft = hard + soft - soft.detach()
         return soft.flatten(1, 2)
 
@@ -158,9 +158,8 @@ class AgeHeart(AgeingModel):
             return l1_loss(scores.tanh(), heart)
         if self.out == "tanh_bce":
             return binary_cross_entropy_with_logits(scores.tanh(), heart)
-        shape = (PHASES, self.classes)
-        places = heart.unflatten(1, shape).argmax(2)
-        return cross_entropy(scores.unflatten(1, shape).transpose(1, 2), places)
+        logs = scores.unflatten(1, (PHASES, self.classes)).log_softmax(2)
+        return -self.classes * (logs.flatten(1, 2) * heart).mean()
 
     def shape(self, scores: Tensor) -> Tensor:
         """Return label maps (B, 2, *S) uint8 of scores."""

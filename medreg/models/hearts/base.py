@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -49,8 +48,8 @@ class ShapeModel(nn.Module, ABC):
         generates: whether `generate` does.
     """
 
-    completes: ClassVar[bool] = True
-    generates: ClassVar[bool] = True
+    completes: bool = True
+    generates: bool = True
 
     def __init__(self, conditions: Conditions, *, frames: int, classes: int, size: Sequence[int]) -> None:
         super().__init__()

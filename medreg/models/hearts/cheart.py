@@ -83,6 +83,7 @@ class CHeart(ShapeModel):
         if frames_at_once is not None:
             require_whole("model.frames_at_once", frames_at_once, 1)
         self.latent, self.sampled, self.before = latent, sampled, cond_position == "before"
+        self.generates = sampled  # a plain auto-encoder has no distribution of codes to draw from
         self.frames_at_once = frames_at_once
         self.in_encoder, self.in_temporal = MAPPED[mapping_in]
         told = conditions.size
@@ -205,7 +206,16 @@ class CHeart(ShapeModel):
 
     @torch.no_grad()
     def generate(self, covariates: Covariates, *, generator: torch.Generator) -> Tensor:
-        """The sequences of codes from N(0, I)."""
+        """The sequences of codes from N(0, I).
+
+        Raises:
+            CompositionError: a plain auto-encoder, whose codes have no such distribution.
+        """
+        if not self.sampled:
+            raise CompositionError(
+                "A plain auto-encoder (model.sampled=false) says nothing of how codes are distributed, so it cannot "
+                "generate; train with model.sampled=true."
+            )
         size = (count_of(covariates), self.latent)
         latent = torch.randn(size, generator=generator, device=generator.device).to(self.device)
         return self.shapes(latent, covariates)

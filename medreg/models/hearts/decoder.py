@@ -88,11 +88,12 @@ class FrameDecoder(nn.Module):
     @contextmanager
     def _uncounted(self) -> Iterator[None]:
         norms = [norm for norm in self.norms if isinstance(norm, nn.BatchNorm3d)]
-        kept = [(norm, norm.track_running_stats) for norm in norms]
-        for norm in norms:
-            norm.track_running_stats = False
+        kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+        for norm in norms:  # with momentum 0 the running statistics stay as they are
+            norm.momentum = 0.0
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()  # type: ignore[union-attr]
         try:
             yield
         finally:
-            for norm, tracked in kept:
-                norm.track_running_stats = tracked
+            for norm, momentum, count in kept:
+                norm.momentum, norm.num_batches_tracked = momentum, count

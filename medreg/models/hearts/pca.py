@@ -12,6 +12,7 @@ from medreg.models.hearts.conditions import Conditions, Covariates
 from medreg.models.hearts.fitted import FittedModel
 from medreg.models.hearts.packed import PackedShapes
 
+_AT_ONCE = 16  # hearts whose first frames are looked at together
 _LEAST_VARIANCE = 1e-9  # of the noise, where the components leave nothing
 
 
@@ -19,8 +20,10 @@ class HeartPCA(FittedModel):
     """Gaussian model of the sequences as ones and zeros, x = m + P b with b ~ N(0, 1) and noise of variance σ².
 
     P holds the leading principal components, each times the standard deviation of its scores. A sequence is completed
-    from its first frame by b = argmin ‖x₀ − m₀ − P₀ b‖² + σ²‖b‖²; a new one has scores that are drawn, around what a
-    linear regression on the conditions says of them. Labels are the largest of the values.
+    from its first frame by b = argmin ‖x₀ − m₀ − P₀ b‖² + σ²‖b‖². Around that, completions are drawn with the
+    covariance of what it misses of the training hearts' scores: the posterior of the model, σ²(P₀ᵀP₀ + σ²)⁻¹, is far
+    too narrow, as neighbouring voxels err together (ours). A new heart has scores that are drawn around what a linear
+    regression on the conditions says of them. Labels are the largest of the values.
 
     Args:
         conditions: as in `FittedModel`, like the rest.
@@ -40,6 +43,7 @@ class HeartPCA(FittedModel):
     variance: Tensor
     regression: Tensor
     residual: Tensor
+    missed: Tensor
     normal: Tensor
 
     def __init__(
@@ -61,6 +65,7 @@ class HeartPCA(FittedModel):
         self.register_buffer("normal", torch.zeros(components, components, dtype=torch.float64))
         self.register_buffer("regression", torch.zeros(1 + self._told, components, dtype=torch.float64))
         self.register_buffer("residual", torch.zeros(components, components, dtype=torch.float64))
+        self.register_buffer("missed", torch.zeros(components, components, dtype=torch.float64))
         self.begin()
 
     @property
@@ -94,17 +99,18 @@ class HeartPCA(FittedModel):
         squares, vectors = torch.linalg.eigh(centred)
         leading = slice(-1, -self.components - 1, -1)
         squares, vectors = _flipped(squares, leading).clamp_min(0), _flipped(vectors, leading)
-        vectors = vectors - vectors.mean(
-            0
-        )  # where nothing varies any more, a vector need not be orthogonal to 1
+        vectors = vectors - vectors.mean(0)  # where nothing is left that varies, they may have a mean
         scores = vectors * (count - 1) ** 0.5  # of unit variance
         self.variances.copy_(squares / (count - 1))
         self._describe(scores / (count - 1))
         left = centred.trace() / (count - 1) - self.variances.sum()
         values = self.mean.numel() // (self.classes - 1) * self.classes
-        found = max(float(left) / (values - self.components), _LEAST_VARIANCE)
-        self.variance.fill_(found if self.noise is None else self.noise)
+        noise = max(float(left) / (values - self.components), _LEAST_VARIANCE)
+        self.variance.fill_(noise if self.noise is None else self.noise)
         self._regress(scores)
+        firsts = self._hearts.frame(0).to(self.modes.device).split(_AT_ONCE)
+        found = torch.cat([self.scores_of(first).cpu() for first in firsts])
+        self.missed.copy_(_root(scores - found, count))
         self.begin()
         super().settle()
 
@@ -127,9 +133,7 @@ class HeartPCA(FittedModel):
         design = torch.cat([torch.ones_like(scores[:, :1]), vectors], 1)
         self.regression.copy_(torch.linalg.pinv(design) @ scores)
         left = scores - design @ self.regression.to(scores)
-        freedom = max(1, len(scores) - design.shape[1])
-        squares, vectors = torch.linalg.eigh(left.T @ left / freedom)
-        self.residual.copy_(vectors * squares.clamp_min(0).sqrt())
+        self.residual.copy_(_root(left, max(1, len(scores) - design.shape[1])))
 
     def scores_of(self, first: Tensor) -> Tensor:
         """Return the most probable scores, (B, K), of hearts whose first frame is known, (B, *S)."""
@@ -138,11 +142,8 @@ class HeartPCA(FittedModel):
         apart = (first.unsqueeze(1) == places).float() - self.mean[0]
         apart = apart + apart.sum(1, keepdim=True)  # the share of the background: P_0 = −Σ P_c
         right = (apart.flatten(1) @ modes.T).double()
-        return torch.linalg.solve(self._precision, right.T).T
-
-    @property
-    def _precision(self) -> Tensor:
-        return self.normal + self.variance * torch.eye(self.components, device=self.normal.device)
+        ridge = self.variance * torch.eye(self.components, device=self.normal.device)
+        return torch.linalg.solve(self.normal + ridge, right.T).T
 
     def decode(self, scores: Tensor) -> Tensor:
         """Return label maps, (B, T, *S) uint8, of scores (B, K)."""
@@ -157,14 +158,11 @@ class HeartPCA(FittedModel):
     def complete(
         self, first: Tensor, covariates: Covariates, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Complete with the most probable scores, or with some drawn from their posterior N(b, σ²(P₀ᵀP₀ + σ²)⁻¹)."""
+        """Complete with the most probable scores, or with some drawn around them."""
         self.check_settled()
         scores = self.scores_of(first)
         if generator is not None:
-            root = torch.linalg.cholesky(self._precision / self.variance)
-            scores = (
-                scores + torch.linalg.solve_triangular(root.mT, _normal(scores, generator).T, upper=True).T
-            )
+            scores = scores + _normal(scores, generator) @ self.missed.T
         return self.decode(scores)
 
     def generate(self, covariates: Covariates, *, generator: torch.Generator) -> Tensor:
@@ -180,8 +178,13 @@ def _flipped(values: Tensor, leading: slice) -> Tensor:
     return torch.from_numpy(values.numpy()[..., leading].copy())
 
 
+def _root(values: Tensor, freedom: int) -> Tensor:
+    """R with R Rᵀ = values ᵀ values / freedom, (K, K), of values (N, K)."""
+    squares, vectors = torch.linalg.eigh(values.T @ values / freedom)
+    return vectors * squares.clamp_min(0).sqrt()
+
+
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers in the shape of another tensor."""
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device).to(
-        like.device
-    )
+    noise = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
+    return noise.to(like.device)

@@ -3,7 +3,8 @@
 A claim holds between two rows, or a row and a number. It is *confirmed* where the 95 % bootstrap interval of the
 difference over cases (each case averaged over seeds) lies wholly on the claimed side and every seed's mean agrees,
 *not confirmed* where the interval lies wholly on the other side, and *undecided* otherwise. Rows that were kept as
-means over cases (`MEAN_OF`) have no cases any more: there the interval is that of Student's t over seeds.
+means over cases (`MEAN_OF`) have no cases any more, and those of all cases together (`POPULATION`) never had: there the
+interval is that of Student's t over seeds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from medreg.errors import ConfigError
+from medreg.metrics.hearts.sources import POPULATION
 from medreg.reporting.statistics import Interval, bootstrap_mean, t_interval
 from medreg.studies.table.table_file import ClaimSpec, TableFile
 
@@ -122,8 +124,14 @@ def _judge(spec: ClaimSpec, claim: Claim, differences: pd.DataFrame, *, fact: bo
         every = {len(by_seed): "confirmed", 0: "not confirmed"}.get(agreeing, "undecided")
         return ClaimAnswer(spec, every, interval, seeds)
     text = f"{interval.n} cases, {seeds}"
-    if differences.index.astype(str).str.startswith(MEAN_OF).all() and len(by_seed) >= FEW_SEEDS:
-        interval, text = t_interval(by_seed), f"means over cases, {seeds}"
+    kept = differences.index.astype(str)
+    whole, means = bool((kept == POPULATION).all()), bool(kept.str.startswith(MEAN_OF).all())
+    if (whole or means) and len(by_seed) >= FEW_SEEDS:
+        told = "all cases together" if whole else "means over cases"
+        interval, text = t_interval(by_seed), f"{told}, {seeds}"
+    elif whole:
+        why = f"all cases together, {seeds}; fewer than {FEW_SEEDS} seeds have no interval"
+        return ClaimAnswer(spec, "undecided", interval, why)
     elif interval.n < FEW_CASES:
         return ClaimAnswer(spec, "undecided", interval, f"{interval.n} cases are too few")
     low, high = sorted((sign * interval.low, sign * interval.high))

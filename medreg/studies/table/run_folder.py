@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from medreg.io.atomic import read_json
+from medreg.metrics.hearts.sources import POPULATION
 from medreg.reporting.results import read_run
-from medreg.reporting.tables import methods_in, with_means
+from medreg.reporting.tables import methods_in, of_cases, with_means
 from medreg.study.unit import Outcome
 
 COLUMNS = ("case", "structure", "metric", "value", "unit")
@@ -45,12 +46,14 @@ def read_outcome(folder: Path, method: str = "") -> Outcome:
     if not is_finished(folder):
         text = str(run.record.get("error") or f"the run stopped without a word ({run.status})")
         return Outcome({}, "", state="failed", error=text, cost=facts)
-    methods = methods_in(run.results) if not run.results.empty else []
+    methods = methods_in(of_cases(run.results)) if not of_cases(run.results).empty else []
     wanted = method or (methods[-1] if methods else "")
     if wanted not in methods:
         text = f"{folder / 'results.csv'} has no method {wanted!r}, only {', '.join(methods) or 'nothing'}."
         return Outcome({}, "", state="failed", error=text, cost=facts)
-    rows = with_means(run.results[run.results["method"] == wanted])
+    # What is told of all cases together belongs to the run, whichever of its methods is meant.
+    own = (run.results["method"] == wanted) | (run.results["case"] == POPULATION)
+    rows = with_means(run.results[own])
     return Outcome({}, "", rows=tuple(plain_rows(rows)), cost=facts)
 
 

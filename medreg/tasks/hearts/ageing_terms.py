@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from medreg.losses.generative.critics import accuracy, says_made, says_real
 from medreg.losses.generative.ageing import AgeingLoss
+from medreg.losses.generative.critics import accuracy, says_made, says_real
 from medreg.models.hearts.ageheart import AgeHeart, at_group, known_groups, prior, target_groups
 from medreg.models.hearts.ageheart_critics import held
 from medreg.models.hearts.conditions import Covariates

@@ -90,7 +90,7 @@ def test_half_precision_completes_nearly_the_same():
     assert float((answers[0] != answers[1]).float().mean()) < 1e-3
 
 
-def test_drawn_completions_follow_their_seed_and_scatter_by_the_noise():
+def test_drawn_completions_follow_their_seed_and_scatter_as_completions_miss():
     shape, first = hearts(20), hearts(1, seed=5)[:, 0]
     model = fitted(shape, noise=30.0)
     draw = lambda seed: model.complete(first, {}, generator=torch.Generator().manual_seed(seed))  # noqa: E731
@@ -100,8 +100,17 @@ def test_drawn_completions_follow_their_seed_and_scatter_by_the_noise():
     drawn = []
     model.decode = lambda scores: drawn.append(scores) or shape[:1]  # type: ignore[method-assign]
     model.complete(many, {}, generator=torch.Generator().manual_seed(3))
-    covariance = torch.linalg.inv(model.normal / model.variance + torch.eye(5))
+    covariance = model.missed @ model.missed.T
     torch.testing.assert_close(torch.cov(drawn[0].T), covariance, atol=0.06, rtol=0.1)
+    scores = torch.stack([_score(model, heart) for heart in shape])
+    apart = scores - model.scores_of(shape[:, 0])
+    torch.testing.assert_close(apart.T @ apart / len(shape), covariance, atol=1e-4, rtol=1e-3)
+
+
+def _score(model: HeartPCA, heart: Tensor) -> Tensor:
+    """Projection of a whole sequence on the components."""
+    mean, modes = full(model)
+    return (modes.flatten(1) @ (one_hot(heart[None])[0] - mean).flatten()) / model.variances
 
 
 def test_new_hearts_follow_the_conditions_and_only_where_asked():
