@@ -20,8 +20,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m experiments.performance",
         description="Measure operators, training steps, evaluation, the training loop, inference, augmentation and "
         "models of hearts beside whichever other packages are installed (MONAI, voxelmorph, deepali, SimpleITK, "
-        "surface-distance, SciPy), paired in one process. Every number goes to OUTPUT/bench.csv as soon as it is known; the same command "
-        "continues after an interruption.",
+        "surface-distance, SciPy), paired in one process. Every number goes to OUTPUT/bench.csv as soon as it is "
+        "known; the same command continues after an interruption.",
         epilog="example: python -m experiments.performance all --quick",
     )
     parser.add_argument("section", nargs="*", choices=[*SECTIONS, "all"], default="all", help="default: all")

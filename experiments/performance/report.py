@@ -10,6 +10,7 @@ import pandas as pd
 from experiments.performance.augmentation_sheet import augmentation_targets_sheet
 from experiments.performance.figures import save_figures
 from experiments.performance.frame import read_frame
+from experiments.performance.hearts_sheet import hearts_targets_sheet
 from experiments.performance.posterior_targets import posterior_targets_sheet
 from experiments.performance.run_sheets import RUN_SHEETS
 from experiments.performance.sheet import Sheet
@@ -19,7 +20,9 @@ from medreg.errors import ConfigError
 
 _MARK = re.compile(r"(<!-- bench:(?P<name>\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 IMAGES = "images"
-_ALL = (*SHEETS, *RUN_SHEETS, targets_sheet, posterior_targets_sheet, augmentation_targets_sheet)
+_ALL = (
+    *SHEETS, *RUN_SHEETS, targets_sheet, posterior_targets_sheet, augmentation_targets_sheet, hearts_targets_sheet,
+)  # fmt: skip
 
 
 def make_sheets(frame: pd.DataFrame) -> list[Sheet]:

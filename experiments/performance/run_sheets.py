@@ -8,6 +8,7 @@ import pandas as pd
 
 from experiments.performance.augmentation_sheet import agreement_sheet, augmentation_sheet
 from experiments.performance.frame import in_order, one, pick, size_title
+from experiments.performance.hearts_sheet import grid_sheet, hearts_sheet, values_sheet
 from experiments.performance.posterior_sheet import parity_sheet, posterior_sheet
 from experiments.performance.scaling_section import QUANTITIES
 from experiments.performance.session import OURS
@@ -138,5 +139,5 @@ def scaling_sheet(frame: pd.DataFrame) -> Sheet:
 
 RUN_SHEETS: tuple[Callable[[pd.DataFrame], Sheet], ...] = (
     steps_sheet, evaluation_sheet, loop_sheet, scaling_sheet, posterior_sheet, parity_sheet,
-    augmentation_sheet, agreement_sheet,
+    augmentation_sheet, agreement_sheet, hearts_sheet, grid_sheet, values_sheet,
 )  # fmt: skip

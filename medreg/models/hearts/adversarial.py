@@ -14,7 +14,8 @@ from medreg.models.hearts.base import SequenceOutput, ShapeModel, count_of
 from medreg.models.hearts.cheart import CHeart
 from medreg.models.hearts.conditions import Conditions, Covariates
 from medreg.models.hearts.discriminator import FrameDiscriminator, kernel_of
-from medreg.models.hearts.layers import KERNEL, SLOPE
+from medreg.models.hearts.doubling import Doubling
+from medreg.models.hearts.layers import SLOPE
 from medreg.models.hearts.recurrence import Cell, Recurrence
 
 
@@ -98,9 +99,9 @@ class ConditionalGAN(AdversarialModel):
         inputs = 2 * widths[0] if conditions.size else widths[0]
         ups: list[nn.Module] = []
         for outputs in (2 * width for width in widths[1:]):
-            ups += [_doubling(inputs, outputs), nn.BatchNorm3d(outputs), nn.LeakyReLU(SLOPE, inplace=True)]
+            ups += [Doubling(inputs, outputs), nn.BatchNorm3d(outputs), nn.LeakyReLU(SLOPE, inplace=True)]
             inputs = outputs
-        self.ups = nn.Sequential(*ups, _doubling(inputs, classes))
+        self.ups = nn.Sequential(*ups, Doubling(inputs, classes))
         self.discriminator = FrameDiscriminator(
             classes=classes, told=conditions.size, size=size, n_down=n_down, filters=discriminator_filters
         )
@@ -165,7 +166,3 @@ class JudgedCHeart(CHeart, AdversarialModel):
         """What CHeart says of real hearts."""
         found: SequenceOutput = self(shape, covariates, frames=frames, generator=generator)
         return found
-
-
-def _doubling(inputs: int, outputs: int) -> nn.ConvTranspose3d:
-    return nn.ConvTranspose3d(inputs, outputs, KERNEL, stride=2, padding=1)
