@@ -17,8 +17,8 @@ HALF = KERNEL // 2
 class Doubling(nn.ConvTranspose3d):
     """A k4 s2 p1 transposed convolution, (B, C, *S) → (B, O, *2S); equal to torch's but for rounding.
 
-    Voxel 2j − 1 + q of an axis, q = 0 or 1, takes tap q + 2 of voxel j − 1 and tap q of voxel j. So one k2 convolution of
-    the padded image, with 8 O outputs a voxel, makes all of them: its outputs fill the vectors of a CPU, which the few
+    Voxel 2j − 1 + q of an axis, q = 0 or 1, takes tap q + 2 of voxel j − 1 and tap q of voxel j. So one k2 convolution
+    of the padded image, with 8 O outputs a voxel, makes all of them: its outputs fill the vectors of a CPU, which the few
     channels of a fine grid leave nearly empty. The backward pass is that of the transposed convolution, which is fast.
 
     Args:
@@ -62,7 +62,17 @@ class _Doubled(torch.autograd.Function):
         gradient = channels_last(gradient)
         two, one, zero = [2] * 3, [1] * 3, [0] * 3
         found = torch.ops.aten.convolution_backward(
-            gradient, image, weight, [weight.shape[1]], two, one, one, True, zero, 1, list(ctx.needs_input_grad[:3])
+            gradient,
+            image,
+            weight,
+            [weight.shape[1]],
+            two,
+            one,
+            one,
+            True,
+            zero,
+            1,
+            list(ctx.needs_input_grad[:3]),
         )
         return tuple(found)
 

@@ -21,7 +21,9 @@ def built(cell, first="code", seed=0):
 def cell_of(recurrence):
     """torch's cell with the same weights."""
     cell = CELLS[recurrence.cell](WIDTH, WIDTH)
-    cell.load_state_dict({name.removesuffix("_l0"): value for name, value in recurrence.steps.state_dict().items()})
+    cell.load_state_dict(
+        {name.removesuffix("_l0"): value for name, value in recurrence.steps.state_dict().items()}
+    )
     return cell
 
 
@@ -85,7 +87,9 @@ def test_any_number_of_frames(cell, frames):
     found = recurrence(code, frames)
     assert found.shape == (3, frames, WIDTH)
     if cell != "none":
-        assert float(found[:, 1:].abs().max() if frames > 1 else 0) <= 1.0  # outputs are bounded, frame 0's code is not
+        assert (
+            float(found[:, 1:].abs().max() if frames > 1 else 0) <= 1.0
+        )  # outputs are bounded, frame 0's code is not
 
 
 def test_unknown_cell_is_refused():
