@@ -52,6 +52,9 @@ WRITTEN = {
 }  # by commands, into the user's folders
 SHORT = "trainer.max_epochs=1 pictures=1"
 SMALL = "data.dataset.prepare.subjects=6 data.dataset.prepare.testing=2 data.loader.repeat=1"
+FEW_HEARTS = (
+    "data.dataset.prepare.training=8 data.dataset.prepare.validation=2 data.dataset.prepare.testing=2"
+)
 # Of the shell that runs a page: the checkout is elsewhere, and training is short.
 PREAMBLE = f"""
 set -euo pipefail
@@ -59,6 +62,7 @@ short() {{
   local extra="{SHORT}"
   case " $* " in
     *" data=folder"*|*" data=acdc"*) ;;
+    *" data=heart_population"*) extra="$extra {FEW_HEARTS}" ;;
     *) extra="$extra {SMALL}" ;;
   esac
   for word in $extra; do
@@ -397,6 +401,10 @@ def test_other_commands_parse(capsys):
         [],
         (
             "register",
+            "segment",
+            "generate",
+            "complete",
+            "age",
             "warp",
             "report",
             "list",

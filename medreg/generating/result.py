@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Hearts(Sequence[Heart]):
+class Hearts:
     """Hearts that were made.
 
     Attributes:
@@ -42,14 +42,18 @@ class Hearts(Sequence[Heart]):
     def __iter__(self) -> Iterator[Heart]:
         return iter(self.made)
 
-    def __getitem__(self, which):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
-        """A heart by its place, or by its name."""
-        if isinstance(which, str):
-            for heart in (*self.made, *self.plan.given):
-                if heart.name == which:
-                    return heart
-            raise ConfigError(f"There is no heart {which!r}; there are {', '.join(self.plan.names)}.")
-        return self.made[which]
+    def __getitem__(self, which: int | str) -> Heart:
+        """A heart by its place, or by its name.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        if not isinstance(which, str):
+            return self.made[which]
+        for heart in (*self.made, *self.plan.given):
+            if heart.name == which:
+                return heart
+        raise ConfigError(f"There is no heart {which!r}; there are {', '.join(self.plan.names)}.")
 
     @property
     def notes(self) -> Sequence[str]:

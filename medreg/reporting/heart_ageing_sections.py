@@ -13,7 +13,6 @@ from medreg.reporting.cells import NONE, number
 from medreg.reporting.heart_ageing_plots import (
     MEASURES,
     NO_CHANGE,
-    brought,
     by_group,
     identity,
     visit_pairs,
@@ -21,7 +20,7 @@ from medreg.reporting.heart_ageing_plots import (
 )
 from medreg.reporting.heart_ageing_strip import heart_ageing_strip
 from medreg.reporting.heart_effects import lookup_of
-from medreg.reporting.heart_tables import GROUPS, measure, pooled, read_measures, real_hearts, with_groups
+from medreg.reporting.heart_tables import GROUPS, measure, pooled, read_measures, single
 from medreg.reporting.page import Section, figure, paragraph, to_html
 from medreg.reporting.pictures import Picture
 from medreg.reporting.results import RunFolder, read_case
@@ -29,7 +28,10 @@ from medreg.reporting.tables import Cell, Table
 from medreg.reporting.views import Array
 
 LIMIT = 3  # hearts whose ages are shown
-GUESS = "classified_group"  # column: the age group that the classifier inside the model sees
+INNER = (
+    ("real hearts", "inner_age_right_real_percent"),
+    ("the same hearts, brought to every group", "inner_age_right_made_percent"),
+)
 STRIP_TOLD = (
     "The same heart brought to every age group. Above end-diastole (ED), below end-systole (ES), each in the short "
     "axis and in the long axis through both ventricles; the dark outline is that of the real heart."
@@ -106,20 +108,18 @@ def second_visits(run: RunFolder) -> Iterator[Section]:
 
 def collusion(run: RunFolder) -> Iterator[Section]:
     """The accuracy of the classifier inside the model on real and on made hearts, side by side."""
-    hearts = with_groups(read_measures(run))
-    if GUESS not in hearts:
-        return
-    rows = []
-    for words, own in (
-        ("real test hearts", real_hearts(hearts)),
-        ("hearts brought to a group", brought(hearts)),
-    ):
-        told = own[own[GUESS].notna() & (own["age_group"] >= 0)]
-        right = told[GUESS].astype(float) == told["age_group"]
-        share = f"{number(100 * float(right.mean()), 0)} %" if len(told) else NONE
-        rows.append((Cell(words), Cell(share), Cell(str(len(told)))))
-    table = Table("", ("right age group of seven", "by the classifier inside", "hearts"), tuple(rows))
-    yield Section("The classifier inside", (paragraph(COLLUSION_TOLD, kind="hint"), to_html(table)))
+    rows = single(run)
+    found = []
+    for words, metric in INNER if len(rows) else ():
+        values = rows.loc[rows["metric"] == metric, "value"].to_numpy(float)
+        values = values[np.isfinite(values)]
+        if len(values):
+            found.append((Cell(words), Cell(f"{number(float(values.mean()), 0)} %"), Cell(str(len(values)))))
+    if found:
+        table = Table(
+            "", ("classifier inside: right age group of seven", "share", "test hearts"), tuple(found)
+        )
+        yield Section("The classifier inside", (paragraph(COLLUSION_TOLD, kind="hint"), to_html(table)))
 
 
 def slope_table(rows: pd.DataFrame) -> Table | None:

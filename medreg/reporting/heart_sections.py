@@ -68,7 +68,9 @@ VIOLINS_TOLD = (
     "Thick line: median; thin lines: quartiles. W1: 1-Wasserstein distance between real and {made} hearts, also in "
     "standard deviations of all real hearts of the test."
 )
-BOXES_TOLD = "Above each pair: W1 in standard deviations of all real hearts of the test; large for few hearts."
+BOXES_TOLD = (
+    "Above each pair: W1 in standard deviations of all real hearts of the test; large for few hearts."
+)
 EFFECTS_TOLD = (
     "Linear regression of each measure on all conditions together, in real hearts and in hearts of the model. Shaded "
     "rows with open dots: the population has no such effect, so that the model must not show one. At the right: the "

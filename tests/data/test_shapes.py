@@ -189,7 +189,9 @@ def test_the_same_seed_and_epoch_give_the_same_batches(made):
 def test_hearts_are_read_once_and_then_come_from_memory(made, monkeypatch):
     data = shapes(made)
     first = {
-        case: shape for batch in data.train_dataloader() for case, shape in zip(batch["case"], batch["shape"])
+        case: shape
+        for batch in data.train_dataloader()
+        for case, shape in zip(batch["case"], batch["shape"], strict=True)
     }
 
     def read(*_, **__):
@@ -197,7 +199,9 @@ def test_hearts_are_read_once_and_then_come_from_memory(made, monkeypatch):
 
     monkeypatch.setattr("medreg.data.shape_loading.read_label_sequence", read)
     for batch in data.train_dataloader():
-        assert all(torch.equal(first[case], shape) for case, shape in zip(batch["case"], batch["shape"]))
+        assert all(
+            torch.equal(first[case], shape) for case, shape in zip(batch["case"], batch["shape"], strict=True)
+        )
     assert data._stores["train"].dataset[0]["shape"].dtype == torch.uint8
 
 

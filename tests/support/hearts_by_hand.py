@@ -22,7 +22,7 @@ NOISE = {"lvedv_ml": 15.0, "lvm_g": 8.0, "rvedv_ml": 15.0}
 
 def pooling(**changed):
     known = {
-        "steps": STEPS, "resamples": 200, "folds": 5, "repeats": 3, "least": 5, "neighbours": 200,
+        "steps": STEPS, "resamples": 100, "folds": 5, "repeats": 1, "trees": 20, "least": 5, "neighbours": 200,
         "long_gap_years": 10.0, "interval": 0.8, "seed": 1,
     }  # fmt: skip
     return Pooling(**{**known, **changed})

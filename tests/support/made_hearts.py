@@ -168,7 +168,7 @@ def write_ageing(folder, *, count=60, seed=0, slope=-0.7, samples=0):
     rows.append(pd.DataFrame({"case": names, "source": "reconstructed", **people, **nothing, **back}))
     for group in range(7):
         moved = _moved(back, slope * (48.5 + 5 * group - people["age_years"]), draw)
-        told = {**nothing, "to_group": group, "to_age_years": 48.5 + 5 * group, "classified_group": group}
+        told = {**nothing, "to_group": group, "to_age_years": 48.5 + 5 * group}
         rows.append(pd.DataFrame({"case": names, "source": "aged", **people, **told, **moved}))
     gap = draw.uniform(2, 18, count)
     told = {**nothing, "gap_years": gap}
@@ -182,8 +182,9 @@ def write_ageing(folder, *, count=60, seed=0, slope=-0.7, samples=0):
     table = pd.concat(rows, ignore_index=True)
     table.to_csv(folder / "measures.csv", index=False)
     (folder / "cases").mkdir(exist_ok=True)
-    aged = np.stack([made_heart(2, scale=1.1 - 0.03 * group) for group in range(7)])
+    aged = np.stack([made_heart(2, scale=1.1 - 0.03 * group) for group in (0, 6)])
     arrays = {"label": made_heart(2), "reconstructed": made_heart(2, scale=0.98), "aged": aged}
+    arrays["to_group"] = np.array([0, 6])
     np.savez_compressed(folder / "cases" / "heart_000.npz", **arrays, spacing_mm=np.array(SPACING))
     return table
 

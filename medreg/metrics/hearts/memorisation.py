@@ -8,6 +8,7 @@ That holds for a model that memorises, whatever its spread.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -112,7 +113,7 @@ def memorisation(
     near = to_training.min(1)
     relative, relative_p = _against_held_out(modelled, held_out, to_training, count, own, seed)
     return Memorisation(
-        ratio=float(np.median(near) / np.median(real)),
+        ratio=_ratio(float(np.median(near)), float(np.median(real))),
         p=float(mannwhitneyu(near, real, alternative="less").pvalue),
         against_held_out=relative,
         against_held_out_p=relative_p,
@@ -121,6 +122,13 @@ def memorisation(
         median_held_out=float(np.median(real)),
         hearts=len(modelled),
     )
+
+
+def _ratio(one: float, other: float) -> float:
+    """Return one / other; 1 of two that are nothing, infinity where the other alone is."""
+    if other:
+        return one / other
+    return 1.0 if one == 0 else math.inf
 
 
 def _against_held_out(

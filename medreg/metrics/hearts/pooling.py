@@ -15,6 +15,7 @@ class Pooling:
         resamples: draws of cases for the intervals of ratios.
         folds: of the cross-validation that tells real and generated hearts apart.
         repeats: of it, each with another generated heart of every case.
+        trees: of the forest that tells them apart.
         least: hearts of a group below which it has no distribution.
         neighbours: generated hearts whose nearest training heart is looked for at most.
         long_gap_years: from which on a second visit shows ageing.
@@ -26,6 +27,7 @@ class Pooling:
     resamples: int
     folds: int
     repeats: int
+    trees: int
     least: int
     neighbours: int
     long_gap_years: float

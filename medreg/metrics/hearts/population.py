@@ -56,7 +56,9 @@ def pooled_rows(frame: pd.DataFrame, pooling: Pooling) -> list[MetricRow]:
 def _two_sample_rows(hearts: Hearts, new: pd.DataFrame, pooling: Pooling) -> Iterator[MetricRow]:
     if new.empty:
         return
-    found = two_sample(hearts.real, new, folds=pooling.folds, repeats=pooling.repeats, seed=pooling.seed)
+    found = two_sample(
+        hearts.real, new, folds=pooling.folds, repeats=pooling.repeats, trees=pooling.trees, seed=pooling.seed
+    )
     if found is None:
         return
     told = {

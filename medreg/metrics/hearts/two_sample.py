@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FEATURES = (
     "lvedv_ml", "lvesv_ml", "lvm_g", "lvesm_g", "rvedv_ml", "rvesv_ml", "lvef_percent", "rvef_percent",
 )  # fmt: skip
-TREES, LEAF = 200, 3  # of the forest
+LEAF = 3  # hearts in a leaf of a tree
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class TwoSample:
 
 
 def two_sample(
-    real: pd.DataFrame, modelled: pd.DataFrame, *, folds: int, repeats: int, seed: int
+    real: pd.DataFrame, modelled: pd.DataFrame, *, folds: int, repeats: int, trees: int, seed: int
 ) -> TwoSample | None:
     """Return how well real and modelled hearts of the same cases are told apart; None for fewer cases than 2 × folds.
 
@@ -60,11 +60,12 @@ def two_sample(
         modelled: a row a heart, with the columns case and sample too.
         folds: of the cross-validation.
         repeats: of it, each with another modelled heart of every case.
+        trees: of the forest.
         seed: of folds and forests.
     """
     features = [name for name in FEATURES if name in real and real[name].notna().all()]
     scores = [
-        _accuracies(x, y, groups, folds, seed + place)
+        _accuracies(x, y, groups, folds, trees, seed + place)
         for place, (x, y, groups) in enumerate(_pairs(real, modelled, features, repeats))
         if len(np.unique(groups)) >= 2 * folds
     ]
@@ -89,7 +90,7 @@ def _pairs(
         yield np.nan_to_num(x), np.repeat([0, 1], len(cases)), np.tile(np.arange(len(cases)), 2)
 
 
-def _accuracies(x: Any, y: Any, groups: Any, folds: int, seed: int) -> tuple[float, float]:
+def _accuracies(x: Any, y: Any, groups: Any, folds: int, trees: int, seed: int) -> tuple[float, float]:
     """Return the accuracies of forest and logistic regression in cross-validation by case."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
@@ -97,7 +98,7 @@ def _accuracies(x: Any, y: Any, groups: Any, folds: int, seed: int) -> tuple[flo
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-    forest = RandomForestClassifier(TREES, min_samples_leaf=LEAF, random_state=seed, n_jobs=1)
+    forest = RandomForestClassifier(trees, min_samples_leaf=LEAF, random_state=seed, n_jobs=1)
     linear = make_pipeline(StandardScaler(), PolynomialFeatures(2, include_bias=False), StandardScaler(),
                            LogisticRegression(C=1.0, max_iter=2000))  # fmt: skip
     division = GroupKFold(folds, shuffle=True, random_state=seed)

@@ -62,17 +62,7 @@ class _Doubled(torch.autograd.Function):
         gradient = channels_last(gradient)
         two, one, zero = [2] * 3, [1] * 3, [0] * 3
         found = torch.ops.aten.convolution_backward(
-            gradient,
-            image,
-            weight,
-            [weight.shape[1]],
-            two,
-            one,
-            one,
-            True,
-            zero,
-            1,
-            list(ctx.needs_input_grad[:3]),
+            gradient, image, weight, [weight.shape[1]], two, one, one, True, zero, 1, list(ctx.needs_input_grad[:3])
         )
         return tuple(found)
 

@@ -91,7 +91,7 @@ class AgeingEvaluation:
         aged = self._every_age(model, case)
         rows[name] += [*_flip(model, case, own), *_identity(model, case, aged), *_inner(model, case, aged)]
         self._generated(model, case, aged, chance(seed, *case.name.encode(), stream="/generated"))
-        arrays = {"label": case.shape, "reconstructed": back, "youngest": aged[:1], "oldest": aged[-1:]}
+        arrays = {"label": case.shape, "reconstructed": back, "aged": aged[None]}
         if "later" in batch:
             predicted, later = self._later(model, case, batch["later"], own, seed)
             arrays |= {"later": later, "predicted": predicted}

@@ -32,7 +32,9 @@ def test_shifted_cubes_have_the_numbers_of_geometry():
     assert value(rows, "LV", "dice") == pytest.approx(np.mean(dice))
     assert value(rows, "LV", "dice_later") == pytest.approx(np.mean(dice[1:]))
     assert value(rows, "LV", "dice_ed") == 1.0
-    assert value(rows, "LV", "hd_mm") == pytest.approx(np.mean([0.0, 2.0, 4.0, 0.0]))  # voxels of 2 mm along X
+    assert value(rows, "LV", "hd_mm") == pytest.approx(
+        np.mean([0.0, 2.0, 4.0, 0.0])
+    )  # voxels of 2 mm along X
     assert value(rows, "LV", "hd_later_mm") == pytest.approx(2.0)
     assert value(rows, "MYO", "dice") == value(rows, "RV", "dice") == 1.0
     assert value(rows, "mean", "dice") == pytest.approx((np.mean(dice) + 2) / 3)
@@ -86,7 +88,9 @@ def test_frames_of_ed_and_es_are_right_within_one_frame():
     far = evaluator().completion(truth, sizes(80, 70, 90, 60, 40, 30), SPACING)
     assert value(far, "all", "es_frame_percent") == 0
     assert value(far, "all", "largest_frame_percent") == 0
-    assert not [row for row in evaluator(phases="edes").completion(truth, truth, SPACING) if "frame" in row.metric]
+    assert not [
+        row for row in evaluator(phases="edes").completion(truth, truth, SPACING) if "frame" in row.metric
+    ]
 
 
 def test_errors_of_measures_and_curves_are_in_their_units():

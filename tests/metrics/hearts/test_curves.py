@@ -35,7 +35,8 @@ def test_warped_distance_is_the_least_over_all_matchings():
     for n, m in itertools.product((2, 4), (3, 4)):
         one, other = generator.normal(size=n) * 5, generator.normal(size=m) * 5
         least = min(
-            math.fsum(math.hypot(i - j, one[i] - other[j]) for i, j in pairs) for pairs in every_matching(n, m)
+            math.fsum(math.hypot(i - j, one[i] - other[j]) for i, j in pairs)
+            for pairs in every_matching(n, m)
         )
         assert dtw(one, other) == pytest.approx(least)
 

@@ -16,12 +16,16 @@ def normal(mean, sd, count=200_000, seed=0):
 
 def test_wasserstein_of_two_gaussians_is_their_shift():
     assert wasserstein(normal(100, 15), normal(112, 15, seed=1)) == pytest.approx(12, abs=0.15)
-    assert wasserstein(np.array([0.0, 1.0]), np.array([5.0, 6.0])) == pytest.approx(5.0)  # raw values, not heights
+    assert wasserstein(np.array([0.0, 1.0]), np.array([5.0, 6.0])) == pytest.approx(
+        5.0
+    )  # raw values, not heights
 
 
 def test_wasserstein_of_two_spreads():
     # W1 of N(0, s²) and N(0, t²) is |s − t| E|Z| = |s − t| √(2/π).
-    assert wasserstein(normal(0, 10), normal(0, 14, seed=1)) == pytest.approx(4 * math.sqrt(2 / math.pi), abs=0.1)
+    assert wasserstein(normal(0, 10), normal(0, 14, seed=1)) == pytest.approx(
+        4 * math.sqrt(2 / math.pi), abs=0.1
+    )
 
 
 def test_divergences_of_two_gaussians_are_near_those_of_their_densities():

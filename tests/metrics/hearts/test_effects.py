@@ -50,14 +50,26 @@ def test_hearts_of_one_case_do_not_count_as_so_many_people():
 
 def test_a_weaker_effect_is_a_share_of_the_real_one_within_its_interval():
     found = ratios(
-        hearts(3, 800), hearts(4, 150, samples=10, share=0.6), ["lvedv_ml", "lvm_g"], NAMES, STEPS, resamples=300, seed=1
+        hearts(3, 800),
+        hearts(4, 150, samples=10, share=0.6),
+        ["lvedv_ml", "lvm_g"],
+        NAMES,
+        STEPS,
+        resamples=300,
+        seed=1,
     )
     sex = found["lvm_g"]["sex"]
     assert sex.low < 0.6 < sex.high
     assert sex.value == pytest.approx(0.6, abs=0.15)
     assert 0.02 < sex.high - sex.low < 0.6
     again = ratios(
-        hearts(3, 800), hearts(4, 150, samples=10, share=0.6), ["lvedv_ml", "lvm_g"], NAMES, STEPS, resamples=300, seed=1
+        hearts(3, 800),
+        hearts(4, 150, samples=10, share=0.6),
+        ["lvedv_ml", "lvm_g"],
+        NAMES,
+        STEPS,
+        resamples=300,
+        seed=1,
     )
     assert again == found
 

@@ -88,7 +88,7 @@ def test_every_option_trains_all_of_its_parameters(name, value):
 
 
 @pytest.mark.parametrize(
-    ("mapping_in", "cond_position"), itertools.product(OPTIONS["mapping_in"], OPTIONS["cond_position"])
+    ("mapping_in", "cond_position"), list(itertools.product(OPTIONS["mapping_in"], OPTIONS["cond_position"]))
 )
 def test_who_is_told_what(mapping_in, cond_position):
     """Widths of the layers: 5 plain conditions, an embedding of 5 + 2 = 7, a code of 6."""
