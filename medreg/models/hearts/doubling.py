@@ -18,9 +18,9 @@ AT_ONCE = 2**18  # voxels of an image that are doubled at a time: what is made o
 class Doubling(nn.ConvTranspose3d):
     """A k4 s2 p1 transposed convolution, (B, C, *S) → (B, O, *2S); equal to torch's but for rounding.
 
-    Voxel 2j − 1 + q of an axis, q = 0 or 1, takes tap q + 2 of voxel j − 1 and tap q of voxel j. So one k2 convolution of
-    the padded image, with 8 O outputs a voxel, makes all of them: its outputs fill the vectors of a CPU, which the few
-    channels of a fine grid leave nearly empty. The backward pass is that of the transposed convolution, which is fast.
+    Voxel 2j − 1 + q of an axis, q = 0 or 1, takes tap q + 2 of voxel j − 1 and tap q of voxel j. So one k2 convolution
+    of the padded image, with 8 O outputs a voxel, makes all of them: its outputs fill the vectors of a CPU, which the
+    few channels of a fine grid leave nearly empty. The backward pass is that of the transposed convolution, as fast.
 
     Args:
         inputs: C.
