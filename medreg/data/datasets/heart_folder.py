@@ -59,7 +59,7 @@ class HeartFolder(DataSource):
     """
 
     title = "The folder of hearts"
-    source = "Put label maps and a CSV of the people there, see docs/how-to/heart-data.md. data=heart_population makes hearts."
+    source = "Put label maps and a CSV of people there (docs/how-to/heart-data.md); data=heart_population makes some."
 
     def __init__(
         self,
@@ -99,8 +99,8 @@ class HeartFolder(DataSource):
         )
         if table is not None and visit is None and any("{visit}" in pattern for pattern in self.files):
             raise ConfigError(
-                "data.dataset.files tells visits apart, the table does not: set data.dataset.visit to its column of the "
-                "number of the visit."
+                "data.dataset.files tells visits apart, the table does not: set data.dataset.visit to its column of "
+                "the number of the visit."
             )
         self.arrays = None if arrays is None else _stated(arrays)
         self.confidential, self.salt = confidential, salt
