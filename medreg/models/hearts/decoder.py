@@ -51,10 +51,7 @@ class FrameDecoder(nn.Module):
         self.start = (widths[0], *coarsest(size, n_up))
         self.per_frame, self.recompute = norm == "per_frame", recompute
         self.linear = nn.Linear(width, torch.Size(self.start).numel())
-        ups = [
-            Doubling(before, after)
-            for before, after in zip(widths, [*widths[1:], outputs], strict=True)
-        ]
+        ups = [Doubling(before, after) for before, after in zip(widths, [*widths[1:], outputs], strict=True)]
         self.ups = nn.ModuleList(ups)
         self.norms = nn.ModuleList(normalisation(norm, width) for width in widths[1:])
 
