@@ -29,6 +29,9 @@ class Place(Protocol):
     def written(self, shape: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return (T, X, Y, Z) places of structures on the voxels that are written, of a shape of the model."""
 
+    def beyond(self, shape: NDArray[np.uint8]) -> float:
+        """Return the share of a heart that lies beyond the voxels that are written, 0 to 1."""
+
 
 @dataclass(frozen=True, eq=False)
 class Heart:

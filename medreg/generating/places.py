@@ -49,6 +49,10 @@ class ModelPlace:
         """The shape as it is."""
         return shape
 
+    def beyond(self, shape: NDArray[np.uint8]) -> float:
+        """Nothing."""
+        return 0.0
+
 
 @dataclass(frozen=True, eq=False)
 class FilePlace:
@@ -77,6 +81,16 @@ class FilePlace:
             places[codes == code] = place
         return np.ascontiguousarray(np.moveaxis(places, -1, 0))
 
+    def beyond(self, shape: NDArray[np.uint8]) -> float:
+        """The share of a heart that lies outside the field of view of the file."""
+        inside = np.ones(shape.shape[1:], bool)
+        at = self.placement.into(self.grid.size)
+        for axis, (source, places) in enumerate(zip(self.placement.order, at, strict=True)):
+            within = (places >= -0.5) & (places <= self.placement.shape[source] - 0.5)
+            inside &= within.reshape([-1 if other == axis else 1 for other in range(3)])
+        heart = shape > 0
+        return float((heart & ~inside).sum() / max(heart.sum(), 1))
+
 
 @dataclass(frozen=True, eq=False)
 class GivenPlace:
@@ -95,6 +109,10 @@ class GivenPlace:
     def written(self, shape: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The voxels of the file."""
         return self.places
+
+    def beyond(self, shape: NDArray[np.uint8]) -> float:
+        """Nothing."""
+        return 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from medreg import __version__
 from medreg.generating.figures import PICTURES, draw
 from medreg.generating.folder import MADE, check_place, delivering
 from medreg.generating.heart import Heart
-from medreg.generating.measuring import lacking, measured
+from medreg.generating.measuring import lacking, measured, told_back
 from medreg.generating.plan import Plan
 from medreg.generating.surfaces import require_meshes, surface_files, write_surfaces
 from medreg.generating.tables import (
@@ -28,6 +28,7 @@ from medreg.metrics.hearts.sources import COMPLETED_SAMPLE
 
 CURVES, MEASURES, SPREAD, CHANGES = "curves.csv", "measures.csv", "spread.csv", "changes.csv"
 MESHES = "meshes"
+LITTLE = 0.01  # share of a heart that nobody need be told of
 MOST_NAMED = 4  # hearts in a sentence
 KEPT = 8  # hearts whose shapes are kept for pictures; of ageing all
 
@@ -41,6 +42,8 @@ class Told:
         measures: rows of measures.csv.
         curves: rows of curves.csv.
         kept: hearts for pictures, those of the user left out.
+        incomplete: names of hearts that lack a structure.
+        beyond: largest share of a heart beyond the voxels that are written.
         notes: what was odd about the hearts themselves.
         files: that were written.
     """
@@ -49,6 +52,8 @@ class Told:
     measures: list[Row] = field(default_factory=list)
     curves: list[Row] = field(default_factory=list)
     kept: list[Heart] = field(default_factory=list)
+    incomplete: list[str] = field(default_factory=list)
+    beyond: float = 0.0
     notes: list[str] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
 
@@ -85,27 +90,39 @@ def write(plan: Plan, hearts: Iterable[Heart], place: Path, *, mesh: bool) -> To
         place: folder that `check_output` has looked at.
         mesh: whether surfaces are written, too.
     """
-    told, incomplete = Told(place), list[str]()
+    told = Told(place)
     with delivering(place) as part:
         for heart in (*plan.given, *_written(plan, hearts, part, mesh=mesh)):
             told.measures.append(measure_row(heart, measured(heart)))
             told.curves += curve_rows(heart)
-            if heart not in plan.given:
-                if absent := lacking(heart):
-                    incomplete.append(f"{heart.name} ({', '.join(absent)})")
-                if plan.verb == "age" or len(told.kept) < KEPT:
-                    told.kept.append(heart)
-        if incomplete:
-            shown = ", ".join(incomplete[:MOST_NAMED]) + (" …" if len(incomplete) > MOST_NAMED else "")
-            told.notes.append(
-                f"{len(incomplete)} of {len(plan.names)} hearts lack a structure in some frame: {shown}"
-            )
+            if heart in plan.given:
+                continue
+            if plan.verb == "age" or len(told.kept) < KEPT:
+                told.kept.append(heart)
+            if absent := lacking(heart):
+                told.incomplete.append(f"{heart.name} ({', '.join(absent)})")
+            told.beyond = max(told.beyond, heart.place.beyond(heart.shape))
+        told.notes += _notes(plan, told)
         _tables(plan, told, part)
         draw(plan.verb, part, told.kept, given=plan.given, curves=told.curves, measures=told.measures)
         files = sorted(file.relative_to(part).as_posix() for file in part.rglob("*") if file.is_file())
         write_json(part / MADE, _record(plan, told, files))
     told.files = [place / name for name in (*files, MADE)]
     return told
+
+
+def _notes(plan: Plan, told: Told) -> Iterator[str]:
+    """What a person should know of the hearts that were made."""
+    for given in plan.given:
+        yield told_back(given, told.kept[0])
+    if told.beyond > LITTLE:
+        yield (
+            f"up to {100 * told.beyond:.0f} % of a heart lies beyond the slices of the file and is not written, nor "
+            "counted; --grid model has all of it"
+        )
+    if told.incomplete:
+        shown = ", ".join(told.incomplete[:MOST_NAMED]) + (" …" if len(told.incomplete) > MOST_NAMED else "")
+        yield f"{len(told.incomplete)} of {len(plan.names)} hearts lack a structure in some frame: {shown}"
 
 
 def _written(plan: Plan, hearts: Iterable[Heart], part: Path, *, mesh: bool) -> Iterator[Heart]:

@@ -184,3 +184,25 @@ def test_a_failure_in_the_middle_leaves_nothing(opened, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError):
         write(plan, plan.make(), place, mesh=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_heart_that_the_file_does_not_hold_is_told(plain, runs, tmp_path, heart):
+    """A model that has learned nothing fills its grid, which is longer than the file."""
+    record = {}
+    for name, grid in (("file", "file"), ("model", "model")):
+        file = written(tmp_path / f"{name}.nii.gz", heart[:1, :, :, 3:13])
+        complete(file, runs["cheart"], WOMAN, grid=grid, output=tmp_path / name)
+        record[name] = json.loads((tmp_path / name / "made.json").read_text())["notes"]
+    assert any("beyond the slices of the file" in note for note in record["file"])
+    assert not any("beyond the slices" in note for note in record["model"])
+
+
+def test_how_well_ed_comes_back_is_told(plain, runs, files, tmp_path):
+    for name, words in (
+        ("beating", "Dice LV 1.00, MYO 1.00, RV 1.00"),
+        ("cheart", "do not believe the rest"),
+    ):
+        complete(files["ed"], runs[name], WOMAN, output=tmp_path / name)
+        notes = json.loads((tmp_path / name / "made.json").read_text())["notes"]
+        assert any(words in note for note in notes)
+    assert "do not believe" not in json.loads((tmp_path / "beating" / "made.json").read_text())["notes"][0]

@@ -141,8 +141,8 @@ def _controls(
             )
             others = [name for name in names if name != SEX or control.sex is None]
             found = effects(chosen, [control.measure], others, pooling.steps).get(control.measure)
-            usual = float(chosen[control.measure].mean())
-            if found is None or not usual:  # hearts of a model that has learned nothing may lack the structure
+            usual = float(chosen[control.measure].mean()) if found is not None else 0.0
+            if found is None or not usual:  # too few hearts, or none that shows the structure
                 continue
             factor = 100.0 * times / usual
             effect = found[control.condition]

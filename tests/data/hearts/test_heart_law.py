@@ -1,4 +1,4 @@
-"""The law of the population: published moments, known contrasts, controls without effect; and the frames of the cycle."""
+"""The law of the population: its moments, known contrasts, controls without effect; and the frames of the cycle."""
 
 from __future__ import annotations
 
@@ -190,7 +190,9 @@ def test_early_filling_falls_with_age():
     assert early_share(40) == pytest.approx(0.8)
     assert early_share(20) == 0.85
     assert early_share(95) == 0.5
-    young, old = (simple_course(20, age).contraction[14] for age in (45, 80))  # between the two phases of filling
+    young, old = (
+        simple_course(20, age).contraction[14] for age in (45, 80)
+    )  # between the two phases of filling
     assert young == pytest.approx(0.23)
     assert old == pytest.approx(0.44)
 

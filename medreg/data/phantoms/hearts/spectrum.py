@@ -86,7 +86,11 @@ def label_points(labels: NDArray[np.uint8], grid: HeartGrid) -> Array:
         height, angle = (a.ravel() for a in np.meshgrid(low + (high - low) * rings, angles, indexing="ij"))
         x, y = np.cos(angle), np.sin(angle)
         steps = np.arange(0, FARTHEST_MM, STEP_MM)[:, np.newaxis]
-        at = [centre[0] + steps * x, centre[1] + steps * y, np.broadcast_to(height, (len(steps), len(height)))]
+        at = [
+            centre[0] + steps * x,
+            centre[1] + steps * y,
+            np.broadcast_to(height, (len(steps), len(height))),
+        ]
         seen = ndimage.map_coordinates(share, [a / s for a, s in zip(at, spacing, strict=True)], order=1)
         out = np.argmax(seen < 0.5, axis=0)
         one, other = (np.take_along_axis(seen, np.maximum(out - k, 0)[np.newaxis], axis=0)[0] for k in (1, 0))

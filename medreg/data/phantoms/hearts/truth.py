@@ -25,7 +25,13 @@ from medreg.data.phantoms.hearts.population import Population
 from medreg.data.phantoms.hearts.visits import SBP_PER_YEAR, second_visit
 from medreg.errors import ConfigError
 
-UNITS = {"age_years": 10.0, "sex": 1.0, "height_cm": 10.0, "weight_kg": 10.0, "sbp_mmhg": 18.0}  # of an effect
+UNITS = {
+    "age_years": 10.0,
+    "sex": 1.0,
+    "height_cm": 10.0,
+    "weight_kg": 10.0,
+    "sbp_mmhg": 18.0,
+}  # of an effect
 MEASURES = ("lvedv_ml", "lvesv_ml", "lvm_g", "rvedv_ml", "rvesv_ml", "lvef_percent", "rvef_percent")
 # Measure, condition and sex (None: both) between which there is no effect.
 CONTROLS = (("rvedv_ml", "sbp_mmhg", None), ("rvesv_ml", "sbp_mmhg", None), ("lvm_g", "age_years", 0))
@@ -49,7 +55,9 @@ def population_of(options: Mapping[str, Any]) -> Population:
     return Population(**{name: options[name] for name in names})
 
 
-def known_effects(options: Mapping[str, Any] | Population, people: int = 20_000) -> dict[str, dict[str, float]]:
+def known_effects(
+    options: Mapping[str, Any] | Population, people: int = 20_000
+) -> dict[str, dict[str, float]]:
     """Return the effect of each condition on each measure, the other conditions held: a regression over the population.
 
     Args:
@@ -76,7 +84,9 @@ def effects_of(covariates: Mapping[str, Array], values: Array) -> dict[str, floa
     return {name: float(value) for name, value in zip(UNITS, found, strict=True)}
 
 
-def explained_by_conditions(options: Mapping[str, Any] | Population, people: int = 20_000) -> dict[str, float]:
+def explained_by_conditions(
+    options: Mapping[str, Any] | Population, people: int = 20_000
+) -> dict[str, float]:
     """Return R² of each measure given all conditions, by a linear regression."""
     drawn, exact = _drawn(_population(options), people)
     columns = np.stack([np.ones(people), *drawn.covariates().values()], axis=1)
@@ -87,7 +97,9 @@ def explained_by_conditions(options: Mapping[str, Any] | Population, people: int
     return out
 
 
-def moments(options: Mapping[str, Any] | Population, people: int = 20_000) -> dict[int, dict[str, tuple[float, float]]]:
+def moments(
+    options: Mapping[str, Any] | Population, people: int = 20_000
+) -> dict[int, dict[str, tuple[float, float]]]:
     """Return mean and standard deviation of each measure, by sex (0 women, 1 men)."""
     drawn, exact = _drawn(_population(options), people)
     values = {**exact.measures(), "length_mm": exact.length_mm}
@@ -98,7 +110,9 @@ def moments(options: Mapping[str, Any] | Population, people: int = 20_000) -> di
     }
 
 
-def ranges(options: Mapping[str, Any] | Population, people: int = 20_000) -> dict[int, dict[str, tuple[float, float]]]:
+def ranges(
+    options: Mapping[str, Any] | Population, people: int = 20_000
+) -> dict[int, dict[str, tuple[float, float]]]:
     """Return the range that holds 95 % of each measure, by sex (0 women, 1 men)."""
     drawn, exact = _drawn(_population(options), people)
     out: dict[int, dict[str, tuple[float, float]]] = {0: {}, 1: {}}

@@ -21,7 +21,7 @@ from medreg.errors import ConfigError
 from medreg.io.atomic import write_text
 from medreg.io.image import write_labels
 
-VERSION = 2  # of the generator; part of the name of the folder
+VERSION = 3  # of the generator; part of the name of the folder
 STARTS = {
     "test": 0,
     "val": 100_000,
@@ -167,7 +167,9 @@ class HeartPopulation(Phantom):
             values |= dict(zip(EFFECTS, people.effects[0], strict=True))
             if not truth:
                 truth.append(",".join(["subject", "visit", *values]))
-            truth.append(",".join([one.subject, str(one.visit), *(f"{float(v):.4f}" for v in values.values())]))
+            truth.append(
+                ",".join([one.subject, str(one.visit), *(f"{float(v):.4f}" for v in values.values())])
+            )
         write_text(self.folder / "conditions.csv", "\n".join(conditions) + "\n")
         write_text(self.folder / "truth.csv", "\n".join(truth) + "\n")
 
