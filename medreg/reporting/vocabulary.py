@@ -25,6 +25,7 @@ OVERLAP: Mapping[str, tuple[str, Better, int]] = {
     "dice": ("Dice", "higher", 3), "hd": ("Hausdorff", "lower", 2), "assd": ("ASSD", "lower", 2),
 }  # fmt: skip
 HEARTS = {
+    "dice_of_group": Metric("Dice of the group", "higher", 3),
     "largest_first_percent": Metric("largest at frame 0", "higher", 1),
     "largest_frame_percent": Metric("largest frame right", "higher", 1),
     "es_frame_percent": Metric("ES frame right", "higher", 1),
