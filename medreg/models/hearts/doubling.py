@@ -61,7 +61,7 @@ class _Doubled(torch.autograd.Function):
         return doubled
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         image, weight = ctx.saved_tensors
         gradient = channels_last(gradient)
