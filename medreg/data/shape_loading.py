@@ -27,7 +27,7 @@ class FrameChoice:
     """Which frames of a heart are taken.
 
     Args:
-        phases: "cycle": all; "edes": frame 0 and the one with the smallest LV.
+        phases: "cycle": all; "edes": frame 0 and, of the others, that with the smallest LV.
         frames: of a cycle: number of them, frame t at phase t / frames, the nearest that there is; None takes all.
 
     Raises:
@@ -108,7 +108,9 @@ class LoadHeart(Transform):
             raise DataError(f"{name} has 1 frame; ED and ES are wanted (data.phases=edes).")
         if data["phases_only"]:
             return [0, 1]
-        return [0, int((array == self.cavity).sum((0, 1, 2)).argmin())]
+        sizes = (array == self.cavity).sum((0, 1, 2)).astype(float)
+        sizes[sizes == 0] = np.inf  # frames that nobody segmented
+        return [0, 1 + int(sizes[1:].argmin())]
 
     def _not_ed(self, array: NDArray[np.int32]) -> tuple[tuple[str, str], ...]:
         sizes = (array == self.cavity).sum((0, 1, 2))

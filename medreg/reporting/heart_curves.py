@@ -68,7 +68,7 @@ def draw_curves(axis: Axes, times: Array, curves: Mapping[str, Array]) -> None:
         for edge in (low, high):
             axis.plot(times, edge, color=colour, linewidth=0.6, alpha=0.6)
         axis.plot(
-            times, middle, color=colour, linewidth=2.8 if name == "real" else 1.5, label=source_word(name)
+            times, middle, color=colour, linewidth=2.2 if name == "real" else 1.5, label=source_word(name)
         )
     axis.set_xlabel("place in the cycle (%)")
     axis.set_xlim(float(times.min()), float(max(times.max(), times.min() + 1e-6)))

@@ -162,7 +162,7 @@ def percent_table(effects: Sequence[Effect], steps: Mapping[str, float]) -> Tabl
         rows.append((Cell(measure(name).heading), *cells))
     header = ("measure", *(condition_word(condition, steps) for condition in conditions))
     notes = (
-        "100 % is the effect in real hearts. A share has no meaning where the real interval holds 0: in brackets.",
+        "100 % is the effect in real hearts; a dash where its interval holds 0, so that a share has no meaning.",
     )
     return Table("Effects in per cent of the real ones, 95 % interval below", header, tuple(rows), notes)
 
@@ -193,10 +193,9 @@ def interval(ends: tuple[float, ...], *, digits: int = 1, unit: str = " %") -> s
 
 def _percent_cell(effect: Effect) -> Cell:
     value, low, high = effect.percent
-    if not np.isfinite(value):
+    if not (np.isfinite(value) and _sure(effect)):
         return Cell(NONE)
-    told = f"{number(value, 0)} %"
-    return Cell(told if _sure(effect) else f"({told})", f"{number(low, 0)} to {number(high, 0)}")
+    return Cell(f"{number(value, 0)} %", f"{number(low, 0)} to {number(high, 0)}")
 
 
 def _panel(

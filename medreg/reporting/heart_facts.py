@@ -47,6 +47,7 @@ POOLED = (
          0, " %", "within one frame of the usual ES of real hearts"),
     Fact("Generated: wrap-around", "wrap_ml", "wrap_real_ml", 1, " mL",
          "LV volume of the last frame against the first; a cycle closes"),
+    Fact("The same, by that of real hearts", "wrap_ratio", "", 2, "", "should not be far above 1"),
     Fact("Generated: structures missing at ED", "incomplete_percent", "", 1, " %", "share of hearts"),
     Fact("Told apart from real hearts", "two_sample_accuracy", "", 2, "",
          "accuracy of a classifier on measures; 0.5: cannot be told apart, 1: always",

@@ -83,7 +83,7 @@ def results(run: RunFolder) -> Iterator[Section]:
     """What every run has, of the metrics that matter most; errors of measures; everything else folded away."""
     rows = single(run)
     chosen = rows[rows["metric"].isin(HEADLINE)] if len(rows) else rows
-    yield from sections.results(replace(run, results=chosen if len(chosen) else rows))
+    yield from sections.results(replace(run, results=chosen if len(chosen) else rows), judged=0, tests=False)
     body: list[str] = []
     errors = error_table(rows) if len(rows) else None
     if errors is not None:
@@ -170,7 +170,11 @@ def effects(run: RunFolder) -> Iterator[Section]:
         return
     alt = "Coefficients of the conditions in a regression of each measure, real beside made hearts, with intervals."
     picture = Picture.of(drawn, "heart_effects", caption="", alt=alt)
-    body = [paragraph(EFFECTS_TOLD, kind="hint"), figure(picture), to_html(percent_table(found, steps))]
+    body = [
+        paragraph(EFFECTS_TOLD, kind="hint"),
+        figure(picture),
+        to_html(percent_table([each for each in found if each.measure in SHOWN], steps)),
+    ]
     null = tuple(tuple(map(Cell, row)) for row in control_rows(rows, steps))
     if null:
         header = ("effect that the population does not have", made, "real")

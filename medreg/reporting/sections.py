@@ -38,18 +38,24 @@ BOXES = "Line: median; box: quartiles; whiskers: last case within 1.5 box length
 WORST = 10  # rows of the table of worst cases; a run with no more cases shows them all
 
 
-def results(run: RunFolder) -> Iterator[Section]:
-    """Summary, box plots, numbers by structure and the worst cases of every data set and split."""
+def results(run: RunFolder, *, judged: int = -1, tests: bool = True) -> Iterator[Section]:
+    """Summary, box plots, numbers by structure and the worst cases of every data set and split.
+
+    Args:
+        run: The files of the run.
+        judged: Place of the method whose worst cases are shown; the last one is the most refined.
+        tests: Whether to compare the methods by paired tests.
+    """
     if run.results.empty:
         yield Section("Results", (paragraph("No case has been evaluated yet.", kind="empty"),))
     for i, (name, rows) in enumerate(by_split(run.results)):
-        first, *others = split_tables(rows)
+        first, *others = split_tables(rows, tests=tests)
         pictures = box_pictures(rows, prefix=f"box{i or ''}")
         body = [to_html(first), *([paragraph(BOXES, kind="hint")] if pictures else [])]
         body.append(boxes(*map(figure, pictures)))
         if others:
             body.append(details("Numbers by structure", boxes(*map(to_html, others))))
-        yield Section(f"Results: {name}", (*body, *_worst(rows)), tuple(pictures))
+        yield Section(f"Results: {name}", (*body, *_worst(rows, judged)), tuple(pictures))
 
 
 def training(run: RunFolder) -> Iterator[Section]:
@@ -79,12 +85,12 @@ def citation(run: RunFolder) -> Iterator[Section]:
         yield Section("Citation", (told, verbatim("".join(entries))))
 
 
-def _worst(rows: pd.DataFrame) -> Iterator[Markup]:
+def _worst(rows: pd.DataFrame, judged: int) -> Iterator[Markup]:
     """A table of the cases that went worst, by the first metric that has a direction."""
     full = with_means(rows)
     methods = [str(name) for name in pd.unique(full["method"]) if name != UNREGISTERED]
     for metric in in_order({str(name) for name in full["metric"]}) if methods else []:
-        table = worst_cases(full, method=methods[-1], metric=metric, count=WORST)
+        table = worst_cases(full, method=methods[judged], metric=metric, count=WORST)
         if table.empty or overall_structure(full, metric) is None:
             continue
         text = partial(_text, digits=describe(metric).decimals)

@@ -151,7 +151,7 @@ def frame_rows(truth: Curves, found: Curves, phases: str) -> Iterator[MetricRow]
 
     `largest_first_percent`: the left ventricle is largest in frame 0. `largest_frame_percent`: it is largest within one
     frame of where the true one is, across the end of the cycle too. `es_frame_percent`: it is smallest within one frame
-    of the true one.
+    of the true one. A heart without a left ventricle is wrong in all of them.
     """
     if phases != "cycle":
         return
@@ -162,7 +162,7 @@ def frame_rows(truth: Curves, found: Curves, phases: str) -> Iterator[MetricRow]
         "es_frame_percent": abs(es - true_es) <= ES_TOLERANCE,
     }
     for metric, holds in right.items():
-        yield row("all", metric, 100.0 * holds)
+        yield row("all", metric, 100.0 * (holds and found.beats))
 
 
 def frames_between(one: int, other: int, frames: int) -> int:

@@ -141,9 +141,10 @@ def _controls(
             )
             others = [name for name in names if name != SEX or control.sex is None]
             found = effects(chosen, [control.measure], others, pooling.steps).get(control.measure)
-            if found is None:
+            usual = float(chosen[control.measure].mean()) if found is not None else 0.0
+            if found is None or not usual:  # too few hearts, or none that shows the structure
                 continue
-            factor = 100.0 * times / float(chosen[control.measure].mean())
+            factor = 100.0 * times / usual
             effect = found[control.condition]
             for part, value in (("", effect.value), ("_low", effect.low), ("_high", effect.high)):
                 yield MetricRow(control.name, f"control{end}{part}_percent", factor * value, "%")

@@ -71,6 +71,11 @@ class Curves:
             return len(self.lv) - 1, 0
         return int(self.lv.argmin()) if phases == "cycle" else len(self.lv) - 1, int(self.lv.argmax())
 
+    @property
+    def beats(self) -> bool:
+        """Whether there is a left ventricle, without which no frame is ED or ES."""
+        return bool(self.lv.max() > 0)
+
     def by_structure(self) -> dict[str, FloatArray]:
         """Return the curves that there are, by the name of the structure."""
         every = dict(zip(STRUCTURES, (self.lv, self.myo, self.rv), strict=True))
@@ -110,7 +115,8 @@ def curves_of(
 def measures_of(curves: Curves, phases: str = "cycle") -> dict[str, float]:
     """Return the measures of `MEASURES`, and `es_frame`, `largest_frame` and `wrap_ml`.
 
-    An ejection fraction of a heart without a ventricle at ED is NaN.
+    An ejection fraction of a heart without a ventricle at ED is NaN, and so are the frames of one without a left
+    ventricle at all.
 
     Args:
         curves: sizes over the cycle.
@@ -129,7 +135,8 @@ def measures_of(curves: Curves, phases: str = "cycle") -> dict[str, float]:
         found[f"{side}co_l_min"] = found[f"{side}sv_ml"] * HEART_RATE / 1000.0
     ordered = {name: found[name] for name in MEASURES}
     wrap = abs(float(curves.lv[-1] - curves.lv[0])) if phases == "cycle" else math.nan
-    return {**ordered, "es_frame": float(es), "largest_frame": float(largest), "wrap_ml": wrap}
+    shown = (float(es), float(largest)) if curves.beats else (math.nan, math.nan)
+    return {**ordered, "es_frame": shown[0], "largest_frame": shown[1], "wrap_ml": wrap}
 
 
 def septal_angle_deg(

@@ -65,7 +65,7 @@ def check(population, name, numbers):
 
 @pytest.mark.parametrize("population", sorted(POPULATIONS))
 def test_hearts_of_the_tiny_grid(population):
-    check(POPULATIONS[population], "tiny", range(15))
+    check(POPULATIONS[population], "tiny", range(8))
 
 
 @pytest.mark.slow
@@ -80,7 +80,7 @@ def test_no_condition_gains_an_effect_by_drawing(modes):
     """The negative control of the right ventricle holds in voxels: pressure does not change it at end-diastole."""
     population = Population(1, 1.0, "none", True, modes, True, "simple")
     grid, sizes = GRIDS["lite"], []
-    for number in range(6):
+    for number in range(4):
         people = population.people([number])
         pair = []
         for sbp in (110.0, 170.0):

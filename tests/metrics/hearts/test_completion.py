@@ -93,6 +93,14 @@ def test_frames_of_ed_and_es_are_right_within_one_frame():
     ]
 
 
+def test_a_heart_without_a_left_ventricle_has_no_right_frame():
+    truth = sizes(90, 70, 40, 60)
+    rows = evaluator().completion(truth, np.zeros_like(truth), SPACING)
+    for metric in ("largest_first_percent", "largest_frame_percent", "es_frame_percent"):
+        assert value(rows, "all", metric) == 0
+    assert np.isnan(evaluator().measures(np.zeros_like(truth), SPACING)["es_frame"])
+
+
 def test_errors_of_measures_and_curves_are_in_their_units():
     rows = evaluator().completion(sizes(90, 40, 60), sizes(80, 50, 60), (10.0, 10.0, 10.0))
     assert value(rows, "lvedv_ml", "measure_error") == pytest.approx(10.0)

@@ -10,6 +10,7 @@ import pytest
 from hearts_by_hand import EFFECTS, people, pooling, population, values
 
 from medreg.errors import DataError
+from medreg.metrics.hearts.measures import MEASURES
 from medreg.metrics.hearts.pooled_hearts import age_group
 from medreg.metrics.hearts.population import pooled_rows
 
@@ -121,6 +122,20 @@ def test_hearts_without_anything_to_compare_have_no_rows():
     few = pooled_rows(frame.groupby("source").head(1), pooling())
     assert all(row.metric.startswith(("w1", "kl", "js", "bhatt", "sd_", "real_", "modelled_", "wrap", "incomplete"))
                for row in few)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [0.0, 140.0])
+def test_a_model_whose_hearts_are_all_alike_has_rows(value):
+    frame = population(6, cases=15, samples=3, training=60)
+    new, measures = frame["source"] == "generated", [name for name in frame if name in MEASURES]
+    frame.loc[new, measures] = value
+    frame.loc[new, ["lvef_percent", "rvef_percent"]] = np.nan if value == 0 else 50.0
+    frame.loc[new, "septal_angle_deg"] = np.nan
+    found = pooled_rows(frame, pooling(trees=5))
+    assert values(found, "sd_ratio")["lvedv_ml"] == 0
+    assert values(found, "effect_sex")["lvedv_ml"] == pytest.approx(0, abs=1e-6)
+    assert values(found, "two_sample_accuracy")["all"] > 0.9
+    assert math.isnan(values(found, "controllability_single")["lvedv_ml"])
 
 
 def test_a_table_without_its_columns_is_refused():
