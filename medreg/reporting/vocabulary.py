@@ -37,7 +37,7 @@ HEARTS = {
     "sample_best_measure_error": Metric("error of the measure, best sample", "neither", 1),
     "sample_worst_measure_error": Metric("error of the measure, worst sample", "neither", 1),
     "sample_sd_measure_bias": Metric("bias of the measure, SD over samples", "neither", 1),
-    "kl": Metric("divergence of the code", "neither", 2),
+    "code_kl": Metric("divergence of the code", "neither", 2),
     "equivalent_beta": Metric("β*", "neither", 0),
     # Of all hearts together, the case `population`.
     "w1": Metric("W1", "lower", 1),
