@@ -135,7 +135,8 @@ def slope_table(rows: pd.DataFrame) -> Table | None:
                 values.get((name, f"ageing_slope_real_{sex}{end}"), float("nan"))
                 for end in ("", "_low", "_high")
             )
-            beside = f"{number(real, 1, sign=True)} ({number(low, 1)} to {number(high, 1)})"
+            known = f"{number(real, 1, sign=True)} ({number(low, 1)} to {number(high, 1)})"
+            beside = known if np.isfinite(real) else NONE
             kept = values.get((name, f"identity_r_{sex}"), float("nan"))
             told = (f"{measure(name).heading}, {word}", number(slope, 1, sign=True), beside, number(kept, 2))
             made.append(tuple(map(Cell, told)))

@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
 from medreg.errors import CompositionError, require_choice
 from medreg.models.hearts.age_codes import GROUPS, AgeCode, group_years
 from medreg.models.hearts.ageheart_critics import AgeClassifier, ImageCritic, LatentCritic
-from medreg.models.hearts.ageheart_networks import HeartGenerator, IdentityEncoder
+from medreg.models.hearts.ageheart_networks import HeartGenerator, IdentityEncoder, start_as_he
 from medreg.models.hearts.base import AgeingModel
 from medreg.models.hearts.condition import age_group
 from medreg.models.hearts.conditions import Conditions, Covariates
@@ -19,6 +19,7 @@ from medreg.models.hearts.mapping import Mapping
 
 OUTS = ("softmax_ce", "tanh_l1", "tanh_bce")
 OUT_OF_MODE = {"intended": "softmax_ce", "released": "tanh_l1"}
+START_OF_MODE = {"intended": "he", "released": "torch"}
 PHASES = 2  # ED and ES
 
 
@@ -46,9 +47,11 @@ class AgeHeart(AgeingModel):
         image_critic_width: of the discriminator's linear layer.
         classifier_channels: of the classifier's first convolution.
         classifier_dropout: share of its features left out in training.
-        mode: `intended` or `released`: what `out` is where it is None, `softmax_ce` or `tanh_l1`.
+        mode: `intended` or `released`: what `out`, `code_norm` and `start` are where they are None.
         out: `softmax_ce`: a softmax a phase, trained by cross-entropy; `tanh_l1` (released) and `tanh_bce` (its other
             option, which takes the tanh for a logit).
+        code_norm: whether codes are normalised over a batch before the tanh (ours), see `IdentityEncoder`.
+        start: how encoder and generator begin: `he` (ours), see `start_as_he`, or `torch`, PyTorch's own (released).
         sharp: whether encoder and critics see generated hearts as label maps, as they see real ones, gradients passing
             as if they were not (ours); as released they see softmax or tanh itself, which tells them from real ones.
 
@@ -81,6 +84,8 @@ class AgeHeart(AgeingModel):
         classifier_dropout: float,
         mode: str,
         out: str | None,
+        code_norm: bool | None,
+        start: str | None,
         sharp: bool,
     ) -> None:
         super().__init__(conditions, frames=frames, classes=classes, size=size)
@@ -97,12 +102,22 @@ class AgeHeart(AgeingModel):
             else None
         )
         self.encoder = IdentityEncoder(
-            channels, base_channels=encoder_channels, size=size, depth=n_down, z_dim=z_dim
+            channels,
+            base_channels=encoder_channels,
+            size=size,
+            depth=n_down,
+            z_dim=z_dim,
+            normalised=mode == "intended" if code_norm is None else code_norm,
         )
         self.generator = HeartGenerator(
             z_dim + (style_dim if mapping else label), channels,
             base_channels=generator_channels, size=size, depth=n_down,
         )  # fmt: skip
+        start = START_OF_MODE[mode] if start is None else start
+        require_choice("model.start", start, tuple(START_OF_MODE.values()))
+        if start == "he":
+            start_as_he(self.encoder)
+            start_as_he(self.generator)
         self.latent_critic = LatentCritic(
             z_dim, width=critic_width, label_dim=label if critic_sees_label else 0
         )

@@ -18,7 +18,7 @@ class IdentityEncoder(nn.Module):
     """A heart to a code in (−1, 1), without being told age or sex.
 
     On the full grid five convolutions without padding, as released (networks.py, Encoder_caae); on others padded
-    convolutions that halve the grid. No normalisation.
+    convolutions that halve the grid. They have no normalisation.
 
     Args:
         channels: of the input.
@@ -26,10 +26,20 @@ class IdentityEncoder(nn.Module):
         size: S.
         depth: number of convolutions on other grids than the full one.
         z_dim: length of the code.
+        normalised: whether codes have mean 0 and variance 1 over a batch before the tanh (ours; not released). Without
+            it, what the generator has to learn of all hearts alike drives every code to ±1 in the first steps, where
+            the tanh passes no gradient, and the generator is left with age and sex.
     """
 
     def __init__(
-        self, channels: int, *, base_channels: int, size: Sequence[int], depth: int, z_dim: int
+        self,
+        channels: int,
+        *,
+        base_channels: int,
+        size: Sequence[int],
+        depth: int,
+        z_dim: int,
+        normalised: bool,
     ) -> None:
         super().__init__()
         released = tuple(size) == FULL_GRID
@@ -41,11 +51,12 @@ class IdentityEncoder(nn.Module):
         left = (1, 1, 1) if released else halved(size, depth)
         self.convolutions = nn.Sequential(*layers)
         self.code = nn.Linear(now * prod(left), z_dim)
+        self.norm = nn.BatchNorm1d(z_dim, affine=False) if normalised else nn.Identity()
 
     def forward(self, heart: Tensor) -> Tensor:
         """Return codes (B, z) of hearts (B, channels, *S) of shares from 0 to 1."""
         last = heart.contiguous(memory_format=torch.channels_last_3d)  # faster on a CPU, as in the generator
-        return torch.tanh(self.code(self.convolutions(last).flatten(1)))
+        return torch.tanh(self.norm(self.code(self.convolutions(last).flatten(1))))
 
 
 class HeartGenerator(nn.Module):
@@ -83,6 +94,19 @@ class HeartGenerator(nn.Module):
         # Channels last: half the time of a transposed convolution on a CPU, and what follows wants them first again.
         scores: Tensor = self.convolutions(start.contiguous(memory_format=torch.channels_last_3d))
         return scores.contiguous()
+
+
+def start_as_he(network: nn.Module) -> None:
+    """Draw weights with the variance that keeps signals alive through ReLUs (He et al., ICCV 2015), biases 0.
+
+    PyTorch's own start shrinks them in every layer, so that the codes of all hearts begin as one and the same, and a
+    generator that is told age and sex learns the mean heart of each before it looks at a code.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
 
 
 def halved(size: Sequence[int], times: int) -> tuple[int, ...]:

@@ -103,8 +103,7 @@ class VisitSpread:
         """
         if not self.draws:
             return []
-        levels = (torch.arange(self.draws, dtype=torch.float64) + 0.5) / self.draws
-        normal = torch.special.ndtri(levels)
+        normal = torch.special.ndtri(_levels(self.draws))
         found: list[dict[str, float]] = [dict.fromkeys(first, float("nan")) for _ in range(self.draws)]
         for name, value in first.items():
             own = normal[torch.randperm(self.draws, generator=generator)].tolist()
@@ -114,3 +113,17 @@ class VisitSpread:
                 elif name in self.absolute:
                     each[name] = value + aged[name] - back[name] + self.absolute[name] * z
         return found
+
+
+def _levels(draws: int) -> Tensor:
+    """Levels of evenly spread draws at which linear interpolation between them, as numpy does it, finds them again.
+
+    They are k / (draws − 1); the first and last, whose quantiles are infinite, are half a step inside.
+    """
+    levels = (
+        torch.linspace(0, 1, draws, dtype=torch.float64)
+        if draws > 1
+        else torch.tensor([0.5], dtype=torch.float64)
+    )
+    step = 0.5 / max(draws - 1, 1)
+    return levels.clamp(step, 1 - step)
