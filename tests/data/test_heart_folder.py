@@ -212,6 +212,11 @@ def test_a_hidden_person_is_told_by_row_alone(made):
     assert "S00" not in str(caught.value)
 
 
+def test_files_with_visits_need_a_table_with_visits(made):
+    with pytest.raises(ConfigError, match=r"set data.dataset.visit to its column"):
+        folder(made, *LAYOUT, "dataset.visit=null")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -64,7 +64,7 @@ class FrameEncoder(nn.Module):
     """q(z | x_0, c) = N(μ, σ²): convolutions that halve the grid, and two linear heads.
 
     k4 s2 p1 convolutions of nf, 2 nf, 4 nf, … channels, each with a normalisation and LeakyReLU(0.2), the last with
-    ReLU (Qiao et al., TMI 2023, CHeart; released code, networks.py, where 0.2 stands in the place of the in-place flag).
+    ReLU (Qiao et al., TMI 2023, CHeart; released networks.py, where 0.2 stands in the place of the in-place flag).
 
     Args:
         classes: L + 1.

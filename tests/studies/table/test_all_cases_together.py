@@ -115,7 +115,7 @@ def test_the_rows_of_a_run_have_them_whichever_method_is_meant(tmp_path):
     ]  # fmt: skip
     (tmp_path / "results.csv").write_text("\n".join([head, *lines]) + "\n")
     (tmp_path / "run.json").write_text('{"status": "finished", "done": {"test": "best"}}')
-    for method, dice in (("", 0.5), ("net", 0.9)):
+    for method, dice in (("", 0.9), ("net generated", 0.5), ("net", 0.9)):
         rows = read_outcome(tmp_path, method).rows
         assert {row["value"] for row in rows if row["metric"] == "dice"} == {dice}
         w1 = {row["structure"]: row["value"] for row in rows if row["metric"] == "w1"}
@@ -124,3 +124,14 @@ def test_the_rows_of_a_run_have_them_whichever_method_is_meant(tmp_path):
         row["structure"] for row in read_outcome(tmp_path, "net").rows if row["metric"] == "measure_error"
     }
     assert errors == {"lvedv_ml", "lvm_g"}
+
+
+def test_what_a_run_is_about_is_the_method_of_all_cases_together(tmp_path):
+    from medreg.stages import objective
+
+    head = "run,model,data,split,case,method,structure,metric,value,unit"
+    rows = ["r,m,d,test,a,net,mean,dice,0.9,1", "r,m,d,test,a,net generated,mean,dice,0.5,1"]
+    for lines, expected in ((rows, 0.5), ([*rows, "r,m,d,test,population,net,mean,w1_sd,0.2,1"], 0.9)):
+        (tmp_path / "results.csv").write_text("\n".join([head, *lines]) + "\n")
+        assert objective(tmp_path, "dice") == expected
+    assert objective(tmp_path, "w1_sd") == 0.2

@@ -90,7 +90,11 @@ def test_a_case_is_completed_sampled_and_generated(tmp_path):
     trainer_of(tmp_path, kept).test(task_of(), BeatingHearts(), verbose=False)
     result = kept.results[0]
     assert list(result.rows) == ["cheart", "cheart samples", "cheart generated"]
-    assert {row.metric for row in result.rows["cheart"]} == {"dice", "time_s", "peak_memory_mib"}
+    found = {row.metric: row for row in result.rows["cheart"]}
+    assert set(found) == {"dice", "time_s", "peak_memory_mib", "code_kl", "equivalent_beta"}
+    assert found["code_kl"].value > 0
+    assert found["code_kl"].unit == "nat"
+    assert found["equivalent_beta"].value == pytest.approx(0.01 * 6 * 16 * 16 * 8 / 6)  # β T |S| / z
     table = result.tables["measures"]
     assert [row["source"] for row in table] == [
         "real", "completed", "completed_sample", "completed_sample", "generated", "generated",
