@@ -39,6 +39,7 @@ class Task(pl.LightningModule):
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({"case"})
+    clipping: ClassVar[str] = "trainer.gradient_clip_val=1.0"  # what limits its gradients, for a message
     sections: ClassVar[Sequence[str]] = (
         "medreg.reporting.sections.results",
         "medreg.reporting.sections.training",
@@ -86,7 +87,7 @@ class Task(pl.LightningModule):
         raise NumericalError(
             f"The loss is {float(loss.detach())} in epoch {self.current_epoch}"
             f"{' (cases ' + ', '.join(names) + ')' if names else ''}. "
-            "Lower optimiser.lr, or set trainer.gradient_clip_val=1.0; debug=anomaly names the operation. "
+            f"Lower optimiser.lr, or set {self.clipping}; debug=anomaly names the operation. "
             "The same command continues from the last checkpoint."
         )
 

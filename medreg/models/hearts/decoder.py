@@ -63,9 +63,15 @@ class FrameDecoder(nn.Module):
 
     def _several(self, codes: Tensor) -> Tensor:
         """Return scores (N, outputs, *S) of codes (N, width)."""
-        if self.recompute and torch.is_grad_enabled():  # but for the scores, which the loss needs all the same
+        if (
+            self.recompute and torch.is_grad_enabled()
+        ):  # but for the scores, which the loss needs all the same
             features = checkpoint(
-                self._features, codes, use_reentrant=False, preserve_rng_state=False, context_fn=self._contexts
+                self._features,
+                codes,
+                use_reentrant=False,
+                preserve_rng_state=False,
+                context_fn=self._contexts,
             )
         else:
             features = self._features(codes)

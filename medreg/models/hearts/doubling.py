@@ -12,7 +12,9 @@ from medreg.models.blocks.conv import channels_last
 from medreg.models.hearts.layers import KERNEL
 
 HALF = KERNEL // 2
-AT_ONCE = 2**18  # voxels of an image that are doubled at a time: what is made on the way is as large as the answer
+AT_ONCE = (
+    2**18
+)  # voxels of an image that are doubled at a time: what is made on the way is as large as the answer
 
 
 class Doubling(nn.ConvTranspose3d):
@@ -61,13 +63,23 @@ class _Doubled(torch.autograd.Function):
         return doubled
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         image, weight = ctx.saved_tensors
         gradient = channels_last(gradient)
         two, one, zero = [2] * 3, [1] * 3, [0] * 3
         found = torch.ops.aten.convolution_backward(
-            gradient, image, weight, [weight.shape[1]], two, one, one, True, zero, 1, list(ctx.needs_input_grad[:3])
+            gradient,
+            image,
+            weight,
+            [weight.shape[1]],
+            two,
+            one,
+            one,
+            True,
+            zero,
+            1,
+            list(ctx.needs_input_grad[:3]),
         )
         return tuple(found)
 

@@ -120,7 +120,11 @@ class GroupShift(FittedModel, AgeingModel):
         _, then = self._place(later)
         found = []
         for place, heart in enumerate(shape):
-            moved = self._distances(heart) + self.sums[sex[place], then[place]] - self.sums[sex[place], now[place]]
+            moved = (
+                self._distances(heart)
+                + self.sums[sex[place], then[place]]
+                - self.sums[sex[place], now[place]]
+            )
             same = now[place] == then[place]
             found.append(heart if same else moved.argmax(1).to(heart))
         return torch.stack(found)

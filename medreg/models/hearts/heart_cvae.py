@@ -54,7 +54,13 @@ class HeartCVAE(AgeingModel):
         require_whole("model.latent", latent, 1)
         self.latent, told = latent, conditions.size
         self.encoder = FrameEncoder(
-            classes=classes**PHASES, told=told, size=size, n_down=n_down, filters=filters, latent=latent, norm=norm
+            classes=classes**PHASES,
+            told=told,
+            size=size,
+            n_down=n_down,
+            filters=filters,
+            latent=latent,
+            norm=norm,
         )
         self.decoder = FrameDecoder(
             latent + told, outputs=PHASES * classes, size=size, n_up=n_down, filters=filters, norm=norm,

@@ -13,8 +13,8 @@ from medreg.models.hearts.pca import HeartPCA
 class PCARegression(HeartPCA, AgeingModel):
     """A heart at another age has the scores of now, moved by the difference of the regression on the conditions.
 
-    Scores b are those of the whole heart, argmin ‖x − m − P b‖² + σ²‖b‖²; at the other age they are b + B (ℓ_b − ℓ_a), B
-    fitted to the training hearts. Its options are those of `HeartPCA`.
+    Scores b are those of the whole heart, argmin ‖x − m − P b‖² + σ²‖b‖²; at the other age they are b + B (ℓ_b − ℓ_a),
+    with B fitted to the training hearts. Its options are those of `HeartPCA`.
     """
 
     def age(self, shape: Tensor, covariates: Covariates, later: Covariates) -> Tensor:

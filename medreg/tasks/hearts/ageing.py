@@ -52,6 +52,7 @@ class AgeingTask(ShapeTask):
 
     model: AgeHeart
     requires: ClassVar[frozenset[str]] = frozenset({"shape", "covariates", "case"})
+    clipping: ClassVar[str] = "task.clip_norm=1.0"
 
     def __init__(
         self,
@@ -78,6 +79,15 @@ class AgeingTask(ShapeTask):
         each = [self._make(parameters) for parameters in self.groups()]
         schedules = [schedule for one in each if (schedule := self.schedule_of(one)) is not None]
         return (each, schedules) if schedules else each
+
+    def on_fit_start(self) -> None:
+        """Refuse several devices and scaled gradients, which three optimisers do not share."""
+        super().on_fit_start()
+        if self.trainer.world_size > 1 or str(self.trainer.precision) == "16-mixed":
+            raise CompositionError(
+                "The networks of the ageing heart train on one device and not in half precision; set "
+                "trainer.devices=1, trainer.precision=32-true or bf16-mixed."
+            )
 
     def groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
         """Parameters of the first optimiser, of the latent critic, of the discriminator."""

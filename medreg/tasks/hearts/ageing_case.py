@@ -95,7 +95,7 @@ class AgeingEvaluation:
         if "later" in batch:
             predicted, later = self._later(model, case, batch["later"], own, seed)
             arrays |= {"later": later, "predicted": predicted}
-            rows |= self._visit_rows(name, case, predicted, later)
+            rows = self._visit_rows(name, case, predicted, later) | rows  # the headline last
         return CaseResult(
             case=case.name, rows=rows, arrays=case_arrays(batch, arrays), tables={TABLE: case.rows}
         )

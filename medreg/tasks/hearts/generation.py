@@ -102,7 +102,7 @@ class GenerationTask(ShapeTask):
         star = equivalent_beta(
             self.loss.beta, frames=frames, size=size, latent=output.mean.shape[1], reduction=kind
         )
-        further = [row("all", "kl", kl), row("all", "equivalent_beta", star)]
+        further = [row("all", "code_kl", kl), row("all", "equivalent_beta", star)]
         return replace(result, rows={**result.rows, self.name: [*result.rows[self.name], *further]})
 
     def _told(self, parts: LossParts, output: SequenceOutput) -> dict[str, Tensor]:

@@ -120,6 +120,10 @@ def _levels(draws: int) -> Tensor:
 
     They are k / (draws − 1); the first and last, whose quantiles are infinite, are half a step inside.
     """
-    levels = torch.linspace(0, 1, draws, dtype=torch.float64) if draws > 1 else torch.tensor([0.5], dtype=torch.float64)
+    levels = (
+        torch.linspace(0, 1, draws, dtype=torch.float64)
+        if draws > 1
+        else torch.tensor([0.5], dtype=torch.float64)
+    )
     step = 0.5 / max(draws - 1, 1)
     return levels.clamp(step, 1 - step)

@@ -46,7 +46,9 @@ def test_the_noisy_code_has_the_mean_of_the_ones_and_the_asked_spread():
     assert label[:, :7].mean(0).tolist() == pytest.approx([0, 0, 0, 1, 0, 0, 0], abs=0.02)
     assert label[:, :7].std(0).tolist() == pytest.approx([0.2] * 7, rel=0.06)
     assert (label[:, 7:] == torch.tensor([-1.0, 1.0] * 3)).all()
-    assert torch.equal(model.label(told)[0, :7], torch.tensor([0.0, 0, 0, 1, 0, 0, 0]))  # evaluation: no noise
+    assert torch.equal(
+        model.label(told)[0, :7], torch.tensor([0.0, 0, 0, 1, 0, 0, 0])
+    )  # evaluation: no noise
 
 
 def test_further_conditions_are_appended_as_they_are_scaled():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from beating_hearts import heart_batch, people, small_cheart
@@ -50,7 +52,7 @@ def drawn(model, covariates, seed=0):
 def test_the_loss_falls(trained):
     _, losses = trained
     means = [sum(losses[start : start + 5]) / 5 for start in range(0, 40, 5)]
-    assert all(later < 1.1 * earlier for earlier, later in zip(means[:-1], means[1:], strict=True))
+    assert all(later < 1.1 * earlier for earlier, later in itertools.pairwise(means))
     assert losses[-1] < 0.3 * losses[0]
 
 
@@ -93,7 +95,7 @@ def test_the_same_heart_shrinks_with_age_alone(trained):
         told = {**batch["covariates"], "age_years": torch.full((40,), age)}
         sizes.append(volumes(model.shapes(mean, told))[:, 0])
     means = [float(size.mean()) for size in sizes]
-    assert sum(later > earlier for earlier, later in zip(means[:-1], means[1:], strict=True)) <= 1
+    assert sum(later > earlier for earlier, later in itertools.pairwise(means)) <= 1
     assert means[-1] < means[0]
     assert float(torch.corrcoef(torch.stack([sizes[0], sizes[-1]]))[0, 1]) > 0.8
 

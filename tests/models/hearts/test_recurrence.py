@@ -21,7 +21,9 @@ def built(cell, first="code", seed=0):
 def cell_of(recurrence):
     """torch's cell with the same weights."""
     cell = CELLS[recurrence.cell](WIDTH, WIDTH)
-    cell.load_state_dict({name.removesuffix("_l0"): value for name, value in recurrence.steps.state_dict().items()})
+    cell.load_state_dict(
+        {name.removesuffix("_l0"): value for name, value in recurrence.steps.state_dict().items()}
+    )
     return cell
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import pytorch_lightning as pl
@@ -26,7 +27,7 @@ TERMS = {
 class Hearts(pl.LightningDataModule):
     """Three batches of six for training, two hearts for validation."""
 
-    categories = {}
+    categories: ClassVar = {}
 
     def __init__(self, size=6):
         super().__init__()
@@ -126,7 +127,9 @@ def test_the_age_waits_and_the_best_checkpoint_with_it(tmp_path):
 def test_schedules_step_once_an_epoch(tmp_path):
     task = task_of(scheduler=lambda optimiser: torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.5))
     fit(task, tmp_path, 2)
-    assert [optimiser.param_groups[0]["lr"] for optimiser in task.optimizers()] == pytest.approx([3e-3 / 4] * 3)
+    assert [optimiser.param_groups[0]["lr"] for optimiser in task.optimizers()] == pytest.approx(
+        [3e-3 / 4] * 3
+    )
 
 
 def test_gradients_are_limited(tmp_path):
@@ -160,7 +163,10 @@ def test_an_unknown_age_is_refused_with_its_name(tmp_path):
 
 
 def test_mean_dice_of_known_overlaps():
-    truth, found = torch.zeros(1, 1, 4, 4, 4, dtype=torch.uint8), torch.zeros(1, 1, 4, 4, 4, dtype=torch.uint8)
+    truth, found = (
+        torch.zeros(1, 1, 4, 4, 4, dtype=torch.uint8),
+        torch.zeros(1, 1, 4, 4, 4, dtype=torch.uint8),
+    )
     truth[0, 0, 0] = 1
     found[0, 0, 0, :2] = 1  # half of it: Dice 2/3
     truth[0, 0, 1], found[0, 0, 1] = 2, 2

@@ -21,9 +21,7 @@ def step(mode="intended", *, age=0.1, model=None, **options):
     """A generator's step without a descent: the networks with their gradients, terms, and what was made."""
     model = model or small_ageheart(mode=mode)
     batch = ageing_batch(6)
-    told = told_of(
-        model, batch["shape"], batch["covariates"], torch.Generator().manual_seed(0), noisy=True
-    )
+    told = told_of(model, batch["shape"], batch["covariates"], torch.Generator().manual_seed(0), noisy=True)
     terms, made = generator_terms(model, ageing_loss(mode, **options), told, age=age)
     if terms.loss.requires_grad:
         terms.loss.backward()

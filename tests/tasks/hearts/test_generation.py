@@ -91,9 +91,9 @@ def test_a_case_is_completed_sampled_and_generated(tmp_path):
     result = kept.results[0]
     assert list(result.rows) == ["cheart", "cheart samples", "cheart generated"]
     found = {row.metric: row for row in result.rows["cheart"]}
-    assert set(found) == {"dice", "time_s", "peak_memory_mib", "kl", "equivalent_beta"}
-    assert found["kl"].value > 0
-    assert found["kl"].unit == "nat"
+    assert set(found) == {"dice", "time_s", "peak_memory_mib", "code_kl", "equivalent_beta"}
+    assert found["code_kl"].value > 0
+    assert found["code_kl"].unit == "nat"
     assert found["equivalent_beta"].value == pytest.approx(0.01 * 6 * 16 * 16 * 8 / 6)  # β T |S| / z
     table = result.tables["measures"]
     assert [row["source"] for row in table] == [

@@ -40,7 +40,9 @@ def test_of_equal_shifts_the_smallest():
 
 
 def spread(**options):
-    return VisitSpread(**{"relative": {"lvedv_ml": 0.05}, "absolute": {"lvef_percent": 2.0}, "draws": 400, **options})
+    return VisitSpread(
+        **{"relative": {"lvedv_ml": 0.05}, "absolute": {"lvef_percent": 2.0}, "draws": 400, **options}
+    )
 
 
 def drawn(first, back, aged, **options):
