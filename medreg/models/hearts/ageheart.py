@@ -146,9 +146,20 @@ class AgeHeart(AgeingModel):
             label[:, self.age_place : self.age_place + GROUPS] += self.noise_sd * noise
         return label
 
-    def encode(self, heart: Tensor) -> Tensor:
-        """Return z, (B, z), of hearts (B, 2·(L + 1), *S)."""
+    def encode(self, heart: Tensor, *, made: bool = False) -> Tensor:
+        """Return z, (B, z), of hearts (B, 2·(L + 1), *S).
+
+        Args:
+            heart: shares of the classes.
+            made: whether the generator made them: they are then normalised as real ones are on the whole, and do not
+                count among them.
+        """
+        norm = self.encoder.norm
+        training = norm.training
+        if made:
+            norm.eval()
         code: Tensor = self.encoder(heart)
+        norm.train(training)
         return code
 
     def decode(self, code: Tensor, label: Tensor) -> Tensor:

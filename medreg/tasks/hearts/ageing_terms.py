@@ -117,7 +117,8 @@ def generator_terms(model: AgeHeart, loss: AgeingLoss, told: Told, *, age: float
         total = total + age * sum(asked.values(), start=torch.zeros_like(total))
         parts |= asked
     if loss.cyc > 0 and aged is not None:
-        back = model.encode(aged) if switches.encoder_learns else model.encode(aged).detach()
+        back = model.encode(aged, made=True)
+        back = back if switches.encoder_learns else back.detach()
         parts["cyc"] = model.difference(model.decode(back, told.label), told.heart)
         total = total + loss.cyc * parts["cyc"]
     made = Made(code.detach(), own.detach(), None if aged is None else aged.detach())
