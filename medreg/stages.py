@@ -25,6 +25,7 @@ from medreg.errors import CheckpointError
 from medreg.io import checkpoint
 from medreg.io.atomic import write_text
 from medreg.io.digest import digest_of, digest_of_file
+from medreg.reporting.tables import main_method
 from medreg.reporting.vocabulary import METRICS
 from medreg.runs.code import code_of
 from medreg.runs.made_of import Changes, changes, contents_of, is_trained, refuse_other, remember
@@ -291,17 +292,19 @@ def _cases_left(parts: Parts, checkpoint_used: str) -> int:
 
 
 def objective(folder: Path, metric: str | None) -> float:
-    """Return the mean of a metric over cases, for the last method of the table; NaN where it was not measured."""
+    """Return the mean of a metric over cases, for the main method of the table; NaN where it was not measured."""
     import pandas as pd
 
     table = folder / "results.csv"
     if not table.exists():
         return math.nan
-    frame = pd.read_csv(table)
-    frame = frame[(frame.metric == metric) & frame.structure.isin(["mean", "all"])]
+    whole = pd.read_csv(table)
+    frame = whole[(whole.metric == metric) & whole.structure.isin(["mean", "all"])]
     if frame.empty:
         return math.nan
-    return float(frame[frame.method == frame.method.iloc[-1]].value.mean())
+    main = main_method(whole)
+    method = main if main in set(frame.method) else frame.method.iloc[-1]
+    return float(frame[frame.method == method].value.mean())
 
 
 def report(parts: Parts) -> None:

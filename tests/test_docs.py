@@ -315,6 +315,10 @@ def option_keys() -> frozenset[str]:
     together = (
         ["data=folder_slices"],
         ["data=heart_folder"],
+        ["model=cheart", "data=heart_population"],
+        ["model=ageheart", "data=heart_population_visits"],
+        ["model=pca", "data=heart_population"],
+        ["model=cvae_gan_seq", "data=heart_population"],
         ["data=brain_phantom", "model=midir", "trainer=ddp", "regularisation=elastic", "similarity=lncc"],
         ["model=optimise", "similarity=nmi"],
         ["model=voxelmorph"],

@@ -63,9 +63,9 @@ def copy_weights(theirs: nn.Module, ours: nn.Module) -> None:
 
 def pairs(theirs: Any, ours: Any) -> Iterator[tuple[Tensor, Tensor, Any]]:
     """Our parameters, theirs, and how theirs become ours."""
-    layers = [layer for layer in theirs.encoder if isinstance(layer, nn.Conv3d)]
+    layers: list[Any] = [layer for layer in theirs.encoder if isinstance(layer, nn.Conv3d)]
     norms = [layer for layer in theirs.encoder if isinstance(layer, nn.BatchNorm3d)]
-    mine = [ours.encoder.first, *ours.encoder.others, *ours.encoder.norms]
+    mine: list[Any] = [ours.encoder.first, *ours.encoder.others, *ours.encoder.norms]
     ups = [layer for layer in theirs.decoder if isinstance(layer, nn.ConvTranspose3d)]
     norms_up = [layer for layer in theirs.decoder if isinstance(layer, nn.BatchNorm3d)]
     layers += [*norms, *ups, *norms_up]
@@ -75,7 +75,11 @@ def pairs(theirs: Any, ours: Any) -> Iterator[tuple[Tensor, Tensor, Any]]:
     for one, other in zip(mine, layers, strict=True):
         yield one.weight, other.weight, _kernel if other.weight.ndim == 5 else _same
         yield one.bias, other.bias, _same
-    grid = (ours.decoder.start[0], ours.decoder.start[3], *ours.decoder.start[1:3])  # their order, Z first
+    grid: Any = (
+        ours.decoder.start[0],
+        ours.decoder.start[3],
+        *ours.decoder.start[1:3],
+    )  # their order, Z first
     for one, other in (
         (ours.encoder.mean, theirs.linear_means),
         (ours.encoder.log_variance, theirs.linear_log_var),

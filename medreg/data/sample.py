@@ -110,6 +110,7 @@ SHAPES = Contract(
         "grid of the data module, long axis last, apex first; frame 0 is ED",
         **_PLACE,
         "subject": "N names of the person",
+        "group": "N names of the group of the person, such as a diagnosis, or empty",
         "frame": "(N, T) int64, place of each frame in its cine from 0",
     },
     perhaps={

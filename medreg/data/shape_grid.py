@@ -17,6 +17,7 @@ from medreg.io.image import Volume
 
 STRUCTURES = ("LV", "MYO", "RV")  # in the order of their places in a shape, from 1
 SAME_SPACING = 1e-3  # relative; what differs less is copied, not interpolated
+SMALL = 1024  # codes below it are looked up in a table
 LIES_RIGHT = 80.0  # degrees that the RV of a file on the model's grid may be off before it is turned (ours)
 Notes = tuple[tuple[str, str], ...]  # kind and sentence of what was odd
 
@@ -139,7 +140,7 @@ class ShapeGrid:
         """(T, X, Y, Z) places of the structures."""
         array = volume.array if volume.array.ndim == 4 else volume.array[..., np.newaxis]
         known = [0, *codes, *self.ignored_codes]
-        held = np.unique(array)
+        held = _held(array)
         unknown = sorted(set(held.tolist()) - set(known))
         if unknown:
             raise DataError(
@@ -148,7 +149,12 @@ class ShapeGrid:
                 "background in data.placing.ignored_codes."
             )
         table = [codes.index(code) + 1 if code in codes else 0 for code in held.tolist()]
-        places = np.array(table, np.uint8)[np.searchsorted(held, array)]
+        if held[0] >= 0 and held[-1] < SMALL:
+            every = np.zeros(SMALL, np.uint8)
+            every[held] = table
+            places = every[array]
+        else:
+            places = np.array(table, np.uint8)[np.searchsorted(held, array)]
         places = np.ascontiguousarray(np.moveaxis(places, 3, 0))
         empty = np.flatnonzero(~places.reshape(len(places), -1).any(1))
         if len(empty):
@@ -242,6 +248,15 @@ def ordered_codes(labels: Mapping[str, int]) -> tuple[int, ...]:
             "Codes of other structures go into data.placing.ignored_codes."
         )
     return codes
+
+
+def _held(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the codes of a map, sorted; without sorting its voxels where the codes are small."""
+    if array.dtype.kind in "iu" and array.min() >= 0 and array.max() < SMALL:
+        seen = np.zeros(SMALL, bool)
+        seen[array.reshape(-1)] = True
+        return np.flatnonzero(seen)
+    return np.unique(array)
 
 
 def _where_it_is() -> tuple[tuple[float, ...], tuple[float, ...]]:

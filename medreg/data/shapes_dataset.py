@@ -36,6 +36,7 @@ class ShapeDataset(ItemDataset[Heart]):
             "slice_index": torch.full((1,), -1, dtype=torch.int64),
             "case": [heart.id],
             "subject": [heart.subject],
+            "group": [heart.frames[0].group],
             "frame": loaded["frame"].unsqueeze(0),
             **self.covariates.entry(heart.frames[0], 1),
         }

@@ -19,7 +19,9 @@ from medreg.reporting.heart_ageing_strip import heart_ageing_strip
 from medreg.reporting.heart_animation import write_gif
 from medreg.reporting.heart_curves import cycle_times, draw_curves
 from medreg.reporting.heart_pictures import compared_views
+from medreg.reporting.heart_style import SOURCE_COLOURS
 from medreg.reporting.panels import panels
+from medreg.reporting.style import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +41,7 @@ PICTURES: Mapping[str, Sequence[str]] = {
 }
 MOST_VIEWS, MOST_AGES = 4, 7  # hearts below each other, ages beside each other
 DPI = 150
+BLACK, MADE, FAINT = INK, SOURCE_COLOURS["aged"], SOURCE_COLOURS["later"]
 AGES_A_SECOND = 2.0  # of the animation of an ageing heart
 
 
@@ -66,7 +69,7 @@ def draw(
     if verb != "age":
         shown = {heart.name: heart.shape for heart in hearts[:MOST_VIEWS]}
         alike = tuple(shown)[1:] if verb == "complete" else ()
-        _save(curve_panels(made), folder / CURVES)
+        _save(curve_panels(made, [row for row in curves if row["source"] == GIVEN]), folder / CURVES)
         _save(compared_views(shown, spacing, alike=alike), folder / VIEWS)
         write_gif(folder / ANIMATION, hearts[0].shape, spacing)
         return
@@ -79,11 +82,12 @@ def draw(
     write_gif(folder / ANIMATION, np.stack([one.shape[0] for one in hearts]), spacing, fps=AGES_A_SECOND)
 
 
-def curve_panels(rows: Sequence[Row]) -> Figure:
+def curve_panels(rows: Sequence[Row], given: Sequence[Row]) -> Figure:
     """Draw a panel a structure: its volume over the cycle, median and band of the hearts of each source.
 
     Args:
         rows: of curves.csv, without those of the user.
+        given: those of the user, which are marked.
     """
     with _cycle(rows) as (figure, axes, times, names):
         for axis, name in zip(axes, names, strict=True):
@@ -93,13 +97,24 @@ def curve_panels(rows: Sequence[Row]) -> Figure:
             # What was drawn lies below the one that was not.
             ordered = sorted(groups, key=lambda source: -len(groups[source]))
             draw_curves(axis, times, {source: np.array(groups[source]) for source in ordered})
+            if given:
+                values = [row[name] for row in given]
+                axis.plot(
+                    times[: len(given)],
+                    values,
+                    color=BLACK,
+                    marker="D",
+                    markersize=4,
+                    linestyle="",
+                    label="given",
+                )
         handles = axes[0].get_legend_handles_labels()
         figure.legend(*handles, loc="outside lower center", ncols=6, frameon=False)
     return figure
 
 
 def age_panels(rows: Sequence[Row]) -> Figure:
-    """Draw a panel a structure: its volume over the cycle at every age, from light to dark; arguments as above."""
+    """Draw a panel a structure: its volume over the cycle at every age, from light to dark; `rows` as above."""
     import matplotlib as mpl
 
     with _cycle(rows) as (figure, axes, times, names):
@@ -147,11 +162,11 @@ def over_age(measures: Sequence[Row]) -> Figure:
         for axis, name in zip(axes.flat, SHOWN, strict=False):
             years = [row["age_years"] for row in made]
             values = np.array([row[name] for row in made], dtype=float)
-            axis.plot(years, values, color="#D55E00", marker="o", markersize=3, label="made by the model")
+            axis.plot(years, values, color=MADE, marker="o", markersize=3, label="made by the model")
             if given.get(name) is not None:
                 expected = given[name] + values - first[name]
-                axis.plot(years, expected, color="#6b7785", linestyle="--", label="given, with the change")
-                axis.plot(years[:1], [given[name]], color="#1d2733", marker="D", markersize=4, linestyle="",
+                axis.plot(years, expected, color=FAINT, linestyle="--", label="given, with the change")
+                axis.plot(years[:1], [given[name]], color=BLACK, marker="D", markersize=4, linestyle="",
                           label="given")  # fmt: skip
             axis.set(title=_title(name), xlabel="age (years)")
             axis.grid(axis="y")

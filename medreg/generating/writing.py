@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medreg import __version__
 from medreg.generating.figures import PICTURES, draw
 from medreg.generating.folder import MADE, check_place, delivering
@@ -115,6 +117,9 @@ def _notes(plan: Plan, told: Told) -> Iterator[str]:
     """What a person should know of the hearts that were made."""
     for given in plan.given:
         yield told_back(given, told.kept[0])
+    drawn = [heart for heart in told.kept if heart.source == COMPLETED_SAMPLE]
+    if drawn and all(np.array_equal(heart.shape, told.kept[0].shape) for heart in drawn):
+        yield "the samples are the completion itself: this model draws none"
     if told.beyond > LITTLE:
         yield (
             f"up to {100 * told.beyond:.0f} % of a heart lies beyond the slices of the file and is not written, nor "

@@ -12,6 +12,7 @@ OTHER_UNITS = {
     "rmse_image": "intensity",
     "label_nll": "nat",
     "label_entropy": "nat",
+    "code_kl": "nat",
 }
 
 

@@ -22,7 +22,7 @@ from medreg.reporting.tables import (
     unit_of,
     with_means,
 )
-from medreg.reporting.vocabulary import UNREGISTERED, heading
+from medreg.reporting.vocabulary import DETAILS, UNREGISTERED, heading
 
 
 def compare_runs(folders: Sequence[str | Path], *, tests: bool = True) -> list[Table]:
@@ -39,7 +39,9 @@ def compare_runs(folders: Sequence[str | Path], *, tests: bool = True) -> list[T
     """
     runs = [read_run(folder) for folder in folders]
     tables = [
-        table for name, rows in by_split(merge(runs)) for table in split_tables(rows, title=name, tests=tests)
+        table
+        for name, rows in by_split(merge(runs))
+        for table in split_tables(rows[~rows["metric"].isin(DETAILS)], title=name, tests=tests)
     ]
     further = (by_data_set(folders), compare_hearts(runs))
     return [*tables, *(table for table in further if table is not None)]

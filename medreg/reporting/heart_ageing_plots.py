@@ -37,17 +37,22 @@ def brought(hearts: pd.DataFrame) -> pd.DataFrame:
     return with_groups(chosen)
 
 
-def by_group(hearts: pd.DataFrame, names: Sequence[str] = MEASURES) -> Figure | None:
+def by_group(
+    hearts: pd.DataFrame, names: Sequence[str] = MEASURES, *, known: pd.DataFrame | None = None
+) -> Figure | None:
     """Draw means with 95 % intervals by age group: hearts brought to it, and real ones of it; a row a sex.
 
     Args:
         hearts: rows of `read_measures`.
         names: measures, a column each.
+        known: real hearts; None: those of the test.
 
     Returns:
-        The figure, or None where no heart was aged.
+        The figure, or None where no group has enough hearts.
     """
-    aged, real = brought(hearts), with_groups(real_hearts(hearts))
+    aged, real = brought(hearts), with_groups(real_hearts(hearts) if known is None else known)
+    enough = [rows for sex, rows in by_sex(aged) if rows["case"].nunique() >= FEWEST]
+    aged = pd.concat(enough) if enough else aged[:0]
     shown = [name for name in names if len(values_of(aged, name))]
     if not shown:
         return None
@@ -67,7 +72,7 @@ def by_group(hearts: pd.DataFrame, names: Sequence[str] = MEASURES) -> Figure | 
             axes[row, 0].set_ylabel(sex, fontweight="bold")
         figure.supxlabel("age group (years)", fontsize=9)
         handles, _ = axes[0, 0].get_legend_handles_labels()
-        words = ("real hearts of the group", "test hearts brought to the group")[-len(handles) :]
+        words = ("real people of the group", "test hearts brought to the group")[-len(handles) :]
         figure.legend(handles, words, loc="outside upper right", ncols=2, frameon=False)
     return figure
 

@@ -20,7 +20,7 @@ from medreg.reporting.heart_ageing_plots import (
 )
 from medreg.reporting.heart_ageing_strip import heart_ageing_strip
 from medreg.reporting.heart_effects import lookup_of
-from medreg.reporting.heart_tables import GROUPS, measure, pooled, read_measures, single
+from medreg.reporting.heart_tables import GROUPS, measure, pooled, read_every_real, read_measures, single
 from medreg.reporting.page import Section, figure, paragraph, to_html
 from medreg.reporting.pictures import Picture
 from medreg.reporting.results import RunFolder, read_case
@@ -37,8 +37,8 @@ STRIP_TOLD = (
     "axis and in the long axis through both ventricles; the dark outline is that of the real heart."
 )
 GROUP_TOLD = (
-    "Mean and 95 % interval. The real hearts of a group are other people than those who were brought to it: people of"
-    " one sex differ little in size between groups, so that both lines should fall alike."
+    "Mean and 95 % interval. The real people of a group, of test and training, are others than those who were brought "
+    "to it; people of one sex differ little in size between groups, so that both lines should fall alike."
 )
 IDENTITY_TOLD = (
     "A heart that grows old stays that person's: large hearts stay large. Correlations are within a sex, since women "
@@ -74,7 +74,7 @@ def course(run: RunFolder) -> Iterator[Section]:
     """Measures by age group, and whether a heart stays that person's."""
     hearts = read_measures(run)
     pictures, body = [], []
-    drawn = by_group(hearts)
+    drawn = by_group(hearts, known=read_every_real(run, hearts))
     if drawn is not None:
         alt = "Mean LVEDV, LVM and RVEDV of real and aged hearts by age group and sex."
         pictures.append(Picture.of(drawn, "ageing_groups", caption="", alt=alt))
@@ -135,7 +135,8 @@ def slope_table(rows: pd.DataFrame) -> Table | None:
                 values.get((name, f"ageing_slope_real_{sex}{end}"), float("nan"))
                 for end in ("", "_low", "_high")
             )
-            beside = f"{number(real, 1, sign=True)} ({number(low, 1)} to {number(high, 1)})"
+            known = f"{number(real, 1, sign=True)} ({number(low, 1)} to {number(high, 1)})"
+            beside = known if np.isfinite(real) else NONE
             kept = values.get((name, f"identity_r_{sex}"), float("nan"))
             told = (f"{measure(name).heading}, {word}", number(slope, 1, sign=True), beside, number(kept, 2))
             made.append(tuple(map(Cell, told)))

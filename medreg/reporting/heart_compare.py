@@ -54,7 +54,7 @@ def _keys() -> Iterator[Key]:
         unit = f" {measure(name).unit} a decade"
         for sex, word in SEXES:
             yield f"ageing of {label}, {word}", name, f"ageing_slope_{sex}", 1, unit
-            yield f"the same of real people, {word}", name, f"ageing_slope_real_{sex}", 1, unit
+            yield f"{label} of real people with age, {word}", name, f"ageing_slope_real_{sex}", 1, unit
             yield f"identity of {label}, {word}", name, f"identity_r_{sex}", 2, ""
         yield (
             f"bias of {label}, second visits, long gaps",

@@ -14,6 +14,7 @@ from medreg.metrics.hearts.sources import AGED, AGEING, GAP, GENERATED, POPULATI
 from medreg.reporting.results import RunFolder
 from medreg.reporting.views import Array
 
+TRAINING = "training_measures.csv"  # of a run: its real training hearts
 SEXES = {0: "women", 1: "men"}
 # Age groups of Qiao et al., STACOM 2022 (AgeHeart).
 FIRST_ENDS, GROUP_YEARS = 51.0, 5.0  # years
@@ -74,6 +75,19 @@ def read_measures(run: RunFolder) -> pd.DataFrame:
     if not file.is_file() or file.stat().st_size == 0:
         return pd.DataFrame({"case": [], "source": []})
     return _read(file)
+
+
+def read_every_real(run: RunFolder, hearts: pd.DataFrame) -> pd.DataFrame:
+    """The real hearts of the test and, where a run has measured them, of the training: a population is known better.
+
+    Args:
+        run: The files of the run.
+        hearts: of `read_measures`.
+    """
+    own, file = real_hearts(hearts), run.path / TRAINING
+    if not file.is_file() or file.stat().st_size == 0:
+        return own
+    return pd.concat([own, _read(file)], ignore_index=True)
 
 
 def _read(file: Path) -> pd.DataFrame:

@@ -116,6 +116,19 @@ def methods_in(results: pd.DataFrame) -> list[str]:
     return sorted(found, key=lambda method: method != UNREGISTERED)
 
 
+def main_method(results: pd.DataFrame) -> str | None:
+    """The method that a run is about: that of what is told of all cases together, else the last and most refined one.
+
+    None where there are no results.
+    """
+    whole = (
+        results.loc[results["case"] == POPULATION, "method"] if not results.empty else pd.Series(dtype=str)
+    )
+    if len(whole):
+        return str(whole.iloc[-1])
+    return methods_in(results)[-1] if not results.empty else None
+
+
 def overall_structure(results: pd.DataFrame, metric: str) -> str | None:
     """The structure that speaks for the whole image in a metric: "mean", else "all", else None."""
     present = set(results.loc[results["metric"] == metric, "structure"])

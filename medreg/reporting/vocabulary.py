@@ -25,6 +25,7 @@ OVERLAP: Mapping[str, tuple[str, Better, int]] = {
     "dice": ("Dice", "higher", 3), "hd": ("Hausdorff", "lower", 2), "assd": ("ASSD", "lower", 2),
 }  # fmt: skip
 HEARTS = {
+    "dice_of_group": Metric("Dice of the group", "higher", 3),
     "largest_first_percent": Metric("largest at frame 0", "higher", 1),
     "largest_frame_percent": Metric("largest frame right", "higher", 1),
     "es_frame_percent": Metric("ES frame right", "higher", 1),
@@ -36,6 +37,8 @@ HEARTS = {
     "sample_best_measure_error": Metric("error of the measure, best sample", "neither", 1),
     "sample_worst_measure_error": Metric("error of the measure, worst sample", "neither", 1),
     "sample_sd_measure_bias": Metric("bias of the measure, SD over samples", "neither", 1),
+    "code_kl": Metric("divergence of the code", "neither", 2),
+    "equivalent_beta": Metric("β*", "neither", 0),
     # Of all hearts together, the case `population`.
     "w1": Metric("W1", "lower", 1),
     "w1_sd": Metric("W1 in SD", "lower", 3),

@@ -7,6 +7,7 @@ import pytest
 from data_build import data_module
 from heart_data import TABLE, centred, heart_volume, population, tiny_volume, write_heart
 
+from medreg.data.audit import audit
 from medreg.errors import ConfigError, DataError, DatasetNotFound
 
 VISITS = ("dataset.visit=visit", "dataset.split=split", "labels={LV: 1, MYO: 2, RV: 4}")
@@ -111,6 +112,11 @@ def test_arrays_without_a_header_need_their_grid_and_come_as_the_same_heart(tmp_
     expected = np.moveaxis(np.array([0, 1, 2, 0, 3])[volume.array], 3, 0)
     counts = [(case["shape"][0] == place).sum().item() for place in (1, 2, 3)]
     assert counts == [int((expected == place).sum()) for place in (1, 2, 3)]
+    found = audit(data)
+    assert not found.failed
+    assert found.facts["spacings (mm)"] == "8 x 5 x 5"
+    assert "7_ES" not in data.save_inventory(tmp_path / "inventory.csv").read_text()  # names are hashed
+    assert "16x32x32,8x5x5,SAR,float64" in (tmp_path / "inventory.csv").read_text()
     with pytest.raises(DataError, match=r"has no header: state the grid of such files"):
         folder(tmp_path, *options[:3], "dataset.arrays=null", name="ukbb_hearts_sr").setup()
     with pytest.raises(ConfigError, match=r"data.dataset.arrays.axes is 'SPX'"):
@@ -204,6 +210,11 @@ def test_a_hidden_person_is_told_by_row_alone(made):
     with pytest.raises(DataError, match="row 1, column 'age_years'") as caught:
         folder(made, *LAYOUT, "dataset.confidential=true").dataset.records()
     assert "S00" not in str(caught.value)
+
+
+def test_files_with_visits_need_a_table_with_visits(made):
+    with pytest.raises(ConfigError, match=r"set data.dataset.visit to its column"):
+        folder(made, *LAYOUT, "dataset.visit=null")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_patients_lie_right_and_keep_their_volumes(acdc):
     data = data_module("acdc_hearts", acdc, "cache.kind=none", "grid=lite")
     assert {stage: len(data.items(stage)) for stage in data.stages} == {"train": 63, "val": 9, "test": 18}
     assert data.split == data_module("acdc_segmentation", acdc, "split.test=0.2").split
-    samples, ratios, turns = data.samples("train"), [], set()
+    samples, ratios = data.samples("train"), []
     for number in range(0, 60, 15):
         sample, heart = samples[number], data.items("train")[number]
         shape = sample["shape"][0].numpy()
@@ -50,10 +50,8 @@ def test_patients_lie_right_and_keep_their_volumes(acdc):
             found = np.array([(shape[frame] == place).sum() for place in (1, 2, 3)]) * 25 / 1000
             ratios.append(found / volumes(record))
         affine = sample["affine"][0].numpy()
-        turns.add(tuple(np.sign(affine[:3, :3].round(3)).ravel()))
         assert np.linalg.det(affine[:3, :3]) > 0  # as that of the file: no mirror image
         assert sample["frame"].tolist() == [[record.position for record in heart.frames]]
-    assert len(turns) > 1
     np.testing.assert_allclose(np.mean(ratios, 0), 1, atol=0.03)
     np.testing.assert_allclose(ratios, 1, atol=0.1)
 
@@ -82,7 +80,10 @@ def test_base_and_apex_of_every_labelled_frame(acdc):
     """All files of ACDC begin at the base, and no axis is guessed otherwise."""
     records = data_module("acdc_hearts", acdc).dataset.records()
     assert len(records) == 180
+    turns = set()
     for record in records:
         volume = read_label_sequence(record.label)
         axes = found_axes(PLACES[volume.array[..., 0]], volume.affine, name=record.id)
         assert (axes.order[2], axes.signs[2], axes.notes) == (2, -1, ()), record.id
+        turns.add((axes.order, axes.signs))
+    assert len(turns) > 1  # hearts do not all lie alike in plane

@@ -23,6 +23,7 @@ def runs(allowed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     return {
         "beating": hearts_run(folder / "beating", stand_in("Beating")),
+        "certain": hearts_run(folder / "certain", stand_in("Certain")),
         "still": hearts_run(folder / "still", stand_in("Still")),
         "ageing": hearts_run(folder / "ageing", stand_in("Shrinking", 2), phases="edes"),
         "sexless": hearts_run(folder / "sexless", cheart(told=("sex", "group"))),

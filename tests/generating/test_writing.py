@@ -84,10 +84,9 @@ def test_a_seed_gives_the_same_bytes(generated, runs, tmp_path):
         assert (tmp_path / "again" / name).read_bytes() == (generated / name).read_bytes(), name
 
 
-def test_completion_with_samples_and_meshes(plain, runs, files, tmp_path):
-    pyvista = pytest.importorskip("pyvista")
+def test_completion_with_samples(plain, runs, files, tmp_path):
     out = tmp_path / "out"
-    complete(files["ed"], runs["beating"], WOMAN, samples=3, output=out, mesh=True)
+    complete(files["ed"], runs["beating"], WOMAN, samples=3, output=out)
     maps = {"completion.nii.gz", *(f"sample_00{k}.nii.gz" for k in (1, 2, 3))}
     assert {name for name in held(out) if name.endswith(".nii.gz")} == maps
     assert nib.load(out / "completion.nii.gz").shape == (32, 32, 16, 10)
@@ -97,11 +96,20 @@ def test_completion_with_samples_and_meshes(plain, runs, files, tmp_path):
     assert np.allclose(spread["rv_sd_ml"], drawn.std())
     assert spread["rv_sd_ml"].max() > 1
     assert "3 of 4 hearts lack a structure" in json.loads((out / "made.json").read_text())["notes"][-1]
-    image = nib.load(out / "completion.nii.gz")
-    centre = image.affine @ [*np.argwhere(np.asarray(image.dataobj)[..., 0] == LABELS["RV"]).mean(0), 1]
-    mesh = pyvista.read(out / "meshes" / "completion" / "RV_00.vtp")
-    assert np.abs(np.array(mesh.center_of_mass()) - centre[:3]).max() < 2.5
-    assert mesh.volume / 1000 == pytest.approx(volumes(out / "completion.nii.gz")["RV"][0], rel=0.03)
+
+
+def test_surfaces_lie_on_the_label_maps(plain, runs, files, tmp_path):
+    pyvista = pytest.importorskip("pyvista")
+    out = tmp_path / "out"
+    age(files["cycle"], runs["ageing"], {"sex": "M"}, from_age=50, to_age=55, steps=2, output=out, mesh=True)
+    image = nib.load(out / "age_55.nii.gz")
+    for frame in (0, 1):
+        array = np.asarray(image.dataobj)[..., frame]
+        centre = image.affine @ [*np.argwhere(array == LABELS["RV"]).mean(0), 1]
+        mesh = pyvista.read(out / "meshes" / "age_55" / f"RV_0{frame}.vtp")
+        assert np.abs(np.array(mesh.center_of_mass()) - centre[:3]).max() < 2.5
+        assert mesh.volume / 1000 == pytest.approx(volumes(out / "age_55.nii.gz")["RV"][frame], rel=0.03)
+    assert "meshes/age_50/LV.pvd" in json.loads((out / "made.json").read_text())["files"]
 
 
 def test_ageing_says_the_change_beside_the_reconstruction(runs, files, tmp_path):
@@ -206,3 +214,9 @@ def test_how_well_ed_comes_back_is_told(plain, runs, files, tmp_path):
         notes = json.loads((tmp_path / name / "made.json").read_text())["notes"]
         assert any(words in note for note in notes)
     assert "do not believe" not in json.loads((tmp_path / "beating" / "made.json").read_text())["notes"][0]
+
+
+def test_samples_that_are_none_are_told(plain, runs, files, tmp_path):
+    complete(files["ed"], runs["certain"], WOMAN, samples=2, output=tmp_path / "out")
+    notes = json.loads((tmp_path / "out" / "made.json").read_text())["notes"]
+    assert any("draws none" in note for note in notes)

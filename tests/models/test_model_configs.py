@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from heart_configs import HEART_MODELS
 
 from medreg.config.compose import compose
 from medreg.config.instantiate import build
@@ -24,6 +25,7 @@ OTHERS = {
 NAMES = sorted(
     {file.stem for file in (Path(__file__).resolve().parents[2] / "configs" / "model").glob("*.yaml")}
     - OTHERS
+    - set(HEART_MODELS)  # see tests/models/hearts/test_heart_configs.py
 )
 SHORT = "{shrink: 2, sigma: 1.0, iterations: 2, learning_rate: 0.1}"
 SMALL = {

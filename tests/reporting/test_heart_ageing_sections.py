@@ -12,7 +12,7 @@ from made_hearts import SPACING, made_heart, population_frame, write_ageing
 from medreg.reporting import heart_ageing_sections as sections
 from medreg.reporting import heart_sections
 from medreg.reporting.heart_ageing_plots import bias_by_gap, brought, by_group, identity, visit_pairs, visits
-from medreg.reporting.heart_tables import age_groups, compared, made_source, read_measures
+from medreg.reporting.heart_tables import age_groups, compared, made_source, read_every_real, read_measures
 from medreg.reporting.results import RESULT_COLUMNS, RunFolder
 
 
@@ -67,6 +67,23 @@ def test_the_course_shows_means_of_the_hearts_of_each_group(hearts):
         counted = groups.mean()[groups.count() >= 5]
         assert real == pytest.approx(counted.to_numpy())
     assert len(brought(hearts)) == 7 * 150  # without the predictions of second visits
+
+
+def test_the_real_line_is_of_training_hearts_too(folder, hearts, tmp_path):
+    more = hearts[hearts["source"] == "real"].assign(source="real_training", lvedv_ml=200.0)
+    more.to_csv(tmp_path / "training_measures.csv", index=False)
+    known = read_every_real(opened(tmp_path), hearts)
+    assert len(known) == 300
+    assert len(read_every_real(opened(folder), hearts)) == 150
+    real = (
+        by_group(hearts, ["lvedv_ml"], known=known[known["source"] == "real_training"]).axes[0].containers[0]
+    )
+    assert real.lines[0].get_ydata() == pytest.approx(200.0)
+
+
+def test_few_people_make_no_course(hearts):
+    few = hearts[hearts["case"].isin(["heart_000", "heart_001", "heart_002"])]
+    assert by_group(few) is None
 
 
 def test_one_sex_and_no_aged_hearts(hearts):

@@ -278,12 +278,12 @@ def test_errors_of_measures_keep_their_units_apart():
 
 def test_what_is_pooled_is_no_case(tmp_path):
     table = pd.concat([
-        pd.DataFrame(case_rows(dice=("mean", (0.8, 0.9), "1"))),
+        pd.DataFrame(case_rows(dice=("mean", (0.8, 0.9), "1"), measure_error=("lvm_g", (1.0, 2.0), "g"))),
         population_frame([("mean", "dice", 0.1, "1"), ("mean", "w1_sd", 0.2, "1")]),
     ])  # fmt: skip
     table.to_csv(tmp_path / "results.csv", index=False)
     run = read_run(tmp_path)
-    assert (len(single(run)), len(pooled(run))) == (2, 2)
+    assert (len(single(run)), len(pooled(run))) == (4, 2)
     assert "<dt>Cases evaluated</dt><dd>2</dd>" in write_report(tmp_path).read_text()
     first, last = compare_runs([tmp_path])
     assert first.rows[0][1].text == "0.850 ± 0.071"

@@ -1,6 +1,8 @@
-"""Hearts made in memory: a cavity in a wall beside a second cavity, that beat; how large they are follows from sex and age."""
+"""Hearts made in memory: a cavity in a wall beside a second one, that beat; their size follows from sex and age."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -112,7 +114,7 @@ class BeatingHearts(pl.LightningDataModule):
     """Batches of eight for training, two hearts for validation and two test cases."""
 
     labels = LABELS
-    categories = {}
+    categories: ClassVar[dict] = {}
 
     def __init__(self, batches=6, **options):
         super().__init__()

@@ -24,6 +24,13 @@ class Beating(ShapeModel):
         return torch.from_numpy(made_heart(self.frames, self.size, scale=scale)).unsqueeze(0)
 
 
+class Certain(Beating):
+    """Draws nothing."""
+
+    def complete(self, first: Tensor, covariates, *, generator=None) -> Tensor:
+        return super().complete(first, covariates)
+
+
 class Still(Beating):
     """Neither makes hearts nor completes them."""
 

@@ -16,7 +16,7 @@ CASES = 12
 
 
 class TinyWork:
-    """Dice of twelve cases around `mean`; `broken=true` fails."""
+    """Dice of twelve cases around `mean`, and with `w1=…` a number of all cases together; `broken=true` fails."""
 
     launched = False
 
@@ -45,6 +45,11 @@ class TinyWork:
              "value": float(cfg.mean + spread[i] + noise[i])}
             for i in range(CASES)
         ]  # fmt: skip
+        if "w1" in cfg:  # of all cases together
+            value = float(cfg.w1 + noise[0])
+            rows.append(
+                {"case": "population", "structure": "lvedv_ml", "metric": "w1", "unit": "ml", "value": value}
+            )
         unit = request.unit
         facts = {
             "steps": 10,

@@ -127,7 +127,7 @@ def states_on(device: torch.device) -> Iterator[None]:
         yield
         return
     kept = Tensor.cuda
-    Tensor.cuda = lambda tensor, *_, **__: tensor.to(device)  # type: ignore[method-assign, assignment]
+    Tensor.cuda = lambda tensor, *_, **__: tensor.to(device)  # type: ignore[method-assign]
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from medreg.data.records import Record
 from medreg.errors import ConfigError, DataError
 from medreg.io.sequence import StatedGrid, is_array
 
+logger = logging.getLogger(__name__)
 FIELDS = {"subject": r"[^/]+?", "visit": r"\d+", "frame": r"\d+", "phase": r"ED|ES|ed|es"}
 PHASES = ("ED", "ES")
 
@@ -57,7 +59,7 @@ class HeartFolder(DataSource):
     """
 
     title = "The folder of hearts"
-    source = "Put label maps and a CSV of the people there, see docs/how-to/heart-data.md."
+    source = "Put label maps and a CSV of people there (docs/how-to/heart-data.md); data=heart_population makes some."
 
     def __init__(
         self,
@@ -95,6 +97,11 @@ class HeartFolder(DataSource):
             categories=categories,
             shown=not confidential,
         )
+        if table is not None and visit is None and any("{visit}" in pattern for pattern in self.files):
+            raise ConfigError(
+                "data.dataset.files tells visits apart, the table does not: set data.dataset.visit to its column of "
+                "the number of the visit."
+            )
         self.arrays = None if arrays is None else _stated(arrays)
         self.confidential, self.salt = confidential, salt
 
@@ -121,6 +128,8 @@ class HeartFolder(DataSource):
                 self.pass_over(self._named(who), f"have no row in {Path(self.table_name or '').name}")
             else:
                 out += self._records(who, visit, files, row)
+        for note in self.notes():
+            logger.warning("%s: %s.", self.title, note)
         for who, visit in told:
             where = f" of visit {visit}" if visit is not None else ""
             if self._named(who) not in self.exclude:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from medreg.errors import CompositionError, require_choice, require_whole
 from medreg.models.hearts.base import SequenceOutput, ShapeModel, count_of
@@ -148,7 +148,7 @@ class CHeart(ShapeModel):
     def decode(
         self, latent: Tensor, covariates: Covariates, frames: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return scores (B, F, L + 1, *S) of frames, all by default, and the roughness of the motion where there is one.
+        """Return scores (B, F, L + 1, *S) of frames, all by default, and the roughness of a motion.
 
         Args:
             latent: (B, z).

@@ -51,10 +51,7 @@ class FrameDecoder(nn.Module):
         self.start = (widths[0], *coarsest(size, n_up))
         self.per_frame, self.recompute = norm == "per_frame", recompute
         self.linear = nn.Linear(width, torch.Size(self.start).numel())
-        ups = [
-            Doubling(before, after)
-            for before, after in zip(widths, [*widths[1:], outputs], strict=True)
-        ]
+        ups = [Doubling(before, after) for before, after in zip(widths, [*widths[1:], outputs], strict=True)]
         self.ups = nn.ModuleList(ups)
         self.norms = nn.ModuleList(normalisation(norm, width) for width in widths[1:])
 
@@ -66,19 +63,26 @@ class FrameDecoder(nn.Module):
 
     def _several(self, codes: Tensor) -> Tensor:
         """Return scores (N, outputs, *S) of codes (N, width)."""
-        if not (self.recompute and torch.is_grad_enabled()):
-            return self._decode(codes)
-        found: Tensor = checkpoint(
-            self._decode, codes, use_reentrant=False, preserve_rng_state=False, context_fn=self._contexts
-        )
-        return found
+        if (
+            self.recompute and torch.is_grad_enabled()
+        ):  # but for the scores, which the loss needs all the same
+            features = checkpoint(
+                self._features,
+                codes,
+                use_reentrant=False,
+                preserve_rng_state=False,
+                context_fn=self._contexts,
+            )
+        else:
+            features = self._features(codes)
+        scores: Tensor = self.ups[-1](features)
+        return scores
 
-    def _decode(self, codes: Tensor) -> Tensor:
+    def _features(self, codes: Tensor) -> Tensor:
+        """Return what the last layer makes scores of."""
         features = channels_last(self.linear(codes).unflatten(1, self.start))
-        for place, up in enumerate(self.ups):
-            features = up(features)
-            if place < len(self.norms):
-                features = nn.functional.leaky_relu(self.norms[place](features), SLOPE, inplace=True)
+        for up, norm in zip(self.ups[:-1], self.norms, strict=True):
+            features = nn.functional.leaky_relu(norm(up(features)), SLOPE, inplace=True)
         return features
 
     def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

@@ -12,14 +12,17 @@ from medreg.models.blocks.conv import channels_last
 from medreg.models.hearts.layers import KERNEL
 
 HALF = KERNEL // 2
+AT_ONCE = (
+    2**18
+)  # voxels of an image that are doubled at a time: what is made on the way is as large as the answer
 
 
 class Doubling(nn.ConvTranspose3d):
     """A k4 s2 p1 transposed convolution, (B, C, *S) → (B, O, *2S); equal to torch's but for rounding.
 
-    Voxel 2j − 1 + q of an axis, q = 0 or 1, takes tap q + 2 of voxel j − 1 and tap q of voxel j. So one k2 convolution of
-    the padded image, with 8 O outputs a voxel, makes all of them: its outputs fill the vectors of a CPU, which the few
-    channels of a fine grid leave nearly empty. The backward pass is that of the transposed convolution, which is fast.
+    Voxel 2j − 1 + q of an axis, q = 0 or 1, takes tap q + 2 of voxel j − 1 and tap q of voxel j. So one k2 convolution
+    of the padded image, with 8 O outputs a voxel, makes all of them: its outputs fill the vectors of a CPU, which the
+    few channels of a fine grid leave nearly empty. The backward pass is that of the transposed convolution, as fast.
 
     Args:
         inputs: C.
@@ -51,18 +54,32 @@ class _Doubled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(image, weight)
-        outputs = weight.shape[1]
-        found = nn.functional.conv3d(image, subvoxel_kernel(weight), bias.repeat(2**3), padding=1)
-        return interleaved(found, outputs)
+        outputs, sizes = weight.shape[1], [2 * length for length in image.shape[2:]]
+        kernel, biases = subvoxel_kernel(weight), bias.repeat(2**3)
+        doubled = image.new_empty(len(image), *sizes, outputs).movedim(-1, 1)
+        step = max(2, AT_ONCE // image[0, 0].numel())  # one alone takes a slower path
+        for some, out in zip(image.split(step), doubled.split(step), strict=True):
+            out.copy_(interleaved(nn.functional.conv3d(some, kernel, biases, padding=1), outputs))
+        return doubled
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         image, weight = ctx.saved_tensors
         gradient = channels_last(gradient)
         two, one, zero = [2] * 3, [1] * 3, [0] * 3
         found = torch.ops.aten.convolution_backward(
-            gradient, image, weight, [weight.shape[1]], two, one, one, True, zero, 1, list(ctx.needs_input_grad[:3])
+            gradient,
+            image,
+            weight,
+            [weight.shape[1]],
+            two,
+            one,
+            one,
+            True,
+            zero,
+            1,
+            list(ctx.needs_input_grad[:3]),
         )
         return tuple(found)
 
@@ -83,4 +100,4 @@ def interleaved(found: Tensor, outputs: int) -> Tensor:
     count, _, x, y, z = found.shape
     parts = found.unflatten(1, (2, 2, 2, outputs))  # B, qx, qy, qz, O, X, Y, Z
     whole = parts.permute(0, 5, 1, 6, 2, 7, 3, 4).reshape(count, 2 * x, 2 * y, 2 * z, outputs)
-    return whole[:, 1:-1, 1:-1, 1:-1].contiguous().movedim(-1, 1)
+    return whole[:, 1:-1, 1:-1, 1:-1].movedim(-1, 1)

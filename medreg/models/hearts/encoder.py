@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +63,8 @@ class ToldConvolution(nn.Conv3d):
 class FrameEncoder(nn.Module):
     """q(z | x_0, c) = N(μ, σ²): convolutions that halve the grid, and two linear heads.
 
-    k4 s2 p1 convolutions of nf, 2 nf, 4 nf, … channels, each with a normalisation and LeakyReLU(0.2), the last with ReLU
-    (Qiao et al., TMI 2023, CHeart; released code, networks.py, where 0.2 stands in the place of the in-place flag).
+    k4 s2 p1 convolutions of nf, 2 nf, 4 nf, … channels, each with a normalisation and LeakyReLU(0.2), the last with
+    ReLU (Qiao et al., TMI 2023, CHeart; released networks.py, where 0.2 stands in the place of the in-place flag).
 
     Args:
         classes: L + 1.
@@ -90,10 +91,7 @@ class FrameEncoder(nn.Module):
         widths = [filters * 2**level for level in range(n_down)]
         self.classes = classes
         self.first = ToldConvolution(classes, told, filters)
-        others = [
-            nn.Conv3d(before, after, KERNEL, stride=2, padding=1)
-            for before, after in zip(widths[:-1], widths[1:], strict=True)
-        ]
+        others = [nn.Conv3d(before, after, KERNEL, stride=2, padding=1) for before, after in pairwise(widths)]
         self.others = nn.ModuleList(others)
         self.norms = nn.ModuleList(normalisation(norm, width) for width in widths)
         flat = widths[-1] * coarsest(size, n_down).numel()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -40,6 +42,6 @@ class Mapping(nn.Sequential):
         require_whole("model.mapping_layers", layers, 2)
         parts: list[nn.Module] = [PixelNorm()] if input_norm else []
         widths = [inputs, *[hidden] * (layers - 1)]
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             parts += [nn.Linear(before, after), nn.ReLU(), PixelNorm()]
         super().__init__(*parts, nn.Linear(hidden, outputs), PixelNorm())

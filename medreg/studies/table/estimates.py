@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medreg.metrics.hearts.sources import POPULATION
 from medreg.reporting.statistics import Interval, bootstrap_mean, corrected, welch, wilcoxon
 from medreg.reporting.tables import overall_structure
 from medreg.reporting.vocabulary import COST
@@ -148,11 +149,18 @@ def compare_rows(results: TableResults) -> list[Comparison]:
             differences = (ours.mean(axis=1) - theirs.mean(axis=1)).dropna().to_numpy(dtype=float)
             one, two = (values.mean(axis=0).to_numpy(dtype=float) for values in (ours, theirs))
             p, q = wilcoxon(differences), welch(one, two)
-            found.append(Comparison(row, column, bootstrap_mean(differences), p, q, p, q))
+            found.append(Comparison(row, column, _interval(ours, differences), p, q, p, q))
     over_cases = corrected([test.raw_cases for test in found])
     over_seeds = corrected([test.raw_seeds for test in found])
     pairs = zip(found, over_cases, over_seeds, strict=True)
     return [replace(test, p_cases=p, p_seeds=q) for test, p, q in pairs]
+
+
+def _interval(values: pd.DataFrame, differences: np.ndarray[Any, np.dtype[np.float64]]) -> Interval:
+    """Return the mean difference; that of numbers of all cases together has no interval, and no cases."""
+    if (values.index.astype(str) == POPULATION).all():
+        return Interval(float(np.mean(differences)), float("nan"), float("nan"), 0)
+    return bootstrap_mean(differences)
 
 
 def gather(plan: TablePlan) -> TableResults:

@@ -11,7 +11,7 @@ import pandas as pd
 from medreg.io.atomic import read_json
 from medreg.metrics.hearts.sources import POPULATION
 from medreg.reporting.results import read_run
-from medreg.reporting.tables import methods_in, of_cases, with_means
+from medreg.reporting.tables import main_method, methods_in, of_cases, with_means
 from medreg.study.unit import Outcome
 
 COLUMNS = ("case", "structure", "metric", "value", "unit")
@@ -34,7 +34,7 @@ def read_outcome(folder: Path, method: str = "") -> Outcome:
 
     Args:
         folder: of the run.
-        method: one of the methods in its results; the last if empty.
+        method: one of the methods in its results; the main one if empty, see `main_method`.
     """
     if not (folder / "run.json").is_file():
         return Outcome(
@@ -47,7 +47,7 @@ def read_outcome(folder: Path, method: str = "") -> Outcome:
         text = str(run.record.get("error") or f"the run stopped without a word ({run.status})")
         return Outcome({}, "", state="failed", error=text, cost=facts)
     methods = methods_in(of_cases(run.results)) if not of_cases(run.results).empty else []
-    wanted = method or (methods[-1] if methods else "")
+    wanted = method or main_method(run.results) or ""
     if wanted not in methods:
         text = f"{folder / 'results.csv'} has no method {wanted!r}, only {', '.join(methods) or 'nothing'}."
         return Outcome({}, "", state="failed", error=text, cost=facts)

@@ -115,15 +115,17 @@ def test_sheet(results: TableResults, comparisons: Sequence[Comparison]) -> Tabl
                 Cell(table.columns[test.column].title),
                 Cell(number(test.difference.mean, digits, sign=True)),
                 Cell(interval),
-                Cell(str(test.difference.n)),
+                Cell(str(test.difference.n or NONE)),
                 Cell(_p(test.p_cases), _raw(test.raw_cases)),
                 Cell(_p(test.p_seeds), _raw(test.raw_seeds)),
             )
         )  # fmt: skip
+    pooled = any(test.difference.n == 0 for test in comparisons)
     notes = (
         "Differences are paired by case and averaged over seeds, with 95 % bootstrap intervals. Over cases: two-sided "
         "Wilcoxon signed-rank test (six cases or more). Over seeds: Welch's t-test of the seeds' means. Both are "
         "corrected for the number of tests in this table by Holm's method; uncorrected values second.",
+        *(("What is told of all cases together is tested over seeds alone.",) if pooled else ()),
     )
     header = ("row", "column", "difference", "95 % interval", "cases", "p over cases", "p over seeds")
     return Table(f"Against {table.label(str(table.reference))}", header, tuple(rows), notes)

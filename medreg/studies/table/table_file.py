@@ -68,7 +68,8 @@ class RowSpec(Strict):
             model.run; one that is a list, such as model.runs, names the runs of all its seeds. Options of `of` do not
             hold then.
         work: kind of work, a node with `_target_`; None trains and tests, or tests the run of `of`.
-        method: which method of the run's results is meant, such as "unregistered"; the last and most refined if empty.
+        method: which method of the run's results is meant, such as "unregistered"; the last and most refined if
+            empty, of hearts the completion of the model itself.
         tuning: budget spent on choosing this row's settings, in words or as a number of runs.
         shown: false for a row that only serves others.
         scales: scales at which the row exists.

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from medreg.losses.generative.cheart import CHeartLoss, LossParts
-from medreg.losses.generative.divergence import active_dimensions
+from medreg.losses.generative.divergence import active_dimensions, equivalent_beta, gaussian_divergence
+from medreg.metrics.rows import row
 from medreg.models.hearts.base import SequenceOutput, ShapeModel
 from medreg.tasks.base import Batch
 from medreg.tasks.hearts.base import ShapeTask, covariates_of
 from medreg.tasks.hearts.sequence_case import Evaluation
+from medreg.tasks.results import CaseResult
 
 ACTIVE = 0.05  # variance of μ over hearts above which a latent dimension counts as used
 
@@ -84,6 +87,23 @@ class GenerationTask(ShapeTask):
         count, total, squares = self.trainer.strategy.reduce(sums, reduce_op="sum").unbind(0)
         variance = squares / count - (total / count).square()
         self.log("val/active_dimensions", float(active_dimensions(variance, ACTIVE)))
+
+    def test_step(self, batch: Batch, batch_index: int) -> CaseResult:  # type: ignore[override]
+        """Score one heart; where its code has a distribution, `kl` and β* (`equivalent_beta`) are rows too."""
+        result = super().test_step(batch, batch_index)
+        frames, size = batch["shape"].shape[1], batch["shape"].shape[2:]
+        output = self.model(batch["shape"], covariates_of(batch), frames=torch.arange(min(2, frames)))
+        if output.mean is None or output.log_variance is None or self.name not in result.rows:
+            return result
+        kind = self.loss.kl_reduction
+        kl = float(gaussian_divergence(output.mean, output.log_variance, reduction=kind))
+        if len(output.mean) > len(batch["shape"]):  # a code a frame: the bound of a frame
+            frames = 1
+        star = equivalent_beta(
+            self.loss.beta, frames=frames, size=size, latent=output.mean.shape[1], reduction=kind
+        )
+        further = [row("all", "code_kl", kl), row("all", "equivalent_beta", star)]
+        return replace(result, rows={**result.rows, self.name: [*result.rows[self.name], *further]})
 
     def _told(self, parts: LossParts, output: SequenceOutput) -> dict[str, Tensor]:
         """The terms that this model has."""

@@ -102,7 +102,8 @@ class SequenceEvaluation:
         generator = case.chance("completion") if self.completion == "sample" else None
         with RuntimeMeter(device) as meter:
             found = model.complete(case.first, case.covariates, generator=generator)
-        return found, [*self._scored(case, found[0]), *cost_rows(meter.usage)]
+        rows = self._scored(case, found[0])
+        return found, [*rows, *_by_group(rows, case), *cost_rows(meter.usage)]
 
     def _completed_samples(self, model: ShapeModel, case: _Case) -> list[Tensor]:
         """Drawn completions, (T, *S) each; none where the model has but one answer."""
@@ -130,6 +131,12 @@ class SequenceEvaluation:
         return list(self.evaluator.agreement(case.truth, found, case.spacing_mm))
 
 
+def _by_group(rows: Sequence[MetricRow], case: _Case) -> list[MetricRow]:
+    """The mean Dice again, under the name of the group that the heart belongs to, so that tables have it by group."""
+    dice = [row.value for row in rows if (row.structure, row.metric) == ("mean", "dice")]
+    return [MetricRow(group, "dice_of_group", value, "1") for group in case.groups for value in dice]
+
+
 class _Case:
     """One heart: its arrays, and the rows of the table of measures that it has got so far."""
 
@@ -140,6 +147,7 @@ class _Case:
         self.first: Tensor = batch["shape"][:, 0]
         self.covariates: Covariates = batch.get("covariates", {})
         self.spacing_mm: list[float] = batch["spacing_mm"][0].tolist()
+        self.groups = [str(group) for group in batch.get("group", ()) if group]
         self.rows: list[Measures] = []
         self.curves: list[dict[str, Any]] = []
 

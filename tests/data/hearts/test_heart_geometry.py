@@ -44,11 +44,8 @@ def test_a_plain_heart_is_the_cut_ellipsoid_of_the_formula():
     assert np.sqrt(made.table[0, :, :, 0].max()) == pytest.approx(radius, rel=2e-3)
     wall = made.wall_mm[0]
     length, centre, half = 92.0, 0.7 * 92, 0.7 * 92 + 0.6 * wall
-    outer = (
-        np.pi
-        * (radius + wall) ** 2
-        * ((length - centre) + half - ((length - centre) ** 3 + half**3) / (3 * half**2))
-    )
+    cut = ((length - centre) ** 3 + half**3) / (3 * half**2)
+    outer = np.pi * (radius + wall) ** 2 * ((length - centre) + half - cut)
     assert outer == pytest.approx(150_000 + 100_000 / 1.05, rel=2e-3)
 
 
@@ -64,7 +61,7 @@ def test_the_right_ventricle_is_a_crescent_toward_the_septum():
 
 @pytest.mark.parametrize("population", [PLAIN, HARD])
 def test_volumes_are_those_asked_for(population):
-    for number in range(12):
+    for number in range(5):
         _, wanted, shape = one_of(population, number)
         contraction = np.array([0.0, 0.35, 1.0])
         cavity, muscle, right = volumes_ml(heart(shape, wanted, contraction))
@@ -95,15 +92,15 @@ def test_there_are_more_than_ten_further_modes_and_each_changes_the_surface():
 def test_roughness_has_the_size_it_says_and_closes_around_the_axis():
     random = np.random.default_rng(0)
     for kind in (TRABECULAE, OUTLINE):
-        fields = np.stack([kind.field(random.standard_normal(kind.count)) for _ in range(300)])
+        fields = np.stack([kind.field(random.standard_normal(kind.count)) for _ in range(150)])
         upper = fields[:, U[:, 0] >= 0]
-        assert upper.std() == pytest.approx(kind.size, rel=0.1)
+        assert upper.std() == pytest.approx(kind.size, rel=0.15)
         step = np.abs(np.diff(fields, axis=2)).max()
         assert np.abs(fields[:, :, 0] - fields[:, :, -1]).max() <= 1.5 * step
 
 
 def test_walls_stay_walls():
-    for number in range(40):
+    for number in range(15):
         _, wanted, shape = one_of(HARD, number)
         made = heart(shape, wanted, np.array([0.0, 1.0]))
         inner, outer = (np.sqrt(np.maximum(made.table[..., k], 0)) for k in (0, 1))
@@ -112,7 +109,7 @@ def test_walls_stay_walls():
 
 
 def test_right_ventricles_do_not_close_around_the_left():
-    for number in range(60):
+    for number in range(25):
         _, wanted, shape = one_of(HARD, number)
         _, leave = ventricle_radii(heart(shape, wanted, np.array([0.0])).table)
         opposite = np.abs(np.angle(np.exp(1j * THETA[0]))) > np.deg2rad(150)
@@ -122,7 +119,7 @@ def test_right_ventricles_do_not_close_around_the_left():
 @pytest.mark.parametrize("population", [PLAIN, HARD])
 def test_hearts_stay_in_the_field_of_view(population):
     """Of 160 × 160 × 128 mm, with half a voxel of the coarsest grid and the even millimetre of the base to spare."""
-    for number in range(60):
+    for number in range(25):
         people, wanted, shape = one_of(population, number)
         low, high = extent_mm(heart(shape, wanted, np.array([0.0, 1.0])), shape, place(people.effects[0, 6:]))
         assert (high - low <= (150, 150, 118)).all()

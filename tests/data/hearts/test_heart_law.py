@@ -1,4 +1,4 @@
-"""The law of the population: published moments, known contrasts, controls without effect; and the frames of the cycle."""
+"""The law of the population: its moments, known contrasts, controls without effect; and the frames of the cycle."""
 
 from __future__ import annotations
 

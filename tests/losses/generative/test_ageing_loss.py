@@ -30,7 +30,13 @@ def test_binary_cross_entropies_and_accuracy():
 
 def test_the_modes_preset_the_switches():
     intended, released = ageing_loss().switches, ageing_loss("released").switches
-    for name in ("encoder_learns", "generator_adversarial", "target_adversarial", "classifier_held", "from_real"):
+    for name in (
+        "encoder_learns",
+        "generator_adversarial",
+        "target_adversarial",
+        "classifier_held",
+        "from_real",
+    ):
         assert (getattr(intended, name), getattr(released, name)) == (True, False)
     for name in ("from_generated", "target_age_needs_dit"):
         assert (getattr(intended, name), getattr(released, name)) == (False, True)

@@ -49,7 +49,9 @@ def test_divergence_of_known_distributions():
         assert float(gaussian_divergence(one, 0 * one, reduction="mean")) == pytest.approx(0.5)
         assert float(gaussian_divergence(one, 0 * one, reduction="sum")) == pytest.approx(0.5 * size)
     spread = torch.full((1, 1), math.log(4.0))
-    assert float(gaussian_divergence(0 * spread, spread, reduction="mean")) == pytest.approx(0.5 * (3 - math.log(4)))
+    assert float(gaussian_divergence(0 * spread, spread, reduction="mean")) == pytest.approx(
+        0.5 * (3 - math.log(4))
+    )
 
 
 def test_uniform_scores_cost_the_logarithm_of_the_classes():
@@ -107,7 +109,8 @@ def test_loss_is_the_sum_of_its_weighted_terms():
     ce = by_hand(scores, shape, (1.0,) * 5)
     torch.testing.assert_close(parts.loss, ce + 0.01 * 0.5 + 0.01 * 2.0)
     torch.testing.assert_close(parts.ce, ce)
-    assert float(parts.kl) == pytest.approx(0.5) and float(parts.penalty) == 2.0
+    assert float(parts.kl) == pytest.approx(0.5)
+    assert float(parts.penalty) == 2.0
 
 
 def test_some_frames_are_judged_by_themselves():
@@ -120,7 +123,8 @@ def test_a_code_that_is_not_drawn_has_no_divergence():
     output, shape, _ = output_of()
     plain = SequenceOutput(output.scores, output.frames, output.mean, None, None)
     parts = CHeartLoss(**PLAIN)(plain, shape)
-    assert float(parts.kl) == 0.0 and float(parts.loss) == float(parts.ce)
+    assert float(parts.kl) == 0.0
+    assert float(parts.loss) == float(parts.ce)
 
 
 def test_warm_up_rises_to_beta():
@@ -155,8 +159,11 @@ def test_frames_of_a_step_follow_from_the_chance_alone():
     loss = CHeartLoss(**{**PLAIN, "frames_per_step": 4})
     found = [loss.draw_frames(10, torch.Generator().manual_seed(seed)).tolist() for seed in (0, 0, 1)]
     assert found[0] == found[1] != found[2]
-    assert len(set(found[0])) == 4 and found[0] == sorted(found[0]) and max(found[0]) < 10
-    assert loss.draw_frames(4, torch.Generator()) is None and CHeartLoss(**PLAIN).draw_frames(9, torch.Generator()) is None
+    assert len(set(found[0])) == 4
+    assert found[0] == sorted(found[0])
+    assert max(found[0]) < 10
+    assert loss.draw_frames(4, torch.Generator()) is None
+    assert CHeartLoss(**PLAIN).draw_frames(9, torch.Generator()) is None
 
 
 @pytest.mark.parametrize(

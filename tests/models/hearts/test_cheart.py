@@ -80,7 +80,8 @@ def test_every_option_trains_all_of_its_parameters(name, value):
     still = [
         key
         for key, parameter in model.named_parameters()
-        if (parameter.grad is None or not parameter.grad.abs().sum() > 0) and not any(key.startswith(i) for i in idle)
+        if (parameter.grad is None or not parameter.grad.abs().sum() > 0)
+        and not any(key.startswith(i) for i in idle)
     ]
     if (name, value) == ("mapping_in", "none"):
         assert model.mapping is None
@@ -128,7 +129,8 @@ def test_answers_a_few_frames_at_a_time_are_the_same(decoder):
     whole = small_cheart(decoder=decoder).eval().complete(batch["shape"][:, 0], batch["covariates"])
     parts = small_cheart(decoder=decoder, frames_at_once=4).eval()
     assert torch.equal(parts.complete(batch["shape"][:, 0], batch["covariates"]), whole)
-    assert whole.shape == (2, FRAMES, *SIZE) and whole.dtype == torch.uint8
+    assert whole.shape == (2, FRAMES, *SIZE)
+    assert whole.dtype == torch.uint8
 
 
 def test_only_the_first_frame_is_looked_at():
@@ -149,15 +151,22 @@ def test_displacement_moves_the_first_frame():
     assert float(output.penalty.detach()) == 0.0
     nn.init.constant_(model.decoder.last.bias, 1.0)  # one voxel along every axis: still no roughness
     moved = model(batch["shape"], batch["covariates"])
-    torch.testing.assert_close(moved.scores[:, 2, :, :-1, :-1, :-1], moved.scores[:, 0, :, 1:, 1:, 1:], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        moved.scores[:, 2, :, :-1, :-1, :-1], moved.scores[:, 0, :, 1:, 1:, 1:], rtol=1e-4, atol=1e-5
+    )
     assert float(moved.penalty.detach()) == 0.0
-    assert float(small_cheart(decoder="displacement")(batch["shape"], batch["covariates"]).penalty.detach()) > 0.0
+    assert (
+        float(small_cheart(decoder="displacement")(batch["shape"], batch["covariates"]).penalty.detach())
+        > 0.0
+    )
 
 
 def test_released_displacement_moves_frame_0_by_the_next_code():
     batch = heart_batch(2)
     with torch.no_grad():
-        ahead = small_cheart(decoder="displacement_released").eval()(batch["shape"], batch["covariates"]).scores
+        ahead = (
+            small_cheart(decoder="displacement_released").eval()(batch["shape"], batch["covariates"]).scores
+        )
         plain = small_cheart(decoder="displacement").eval()(batch["shape"], batch["covariates"]).scores
     torch.testing.assert_close(ahead[:, :-1], plain[:, 1:], rtol=1e-4, atol=1e-5)
 
@@ -178,7 +187,8 @@ def test_chance_is_that_of_the_generator():
 
 def test_without_conditions():
     model = small_cheart(conditions=Conditions()).eval()
-    assert model.requires == frozenset() and model.mapping is None
+    assert model.requires == frozenset()
+    assert model.mapping is None
     batch = heart_batch(2)
     assert model.complete(batch["shape"][:, 0], {}).shape == (2, FRAMES, *SIZE)
     generator = torch.Generator().manual_seed(0)
@@ -190,7 +200,9 @@ def test_without_conditions():
 def test_a_plain_auto_encoder_has_one_answer_and_generates_nothing():
     model, batch = small_cheart(sampled=False).eval(), heart_batch(1)
     generator = torch.Generator().manual_seed(0)
-    found = [model.complete(batch["shape"][:, 0], batch["covariates"], generator=g) for g in (None, generator)]
+    found = [
+        model.complete(batch["shape"][:, 0], batch["covariates"], generator=g) for g in (None, generator)
+    ]
     assert torch.equal(*found)
     assert model(batch["shape"], batch["covariates"]).log_variance is None
     assert not model.generates
@@ -206,7 +218,9 @@ def test_mixed_precision(dtype):
         output = model(batch["shape"], batch["covariates"])
     assert output.scores.dtype == dtype
     output.scores.float().square().mean().backward()
-    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters() if parameter.grad is not None)
+    assert all(
+        torch.isfinite(parameter.grad).all() for parameter in model.parameters() if parameter.grad is not None
+    )
     assert float((output.scores.detach().float() - exact).abs().mean()) < 0.05
 
 

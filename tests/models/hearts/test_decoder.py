@@ -1,4 +1,4 @@
-"""The decoder: its fast transposed convolution is torch's, its memory can be saved, its normalisation has three forms."""
+"""The decoder: its fast transposed convolution is torch's, its memory can be saved, its norm has three forms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ def decoder_of(*, norm="batch", recompute=False, seed=0, **options):
     return FrameDecoder(9, norm=norm, recompute=recompute, **given)
 
 
-@pytest.mark.parametrize(("inputs", "outputs", "size"), [(8, 4, (4, 4, 2)), (5, 3, (1, 2, 3)), (4, 4, (6, 5, 4))])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "size"), [(8, 4, (4, 4, 2)), (5, 3, (1, 2, 3)), (4, 4, (6, 5, 4))]
+)
 def test_doubling_is_the_transposed_convolution(inputs, outputs, size):
     torch.manual_seed(inputs)
     ours, plain = Doubling(inputs, outputs), nn.ConvTranspose3d(inputs, outputs, 4, stride=2, padding=1)
@@ -37,14 +39,16 @@ def test_doubling_in_half_precision_and_double_is_torchs():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer(image).dtype == torch.bfloat16
     exact = layer.double()(image.double())
-    assert exact.dtype == torch.float64 and exact.shape == (1, 3, 8, 8, 8)
+    assert exact.dtype == torch.float64
+    assert exact.shape == (1, 3, 8, 8, 8)
 
 
 def test_fixed_parts_need_no_gradient():
     layer = Doubling(4, 3).requires_grad_(False)
     image = torch.randn(1, 4, 2, 2, 2, requires_grad=True)
     layer(image).sum().backward()
-    assert image.grad is not None and layer.weight.grad is None
+    assert image.grad is not None
+    assert layer.weight.grad is None
 
 
 def plain_decoding(decoder, codes):
@@ -61,14 +65,18 @@ def test_it_is_the_released_network():
     decoder, codes = decoder_of(), torch.randn(2, 3, 9)
     found = decoder(codes)
     assert found.shape == (2, 3, 4, *SIZE)
-    torch.testing.assert_close(found.flatten(0, 1), plain_decoding(decoder, codes.flatten(0, 1)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        found.flatten(0, 1), plain_decoding(decoder, codes.flatten(0, 1)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_released_normalisation_takes_each_frame_alone():
     decoder, codes = decoder_of(norm="per_frame"), torch.randn(4, 3, 9)
     found = decoder(codes)
     for frame in range(3):
-        torch.testing.assert_close(found[:, frame], plain_decoding(decoder, codes[:, frame]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            found[:, frame], plain_decoding(decoder, codes[:, frame]), rtol=1e-4, atol=1e-5
+        )
     together = decoder_of()(codes)
     assert float((together - found).detach().abs().max()) > 0.01
     torch.testing.assert_close(decoder_of(norm="per_frame").eval()(codes), decoder_of().eval()(codes))
@@ -99,7 +107,9 @@ def test_recomputing_keeps_fewer_arrays():
     for recompute in (False, True):
         sizes = []
         decoder, codes = decoder_of(recompute=recompute), torch.randn(2, 2, 9, requires_grad=True)
-        with torch.autograd.graph.saved_tensors_hooks(lambda x, s=sizes: (s.append(x.numel()), x)[1], lambda x: x):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda x, s=sizes: (s.append(x.numel()), x)[1], lambda x: x
+        ):
             decoder(codes)
         kept.append(sum(sizes))
     assert kept[1] < 0.2 * kept[0]

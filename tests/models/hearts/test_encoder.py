@@ -47,7 +47,9 @@ def plain_encoding(encoder, first, told):
     for place, norm in enumerate(encoder.norms):
         layer = encoder.others[place - 1] if place else encoder.first
         image = norm(nn.functional.conv3d(image, layer.weight, layer.bias, stride=2, padding=1))
-        image = nn.functional.relu(image) if norm is encoder.norms[-1] else nn.functional.leaky_relu(image, 0.2)
+        image = (
+            nn.functional.relu(image) if norm is encoder.norms[-1] else nn.functional.leaky_relu(image, 0.2)
+        )
     return encoder.mean(image.flatten(1)), encoder.log_variance(image.flatten(1))
 
 

@@ -18,7 +18,7 @@ def told(conditions, **changes):
 
 
 def above_average(conditions, deviations):
-    """Someone so many standard deviations above the centre in height, weight and pressure; a man of the highest group."""
+    """Someone so many standard deviations above the centre in height, weight and pressure."""
     return told(
         conditions,
         height_cm=169 + 9 * deviations,
@@ -67,8 +67,11 @@ def test_standard_units_tell_half_a_deviation_from_two():
     rest = torch.zeros(1, 5)
     rest[:, 2:] = 1.0  # height, weight and pressure alone
     half, two = (above_average(conditions, size) * rest for size in (0.5, 2.0))
-    assert float((two - half).abs().min(1).values) >= 0 and float((two - half).abs().max()) == pytest.approx(1.5, abs=1e-4)
-    torch.testing.assert_close(normalise(half), normalise(two), atol=1e-4, rtol=1e-4)  # what the norm takes away
+    assert float((two - half).abs().min(1).values) >= 0
+    assert float((two - half).abs().max()) == pytest.approx(1.5, abs=1e-4)
+    torch.testing.assert_close(
+        normalise(half), normalise(two), atol=1e-4, rtol=1e-4
+    )  # what the norm takes away
 
 
 def test_one_layer_is_refused():

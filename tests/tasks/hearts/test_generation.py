@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -88,7 +90,11 @@ def test_a_case_is_completed_sampled_and_generated(tmp_path):
     trainer_of(tmp_path, kept).test(task_of(), BeatingHearts(), verbose=False)
     result = kept.results[0]
     assert list(result.rows) == ["cheart", "cheart samples", "cheart generated"]
-    assert {row.metric for row in result.rows["cheart"]} == {"dice", "time_s", "peak_memory_mib"}
+    found = {row.metric: row for row in result.rows["cheart"]}
+    assert set(found) == {"dice", "time_s", "peak_memory_mib", "code_kl", "equivalent_beta"}
+    assert found["code_kl"].value > 0
+    assert found["code_kl"].unit == "nat"
+    assert found["equivalent_beta"].value == pytest.approx(0.01 * 6 * 16 * 16 * 8 / 6)  # β T |S| / z
     table = result.tables["measures"]
     assert [row["source"] for row in table] == [
         "real", "completed", "completed_sample", "completed_sample", "generated", "generated",
@@ -183,7 +189,8 @@ def test_displacement_logs_its_roughness(tmp_path):
 def test_auto_encoder_logs_no_divergence(tmp_path):
     task, trainer = task_of(small_cheart(sampled=False), beta=0.0), trainer_of(tmp_path)
     trainer.fit(task, BeatingHearts(batches=1))
-    assert "train/kl" not in trainer.callback_metrics and "val/active_dimensions" not in trainer.callback_metrics
+    assert "train/kl" not in trainer.callback_metrics
+    assert "val/active_dimensions" not in trainer.callback_metrics
     torch.testing.assert_close(trainer.callback_metrics["val/loss"], trainer.callback_metrics["val/ce"])
 
 
@@ -206,7 +213,7 @@ def test_a_condition_that_the_data_do_not_tell_is_named(tmp_path):
 
 def test_a_category_with_other_values_is_refused(tmp_path):
     class Grouped(BeatingHearts):
-        categories = {"group": ("NOR", "DCM")}
+        categories: ClassVar[dict] = {"group": ("NOR", "DCM")}
 
         def training_covariates(self):
             return {"group": torch.zeros(8)}

@@ -61,7 +61,7 @@ def simple_course(frames: int, age_years: float) -> Cycle:
 
 
 def physiological_course(frames: int, age_years: float, random: np.random.Generator) -> Cycle:
-    """Return a cycle with early filling, diastasis and the kick of the atria, seen by a scanner that is not quite on time.
+    """Return a cycle with early filling, diastasis and atrial kick, seen by a scanner that is not quite on time.
 
     Frame 0 is what the scanner calls end-diastole; the ventricle is largest up to `LATEST` of a cycle before or after,
     so that the largest of the frames may be the next one or the last. Contraction is below 0 where the ventricle is

@@ -90,7 +90,7 @@ def render(made: Surfaces, shape: Shape, pose: Pose, grid: HeartGrid) -> NDArray
     samples = Samples(made, shape, pose, grid)
     out = np.zeros((*grid.size, len(made.length_mm)), dtype=np.uint8)
     for frame in range(len(made.length_mm)):
-        out[(*samples.box, frame)] = CODES[samples.labels(frame)]
+        out[..., frame][samples.box] = CODES[samples.labels(frame)]
     if any(out.take(end, axis).any() for axis in range(3) for end in (0, -1)):
         raise ConfigError(
             f"A heart of the population reaches the border of the grid of {list(grid.size)} voxels of "
@@ -110,7 +110,8 @@ class Samples:
         first = np.floor((origin + low) / spacing + (size - 1) / 2).astype(int)
         last = np.ceil((origin + high) / spacing + (size - 1) / 2).astype(int)
         first, last = np.maximum(first, 0), np.minimum(last, size - 1)  # the extent is a bound, not the heart
-        self.box = tuple(slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
+        x, y, z = (slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
+        self.box = (x, y, z)
         points = [
             ((np.arange(a, b + 1) - (n - 1) / 2)[:, np.newaxis] + POINTS[:, k]) * s - o
             for k, (a, b, n, s, o) in enumerate(zip(first, last, size, spacing, origin, strict=True))

@@ -21,7 +21,7 @@ from medreg.errors import ConfigError
 from medreg.io.atomic import write_text
 from medreg.io.image import write_labels
 
-VERSION = 2  # of the generator; part of the name of the folder
+VERSION = 3  # of the generator; part of the name of the folder
 STARTS = {
     "test": 0,
     "val": 100_000,
