@@ -93,7 +93,7 @@ class AgeingEvaluation:
         self._generated(model, case, aged, chance(seed, *case.name.encode(), stream="/generated"))
         arrays = {"label": case.shape, "reconstructed": back, "aged": aged[None]}
         if "later" in batch:
-            predicted, later = self._later(model, case, batch["later"], own, seed)
+            predicted, later = self._later(model, case, batch["later"], own, aged, seed)
             arrays |= {"later": later, "predicted": predicted}
             rows = self._visit_rows(name, case, predicted, later) | rows  # the headline last
         return CaseResult(
@@ -122,7 +122,13 @@ class AgeingEvaluation:
                 case.note(GENERATED, made, sample=sample)
 
     def _later(
-        self, model: AgeingModel, case: _Case, later: Mapping[str, Any], own: Measures, seed: int
+        self,
+        model: AgeingModel,
+        case: _Case,
+        later: Mapping[str, Any],
+        own: Measures,
+        aged: Tensor,
+        seed: int,
     ) -> tuple[Tensor, Tensor]:
         """Predicted and real heart of the second visit; notes both, and how far the visit may scatter."""
         seen: Tensor = later["shape"].cpu()
@@ -134,7 +140,12 @@ class AgeingEvaluation:
         case.note(LATER, seen, covariates=told, **place)
         found = case.note(AGED, predicted, **place)
         first = case.measures(case.shape)
-        drawn = self.spread.draw(first, own, found, chance(seed, *case.name.encode(), stream="/visit"))
+        youngest, oldest = (case.measures(aged[number][None]) for number in (0, GROUPS - 1))
+        step = {
+            name: abs(old - young) / (GROUPS - 1)
+            for (name, young), old in zip(youngest.items(), oldest.values(), strict=True)
+        }
+        drawn = self.spread.draw(first, own, found, step, chance(seed, *case.name.encode(), stream="/visit"))
         for sample, measures in enumerate(drawn, start=1):
             case.add(AGED, measures, sample=sample, **place)
         return predicted, seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -91,6 +92,7 @@ class VisitSpread:
         first: Mapping[str, float],
         back: Mapping[str, float],
         aged: Mapping[str, float],
+        step: Mapping[str, float],
         generator: torch.Generator,
     ) -> list[dict[str, float]]:
         """Return predicted measures of the second visit; those without a spread are NaN.
@@ -99,6 +101,9 @@ class VisitSpread:
             first: measures of the real first visit.
             back: of the heart as the model gives it back.
             aged: of the predicted heart.
+            step: change of each measure from one group of age to the next, as the model has it. Ages are uniform within
+                groups, so that what lies between two visits and between their groups differs by a triangular law of
+                variance 1/6 group.
             generator: decides which draws of several measures go together.
         """
         if not self.draws:
@@ -109,9 +114,11 @@ class VisitSpread:
             own = normal[torch.randperm(self.draws, generator=generator)].tolist()
             for each, z in zip(found, own, strict=True):
                 if name in self.relative and back[name]:
-                    each[name] = value * aged[name] / back[name] * (1.0 + self.relative[name] * z)
+                    best = value * aged[name] / back[name]
+                    each[name] = best + math.hypot(self.relative[name] * best, step[name] / math.sqrt(6)) * z
                 elif name in self.absolute:
-                    each[name] = value + aged[name] - back[name] + self.absolute[name] * z
+                    best = value + aged[name] - back[name]
+                    each[name] = best + math.hypot(self.absolute[name], step[name] / math.sqrt(6)) * z
         return found
 
 

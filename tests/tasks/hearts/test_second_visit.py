@@ -45,8 +45,9 @@ def spread(**options):
     )
 
 
-def drawn(first, back, aged, **options):
-    found = spread(**options).draw(first, back, aged, torch.Generator().manual_seed(0))
+def drawn(first, back, aged, step=0.0, **options):
+    steps = dict.fromkeys(first, step)
+    found = spread(**options).draw(first, back, aged, steps, torch.Generator().manual_seed(0))
     return {name: torch.tensor([each[name] for each in found]) for name in first}
 
 
@@ -69,7 +70,15 @@ def test_an_interval_of_the_draws_covers_what_it_says():
     low, high = found.quantile(0.1), found.quantile(0.9)
     z = torch.randn(20000, generator=torch.Generator().manual_seed(1)) * 5 + 100
     assert float(((z >= low) & (z <= high)).float().mean()) == pytest.approx(0.8, abs=0.01)
-    assert spread(draws=0).draw(first, first, first, torch.Generator()) == []
+    assert spread(draws=0).draw(first, first, first, first, torch.Generator()) == []
+
+
+def test_ages_within_groups_widen_it():
+    first = {"lvedv_ml": 100.0}
+    found = drawn(first, first, first, step=9.0)["lvedv_ml"]
+    assert float(found.std()) == pytest.approx(math.hypot(5.0, 9.0 / math.sqrt(6)), rel=0.03)
+    ages = 5 * torch.rand(2, 20000, generator=torch.Generator().manual_seed(0))  # years within two groups
+    assert float((ages[1] - ages[0]).std()) / 5 == pytest.approx(1 / math.sqrt(6), rel=0.02)
 
 
 def test_what_makes_no_sense_is_refused():
