@@ -135,5 +135,5 @@ def test_majority_agrees_with_sampling_every_voxel():
 
 
 def test_a_grid_that_is_too_small_is_refused():
-    with pytest.raises(ConfigError, match="reaches the border"):
+    with pytest.raises(ConfigError, match="reaches beyond the grid"):
         drawn(PLAIN, HeartGrid((16, 16, 8), (5.0, 5.0, 8.0), 2), 0)

@@ -91,22 +91,28 @@ def render(made: Surfaces, shape: Shape, pose: Pose, grid: HeartGrid) -> NDArray
     out = np.zeros((*grid.size, len(made.length_mm)), dtype=np.uint8)
     for frame in range(len(made.length_mm)):
         out[..., frame][samples.box] = CODES[samples.labels(frame)]
-    if any(out.take(end, axis).any() for axis in range(3) for end in (0, -1)):
+    if samples.beyond and any(out.take(end, axis).any() for axis in range(3) for end in (0, -1)):
         raise ConfigError(
-            f"A heart of the population reaches the border of the grid of {list(grid.size)} voxels of "
+            f"A heart of the population reaches beyond the grid of {list(grid.size)} voxels of "
             f"{list(grid.spacing_mm)} mm; raise data.dataset.prepare.grid.size or spacing_mm."
         )
     return out
 
 
 class Samples:
-    """The points of a grid in the coordinates of a heart, only where the heart can be."""
+    """The points of a grid in the coordinates of a heart, only where the heart can be.
+
+    Attributes:
+        beyond: whether the heart, or what bounds it, leaves the field of the grid.
+    """
 
     def __init__(self, made: Surfaces, shape: Shape, pose: Pose, grid: HeartGrid) -> None:
         self.made, self.shape = made, shape
         low, high = extent_mm(made, shape, pose)
         spacing, size = np.array(grid.spacing_mm), np.array(grid.size)
         origin = axis_mm(low, high, pose, spacing * size, float(made.length_mm[0]))
+        half = spacing * size / 2
+        self.beyond = bool((origin + low < -half).any() or (origin + high > half).any())
         first = np.floor((origin + low) / spacing + (size - 1) / 2).astype(int)
         last = np.ceil((origin + high) / spacing + (size - 1) / 2).astype(int)
         first, last = np.maximum(first, 0), np.minimum(last, size - 1)  # the extent is a bound, not the heart
