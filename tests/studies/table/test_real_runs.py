@@ -69,10 +69,10 @@ def test_every_table_of_a_paper_at_smoke(paper, tmp_path):
         folder = tmp_path / "outputs" / "tables" / place.paper / place.name / "smoke"
         assert "Hole" not in (folder / "table.md").read_text(), place
         cells = pd.read_csv(folder / "table.csv").set_index(["column", "row"])["mean"].notna()
-        some, whole = (cells.groupby("column").transform(how) for how in ("any", "all"))
+        some = cells.groupby("column").transform("any")
         holes = set(cells.index[some & ~cells])  # data that stand in may lack a metric, for every row
         assert not holes & measured(place), place
-        assert whole.groupby("column").first().mean() >= 0.5, place
+        assert some.groupby("column").first().mean() >= 0.5, place  # a method may have no more than some of them
 
 
 def measured(place):
