@@ -89,8 +89,10 @@ class GenerationTask(ShapeTask):
         self.log("val/active_dimensions", float(active_dimensions(variance, ACTIVE)))
 
     def test_step(self, batch: Batch, batch_index: int) -> CaseResult:  # type: ignore[override]
-        """Score one heart; where its code has a distribution, `kl` and β* (`equivalent_beta`) are rows too."""
+        """Score one heart; where its code has a distribution, `code_kl` and β* (`equivalent_beta`) are rows too."""
         result = super().test_step(batch, batch_index)
+        if not self.model.completes:  # no code that belongs to a heart
+            return result
         frames, size = batch["shape"].shape[1], batch["shape"].shape[2:]
         output = self.model(batch["shape"], covariates_of(batch), frames=torch.arange(min(2, frames)))
         if output.mean is None or output.log_variance is None or self.name not in result.rows:

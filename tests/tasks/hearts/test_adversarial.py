@@ -16,6 +16,7 @@ from medreg.losses.generative.cheart import CHeartLoss
 from medreg.models.hearts.adversarial import AdversarialModel, ConditionalGAN, JudgedCHeart
 from medreg.tasks.hearts.adversarial import AdversarialTask
 from medreg.tasks.hearts.volumes import VolumeDistance
+from medreg.tasks.results import CaseResult
 
 SIZE, FRAMES = (8, 8, 8), 4
 
@@ -88,6 +89,14 @@ def test_a_resumed_training_is_the_same_to_the_bit(tmp_path, make):
         assert torch.equal(one, other), name
     assert (tmp_path / "whole/history.csv").read_text() == (tmp_path / "parts/history.csv").read_text()
     assert second.optimizers()[0].param_groups[0]["lr"] == pytest.approx(1e-3 / 16)
+
+
+@pytest.mark.parametrize(("make", "metrics"), [(gan, []), (judged, ["code_kl", "equivalent_beta"])])
+def test_a_heart_is_scored_whether_its_code_is_known_or_not(make, metrics):
+    work = task(make()).eval()
+    work.evaluation = lambda model, batch, *, name, device, seed: CaseResult(case="one", rows={name: []})
+    found = work.test_step(batches(shapes(1))[0], 0)
+    assert [row.metric for row in found.rows[work.name]] == metrics
 
 
 def test_the_judge_learns_to_tell_noise_from_hearts(tmp_path):
