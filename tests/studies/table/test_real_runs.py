@@ -72,7 +72,7 @@ def test_every_table_of_a_paper_at_smoke(paper, tmp_path):
         some = cells.groupby("column").transform("any")
         holes = set(cells.index[some & ~cells])  # data that stand in may lack a metric, for every row
         assert not holes & measured(place), place
-        assert some.groupby("column").first().mean() >= 0.5, place  # a method may have no more than some of them
+        assert some.groupby("column").first().mean() >= 0.5, place
 
 
 def measured(place):
