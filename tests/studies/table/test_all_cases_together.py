@@ -135,3 +135,13 @@ def test_what_a_run_is_about_is_the_method_of_all_cases_together(tmp_path):
         (tmp_path / "results.csv").write_text("\n".join([head, *lines]) + "\n")
         assert objective(tmp_path, "dice") == expected
     assert objective(tmp_path, "w1_sd") == 0.2
+
+
+def test_a_model_that_only_makes_new_hearts_has_them_alone(tmp_path):
+    head = "run,model,data,split,case,method,structure,metric,value,unit"
+    rows = ["r,m,d,test,a,net generated,mean,dice,0.5,1", "r,m,d,test,population,net,mean,w1_sd,0.2,1"]
+    (tmp_path / "results.csv").write_text("\n".join([head, *rows]) + "\n")
+    (tmp_path / "run.json").write_text('{"status": "finished", "done": {"test": "best"}}')
+    found = read_outcome(tmp_path)
+    assert [(row["case"], row["metric"], row["value"]) for row in found.rows] == [("population", "w1_sd", 0.2)]
+    assert read_outcome(tmp_path, "other").failed
