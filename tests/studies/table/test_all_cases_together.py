@@ -143,5 +143,7 @@ def test_a_model_that_only_makes_new_hearts_has_them_alone(tmp_path):
     (tmp_path / "results.csv").write_text("\n".join([head, *rows]) + "\n")
     (tmp_path / "run.json").write_text('{"status": "finished", "done": {"test": "best"}}')
     found = read_outcome(tmp_path)
-    assert [(row["case"], row["metric"], row["value"]) for row in found.rows] == [("population", "w1_sd", 0.2)]
+    assert [(row["case"], row["metric"], row["value"]) for row in found.rows] == [
+        ("population", "w1_sd", 0.2)
+    ]
     assert read_outcome(tmp_path, "other").failed
