@@ -9,23 +9,25 @@ from pathlib import Path
 from experiments.performance.heart_parity import differences
 from experiments.performance.inputs import Inputs
 from experiments.performance.measured_parity import measure_parity
+from experiments.performance.measured_steps import measure_steps
 from experiments.performance.measurements import Row
 from experiments.performance.memory import cost_alone
 from experiments.performance.peers import all_peers
 from experiments.performance.peers.cheart_release import CHeartRelease
 from experiments.performance.peers.ours import Ours
 from experiments.performance.posterior_section import mode_of, on_threads
-from experiments.performance.session import CONTENDER_ERRORS, OURS, Session
+from experiments.performance.session import OURS, Session
 from experiments.performance.sizes import Size, parse_size
-from experiments.performance.steps_section import present, step_makers
-from experiments.performance.timing import Budget, take_turns
-from experiments.performance.work import Contender, TrainingStep
+from experiments.performance.steps_section import step_makers
+from experiments.performance.timing import Budget
+from experiments.performance.work import Contender
 from medreg.kernels.allocator import keep_freed_memory
 
 SECTION, ITEM, ALONE = "hearts", "cheart", "alone"
 FULL_SIZES, QUICK_SIZES = ("4*32x32x16", "4*64x64x32", "128x128x64"), ("2*32x32x16",)
 FULL_GRID = ("128x128x64", "2*128x128x64", "4*128x128x64")
 SPARING = ("four frames", "checkpoint", "checkpoint four frames", "checkpoint bf16")
+TURNS = Budget(15.0, slow=8.0, least=4)
 _PARITY = Size(3, (32, 32, 16))
 _SMALL = Size(2, (32, 32, 16))  # loads code and starts threads
 
@@ -38,7 +40,7 @@ def run_hearts(session: Session) -> None:
     for threads in sorted({1, session.settings.threads}):
         with on_threads(threads):
             for size in map(parse_size, sizes):
-                _measure(session, size, mode_of(threads))
+                measure_steps(session, SECTION, ITEM, size, mode_of(threads), TURNS)
     if session.settings.quick or session.settings.sizes:
         return
     for size in map(parse_size, FULL_GRID):
@@ -48,35 +50,6 @@ def run_hearts(session: Session) -> None:
             names += [OURS, CHeartRelease.name] if given else [OURS]
         for name in names:
             _alone(session, size, name)
-
-
-def _measure(session: Session, size: Size, mode: str) -> None:
-    if session.measured.has(SECTION, ITEM, size.name, mode):
-        return
-    session.say(f"{ITEM} at {size.title}, {mode}")
-    contenders, steps = present(session), dict[str, TrainingStep]()
-    rows: list[Row] = []
-    for name, maker in step_makers(contenders, ITEM).items():
-        try:
-            steps[name] = maker(Inputs(size, session.settings.device))
-            steps[name].run()
-        except CONTENDER_ERRORS as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0][:100]
-            rows.append(Row(SECTION, ITEM, size.name, name, mode, "failed", float("nan"), note=reason))
-            steps.pop(name, None)
-    budget = Budget(1.0, slow=3.0) if session.settings.quick else Budget(15.0, slow=8.0, least=4)
-    if steps:
-        found = take_turns(
-            {name: step.run for name, step in steps.items()}, budget=budget, device=session.settings.device
-        )
-        versions = {contender.name: contender.version for contender in contenders}
-        rows += session.timing_rows(
-            found, section=SECTION, item=ITEM, size=size.name, mode=mode, versions=versions
-        )
-    session.measured.add(rows)
-    for row in rows:
-        if row.quantity in ("wall_s", "cpu_s", "wall_ratio", "cpu_ratio", "failed"):
-            session.say(f"  {row.contender}: {row.quantity} {row.value:.4g} {row.note}")
 
 
 def _alone(session: Session, size: Size, name: str) -> None:
