@@ -78,9 +78,13 @@ def _of_omegaconf(error: OmegaConfBaseException) -> str:
 
 def _apart(part: str, who: str) -> str:
     """Say that options are of different kinds of work."""
+    choose = (
+        "Choose data of the model's kind; `medreg list` says beside each model which data it needs."
+        if part.startswith("data.")
+        else "Choose a model and a task of one kind; `medreg list` shows them."
+    )
     return (
-        f"There is no {part} in this composition, and {who}: these options do not belong together. Choose a model and "
-        "a task of one kind; `medreg list` shows them."
+        f"There is no {part} in this composition, and {who}: these options do not belong together. {choose}"
     )
 
 

@@ -88,3 +88,11 @@ def test_broken_yaml_names_file_and_line(tmp_path):
     assert "damaged" in str(sentence(EOFError("Compressed file ended")))
     assert "memory" in str(sentence(MemoryError()))
     assert sentence(KeyError("x")) is None  # a defect keeps its traceback
+
+
+def test_data_of_another_kind_are_told_as_such():
+    with pytest.raises(Exception, match="phases") as caught:
+        OmegaConf.to_container(compose(["model=cheart", "data=acdc"]), resolve=True)
+    told = str(sentence(caught.value))
+    assert "There is no data.phases" in told
+    assert "Choose data of the model's kind" in told
